@@ -1,0 +1,1 @@
+//! The CNI leg: what the container runtime executes once per pod sandbox.

@@ -1,0 +1,1 @@
+//! The image credential provider: what the kubelet executes once per image pull.

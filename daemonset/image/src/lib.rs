@@ -1,0 +1,1 @@
+//! `cargo image`: writes the image without a container engine.

@@ -1,0 +1,1 @@
+//! The node agent: installs the programs and makes the node ready.

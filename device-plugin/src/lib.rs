@@ -1,0 +1,1 @@
+//! The device-plugin leg: gRPC with the kubelet over Unix sockets.

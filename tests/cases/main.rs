@@ -1,0 +1,3 @@
+//! One integration binary (one link) of all cases that run the real programs.
+
+mod workspace;

@@ -1,0 +1,49 @@
+//! The programs under test, built once per test process by cargo itself, so that a test never judges
+//! a stale binary.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Packages whose binaries the tests execute.
+const PACKAGES: [&str; 4] =
+    ["tripod-cni", "tripod-device-plugin", "tripod-credential-provider", "tripod-node"];
+
+/// Which build of the programs to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build, with debug assertions: what tests run.
+    Debug,
+    /// What is shipped: what the demo, the cluster and the benches run.
+    Release,
+}
+
+/// Path of the debug build of `name`, for example `tripod-cni`.
+pub fn program(name: &str) -> PathBuf {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| build(Profile::Debug, &PACKAGES).expect("the programs under test build")).join(name)
+}
+
+/// Builds `packages` and returns the folder that holds their binaries.
+pub fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(["build", "--quiet", "--bins"]);
+    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    let status = cargo.status()?;
+    anyhow::ensure!(status.success(), "cargo build of {packages:?} failed: {status}");
+    let folder = if profile == Profile::Release { "release" } else { "debug" };
+    Ok(target_dir().join("x86_64-unknown-linux-gnu").join(folder))
+}
+
+/// The checkout this harness was built from.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")
+}
+
+/// Cargo's target folder, which also holds everything the harness builds or unpacks.
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
