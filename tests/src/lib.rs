@@ -3,7 +3,9 @@
 
 pub mod exec;
 pub mod namespace;
+pub mod ping;
 pub mod programs;
+pub mod table;
 
 use std::time::{Duration, Instant};
 
