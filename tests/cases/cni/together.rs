@@ -59,7 +59,8 @@ fn an_add_that_waits_for_a_stuck_lock_undoes_itself_on_sigterm() {
     let path = sandbox.path();
     let output = node.run(move || {
         let mut stuck = Command::new("flock");
-        let mut stuck = stuck.args(["-F", "/run/tripod/ipam/pods/lock", "sleep", "60"]).spawn().expect("flock");
+        let mut stuck =
+            stuck.args(["-F", "/run/tripod/ipam/pods/lock", "sleep", "60"]).spawn().expect("flock");
         tripod_tests::eventually("the lock is held", || {
             let free = Command::new("flock").args(["-n", "/run/tripod/ipam/pods/lock", "true"]).status();
             !free.expect("flock").success()
