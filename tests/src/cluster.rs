@@ -18,6 +18,7 @@ pub mod interrupt;
 mod kubectl;
 mod kubelet;
 pub mod machine;
+pub mod mirror;
 mod namespaces;
 pub mod node;
 mod nodes;
@@ -26,7 +27,7 @@ mod process;
 mod programs;
 pub mod progress;
 pub mod registry;
-mod state;
+pub mod state;
 pub mod traces;
 mod underlay;
 
@@ -110,6 +111,11 @@ impl Cluster {
         registry::start(&self.underlay, &self.state.path().join("registry"))
     }
 
+    /// Starts the host outside of the cluster that tells whom it sees.
+    pub fn start_mirror(&self) -> anyhow::Result<()> {
+        mirror::start(&self.underlay, &self.programs)
+    }
+
     /// The admin's `kubectl`.
     pub fn kubectl(&self) -> anyhow::Result<Kubectl<'_>> {
         Kubectl::open(&self.underlay, &self.programs, &self.identities, self.state.path())
@@ -150,6 +156,12 @@ impl Cluster {
     pub fn describe(&self) -> String {
         let machines = std::iter::once(&self.underlay).chain(self.nodes.iter().map(Node::machine));
         let states: String = machines.map(Machine::describe).collect();
-        format!("{states}all logs: {}", self.logs().display())
+        format!("{states}{}\nall logs: {}", self.objects(), self.logs().display())
+    }
+
+    fn objects(&self) -> String {
+        let list = |words: &[&str]| self.kubectl()?.run(words);
+        let pods = list(&["get", "nodes,pods", "--all-namespaces", "--output=wide"]);
+        pods.unwrap_or_else(|error| format!("no list of nodes and pods: {error:#}"))
     }
 }

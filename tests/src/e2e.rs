@@ -5,11 +5,13 @@
 
 mod reference;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use anyhow::Context;
 
 use crate::cluster::progress::step;
+use crate::cluster::state::sweep;
 use crate::cluster::traces::{Traces, verify_clean};
 use crate::cluster::{Cluster, Programs, interrupt};
 
@@ -70,8 +72,11 @@ pub fn run(selection: &Selection) -> anyhow::Result<Verdict> {
         "root is needed: nodes are made of namespaces, mounts and cgroups"
     );
     interrupt::listen()?;
+    for mark in sweep()? {
+        println!("removed what the killed run {mark} had left");
+    }
     println!("programs");
-    let programs = Programs::prepare()?;
+    let Some(programs) = unless_interrupted(Programs::prepare())? else { return Ok(Verdict::Interrupted) };
     let mut failed = Vec::new();
     for suite in SUITES.iter().filter(|suite| selection.cases_of(suite).next().is_some()) {
         failed.extend(suite.run(selection, &programs)?);
@@ -99,6 +104,14 @@ impl Selection {
     }
 }
 
+impl Case {
+    /// A panic is a failure of this case alone.
+    fn attempt(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let run = AssertUnwindSafe(|| (self.run)(cluster));
+        catch_unwind(run).unwrap_or_else(|_| anyhow::bail!("panicked, as told above"))
+    }
+}
+
 impl Suite {
     /// Returns the names of the cases that failed.
     fn run(&self, selection: &Selection, programs: &Programs) -> anyhow::Result<Vec<String>> {
@@ -111,7 +124,10 @@ impl Suite {
                 if selection.keep {
                     keep(&cluster);
                 }
-                step("take the cluster down", || Ok(drop(cluster)))?;
+                step("take the cluster down", || {
+                    drop(cluster);
+                    Ok(())
+                })?;
             }
             Err(error) => {
                 report(&format!("{}: its cluster did not come up", self.name), Some(&error));
@@ -129,7 +145,7 @@ impl Suite {
         let mut failed = Vec::new();
         for case in selection.cases_of(self) {
             let start = Instant::now();
-            let outcome = (case.run)(cluster).with_context(|| cluster.describe());
+            let outcome = case.attempt(cluster).with_context(|| cluster.describe());
             report(
                 &format!("{} ({:.1} s)", case.name, start.elapsed().as_secs_f32()),
                 outcome.as_ref().err(),
@@ -160,6 +176,14 @@ fn keep(cluster: &Cluster) {
     }
     println!("  {:<10} {}", "kubectl", cluster.kubectl_line());
     interrupt::wait();
+}
+
+/// A failure after Ctrl-C is nobody's failure.
+fn unless_interrupted<T>(outcome: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match outcome {
+        Err(_) if interrupt::requested() => Ok(None),
+        outcome => outcome.map(Some),
+    }
 }
 
 fn conclude(failed: &[String]) -> Verdict {

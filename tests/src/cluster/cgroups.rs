@@ -8,6 +8,9 @@ use anyhow::Context;
 
 use super::eventually::retry;
 
+/// A process that was killed leaves its cgroup a moment after it was reaped.
+const REMOVE_LIMIT: Duration = Duration::from_secs(10);
+
 /// One cgroup in each hierarchy; removed, with all below it, when dropped.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -38,8 +41,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         for folder in &self.folders {
-            // A process that was killed leaves its cgroup a moment after it was reaped.
-            if let Err(error) = retry(Duration::from_secs(10), || remove(folder)) {
+            if let Err(error) = retry(REMOVE_LIMIT, || remove(folder)) {
                 eprintln!("cgroup {}: {error:#}", folder.display());
             }
         }
@@ -56,6 +58,18 @@ pub fn below(hierarchy: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(hierarchy) else { return Vec::new() };
     let folders = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
     folders.flat_map(|folder| below(&folder).into_iter().chain([folder])).collect()
+}
+
+/// Removes every cgroup whose name begins with `prefix` from the top of all hierarchies.
+pub fn remove_all(prefix: &str) -> anyhow::Result<()> {
+    for hierarchy in hierarchies()? {
+        for entry in fs::read_dir(&hierarchy)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
+                retry(REMOVE_LIMIT, || remove(&entry.path()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn parse_mounts(mountinfo: &str) -> Vec<PathBuf> {

@@ -72,7 +72,7 @@ fn controller_manager(programs: &Programs, identities: &Identities) -> anyhow::R
     controllers.arg(format!("--kubeconfig={}", kubeconfig.display()));
     controllers.args(["--leader-elect=false", "--use-service-account-credentials=true"]);
     controllers.arg(format!("--service-account-private-key-file={}", identities.key().display()));
-    controllers.arg(format!("--root-ca-file={}", identities.certificate().display()));
+    controllers.arg(format!("--root-ca-file={}", identities.authority().display()));
     controllers.arg("--allocate-node-cidrs=true").arg(format!("--cluster-cidr={CLUSTER_CIDRS}"));
     controllers.args(["--node-cidr-mask-size-ipv4=24", "--node-cidr-mask-size-ipv6=64"]);
     Ok(controllers)

@@ -1,4 +1,4 @@
-//! Who is who in the cluster: one key and certificate for the API server, one token per client.
+//! Who is who in the cluster: an authority, the API server's certificate, and one token per client.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Identities {
             clients.push(client(&format!("system:node:{node}"), "system:nodes")?);
         }
         let identities = Self { folder: folder.to_owned(), clients };
-        identities.make_certificate()?;
+        identities.make_certificates()?;
         fs::write(identities.tokens(), identities.render_tokens())?;
         Ok(identities)
     }
@@ -45,9 +45,14 @@ impl Identities {
         self.folder.join("cluster.key")
     }
 
-    /// The API server's certificate. It is its own authority.
+    /// The API server's certificate.
     pub fn certificate(&self) -> PathBuf {
         self.folder.join("cluster.crt")
+    }
+
+    /// The certificate of the authority that clients trust.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("authority.crt")
     }
 
     /// The API server's token file.
@@ -55,8 +60,8 @@ impl Identities {
         self.folder.join("tokens.csv")
     }
 
-    /// A kubeconfig of `user`, for a machine that finds the API server's certificate at `certificate`.
-    pub fn kubeconfig(&self, user: &str, certificate: &Path) -> anyhow::Result<String> {
+    /// A kubeconfig of `user`. Its paths are the same on every machine.
+    pub fn kubeconfig(&self, user: &str) -> anyhow::Result<String> {
         let client = self.clients.iter().find(|client| client.user == user);
         let token = &client.with_context(|| format!("no identity {user}"))?.token;
         Ok(format!(
@@ -67,14 +72,14 @@ impl Identities {
              contexts: [{{name: tripod, context: {{cluster: tripod, user: \"{user}\"}}}}]\n\
              current-context: tripod\n",
             CONTROL_PLANE.v4,
-            certificate.display()
+            self.authority().display()
         ))
     }
 
     /// As files of their own, for programs that take a path.
     pub fn write_kubeconfig(&self, user: &str) -> anyhow::Result<PathBuf> {
         let path = self.folder.join(format!("{}.kubeconfig", user.replace(':', "-")));
-        fs::write(&path, self.kubeconfig(user, &self.certificate())?)?;
+        fs::write(&path, self.kubeconfig(user)?)?;
         Ok(path)
     }
 
@@ -85,20 +90,29 @@ impl Identities {
         self.clients.iter().enumerate().map(line).collect()
     }
 
-    fn make_certificate(&self) -> anyhow::Result<()> {
+    fn make_certificates(&self) -> anyhow::Result<()> {
+        let authority_key = self.folder.join("authority.key");
+        certify(&authority_key, &self.authority(), &["-subj", "/CN=tripod-e2e authority"])?;
         let names = format!(
             "subjectAltName=IP:{},IP:{},IP:{API_SERVICE},DNS:kubernetes.default.svc",
             CONTROL_PLANE.v4, CONTROL_PLANE.v6
         );
-        let mut openssl =
-            command_line(&["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=tripod"]);
-        openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-addext", &names]);
-        // A server may not show an authority's certificate as its own.
-        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]).arg(self.key());
-        let output = openssl.arg("-out").arg(self.certificate()).output().context("openssl")?;
-        anyhow::ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        let (signer, key) = (self.authority(), authority_key.to_string_lossy().into_owned());
+        let signed =
+            ["-CA", &signer.to_string_lossy(), "-CAkey", &key, "-addext", "basicConstraints=CA:FALSE"];
+        let named = ["-subj", "/CN=tripod-e2e API server", "-addext", &names];
+        certify(&self.key(), &self.certificate(), &[&signed[..], &named].concat())
     }
+}
+
+/// Makes a key and a certificate for it, signed by itself unless `words` name a signer.
+fn certify(key: &Path, certificate: &Path, words: &[&str]) -> anyhow::Result<()> {
+    let mut openssl = command_line(&["openssl", "req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"]);
+    openssl.args(["-pkeyopt", "ec_paramgen_curve:prime256v1"]).args(words);
+    openssl.arg("-keyout").arg(key).arg("-out").arg(certificate);
+    let output = openssl.output().context("openssl")?;
+    anyhow::ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 fn client(user: &str, group: &'static str) -> anyhow::Result<Client> {

@@ -21,8 +21,7 @@ pub fn configure(
     identities: &Identities,
 ) -> anyhow::Result<()> {
     files.write(CONFIG, &render_config(&cgroup.root()))?;
-    files
-        .write(KUBECONFIG, &identities.kubeconfig(&format!("system:node:{name}"), &identities.certificate())?)
+    files.write(KUBECONFIG, &identities.kubeconfig(&format!("system:node:{name}"))?)
 }
 
 /// Starts it with further flags. It registers its Node by itself.

@@ -149,7 +149,8 @@ impl Machine {
         // While its parent lives, the first process's id is its own.
         if self.anchor.try_wait()?.is_none() {
             let first = if self.init == 0 { self.anchor.id() } else { self.init };
-            kill(Pid::from_raw(i32::try_from(first)?), Signal::SIGKILL).context("kill the first process")?;
+            // It may be gone already, as after an interruption; then only the reaping is left.
+            kill(Pid::from_raw(i32::try_from(first)?), Signal::SIGKILL).ok();
         }
         // The kernel holds the first process back until every member of its namespace is reaped, and the
         // programs started from here are our children.

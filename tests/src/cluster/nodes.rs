@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::Value;
 
 use super::eventually::eventually;
@@ -20,6 +21,21 @@ impl Kubectl<'_> {
             anyhow::ensure!(found["status"] == status, "it has {found}");
             Ok(())
         })
+    }
+
+    /// Waits until the Node's kubelet has reported once more than until now, and finds itself Ready.
+    pub fn wait_for_heartbeat(&self, node: &str) -> anyhow::Result<()> {
+        let renewed = || {
+            let lease = self.get(&["lease", node, "--namespace=kube-node-lease"])?;
+            lease["spec"]["renewTime"].as_str().map(str::to_owned).context("a lease that was never renewed")
+        };
+        // A kubelet that has just started has no lease yet.
+        let before = renewed().ok();
+        eventually(&format!("the kubelet of {node} renews its lease"), NODE_LIMIT, || {
+            anyhow::ensure!(Some(renewed()?) != before, "its last time is still {before:?}");
+            Ok(())
+        })?;
+        self.wait_for_condition(node, "Ready", "True")
     }
 
     /// Waits until the Node has registered and has its ranges, and returns them.

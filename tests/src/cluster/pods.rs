@@ -22,26 +22,31 @@ pub struct Pod {
     pub image: String,
     /// Devices and other limits, as in `("tripod.dev/sample", 1)`.
     pub limits: Vec<(String, u32)>,
+    /// The Secret whose credentials its images are pulled with.
+    pub pull_secret: Option<String>,
 }
 
 impl Pod {
     /// A pod of the shell image.
     pub fn on(node: &str, name: &str) -> Self {
         let (name, node) = (name.to_owned(), node.to_owned());
-        Self { name, node, image: BUSYBOX.to_owned(), limits: Vec::new() }
+        Self { name, node, image: BUSYBOX.to_owned(), limits: Vec::new(), pull_secret: None }
     }
 
-    /// Its manifest. The scheduler places it, as it would any other.
+    /// Its manifest. The scheduler places it, as it would any other. With no time to end in it would be
+    /// deleted before its node knows.
     pub fn manifest(&self) -> String {
         let limits: Vec<String> =
             self.limits.iter().map(|(name, count)| format!("{name:?}: {count}")).collect();
+        let secrets = self.pull_secret.as_ref().map(|name| format!("{{name: {name}}}")).unwrap_or_default();
         format!(
             r#"apiVersion: v1
 kind: Pod
 metadata: {{name: {name}}}
 spec:
   nodeSelector: {{kubernetes.io/hostname: {node}}}
-  terminationGracePeriodSeconds: 0
+  imagePullSecrets: [{secrets}]
+  terminationGracePeriodSeconds: 1
   containers:
   - name: main
     image: {image}
@@ -101,7 +106,7 @@ impl Kubectl<'_> {
         Ok(events.map(|event| (text(event, "reason"), text(event, "message"))).collect())
     }
 
-    /// Deletes the pod `name` and waits until its node has confirmed.
+    /// Deletes the pod `name` and waits until its node has confirmed that it is gone.
     pub fn delete_pod(&self, name: &str) -> anyhow::Result<()> {
         self.run(&["delete", "pod", name, "--wait", "--timeout=60s"]).map(drop)
     }

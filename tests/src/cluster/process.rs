@@ -13,6 +13,10 @@ use nix::unistd::Pid;
 
 /// How many lines of a log tell a person enough to know where to look.
 const TAIL: usize = 15;
+/// As many of those that tell of an error, where a program goes on after it.
+const COMPLAINTS: usize = 6;
+/// Longer lines are cut.
+const WIDTH: usize = 300;
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// One started program. Ending it is the owner's task: dropping this value does not.
@@ -88,21 +92,22 @@ impl Process {
 
 /// The last lines of a log.
 fn tail(log: &Path) -> String {
-    last_lines(log, |_| true)
+    last_lines(log, TAIL, |_| true)
 }
 
+/// The last lines that klog or containerd marked as errors.
 fn complaints(log: &Path) -> String {
-    last_lines(log, |line| {
-        line.starts_with('E') || line.contains("level=error") || line.contains("level=fatal")
-    })
+    let error =
+        |line: &str| line.starts_with('E') || line.contains("level=error") || line.contains("level=fatal");
+    last_lines(log, COMPLAINTS, error)
 }
 
-fn last_lines(log: &Path, wanted: impl Fn(&str) -> bool) -> String {
+fn last_lines(log: &Path, count: usize, wanted: impl Fn(&str) -> bool) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().filter(|line| wanted(line)).collect();
-    lines.iter().skip(lines.len().saturating_sub(TAIL)).fold(String::new(), |mut out, line| {
-        writeln!(out, "    {}", line.chars().take(400).collect::<String>()).expect("a string takes all");
+    lines.iter().skip(lines.len().saturating_sub(count)).fold(String::new(), |mut out, line| {
+        writeln!(out, "    {}", line.chars().take(WIDTH).collect::<String>()).expect("a string takes all");
         out
     })
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cgroups;
-use super::state::MARK;
+use super::state::{MARK, TEMPORARY};
 
 /// Where a node that is not kept apart leaves files, sockets and mounts.
 const PLACES: [&str; 13] = [
@@ -118,8 +118,7 @@ fn links() -> anyhow::Result<Vec<String>> {
 }
 
 fn files() -> Vec<String> {
-    let temporary =
-        fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let temporary = fs::read_dir(TEMPORARY).into_iter().flatten().flatten().map(|entry| entry.path());
     let ours = temporary.filter(|path| path.to_string_lossy().contains(MARK));
     let places = PLACES.iter().map(PathBuf::from).flat_map(|place| walk(&place, DEPTH));
     ours.chain(places).map(|path| path.display().to_string()).collect()
