@@ -111,11 +111,6 @@ impl Cluster {
         registry::start(&self.underlay, &self.state.path().join("registry"))
     }
 
-    /// Starts the host outside of the cluster that tells whom it sees.
-    pub fn start_mirror(&self) -> anyhow::Result<()> {
-        mirror::start(&self.underlay, &self.programs)
-    }
-
     /// The admin's `kubectl`.
     pub fn kubectl(&self) -> anyhow::Result<Kubectl<'_>> {
         Kubectl::open(&self.underlay, &self.programs, &self.identities, self.state.path())

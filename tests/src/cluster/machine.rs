@@ -83,6 +83,14 @@ impl Machine {
         self.namespaces().within(work)
     }
 
+    /// Does `work` with the machine's network, but the harness's own files.
+    pub fn within_network<T: Send>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        self.namespaces().within_network(work)
+    }
+
     /// Starts a program that keeps running under `name`, which is also the name of its log.
     pub fn start(&self, name: &str, command: &mut Command) -> anyhow::Result<()> {
         interrupt::check()?;
@@ -126,7 +134,7 @@ impl Machine {
     pub fn ip(&self, words: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new("ip");
         command.args(words);
-        succeeded(&mut command, |command| self.namespaces().within_network(|| Ok(command.output()?)))
+        succeeded(&mut command, |command| self.within_network(|| Ok(command.output()?)))
     }
 
     /// State of all programs and the ends of their logs, for a person who looks into a failure.

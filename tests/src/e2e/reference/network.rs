@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cluster::eventually::eventually;
-use crate::cluster::mirror::seen_from_outside;
+use crate::cluster::mirror::{Mirror, seen_from_outside};
 use crate::cluster::node::Node;
 use crate::cluster::pods::Pod;
 use crate::cluster::progress::step;
@@ -28,7 +28,7 @@ pub(super) fn pods_reach_their_nodes(cluster: &Cluster) -> anyhow::Result<()> {
         step(&format!("{} reaches {}", pod.name, node.name()), || reach(&kubectl, pod, node))?;
     }
     step("their traffic leaves the cluster under the address of their node", || {
-        cluster.start_mirror()?;
+        let _mirror = Mirror::start(cluster.underlay())?;
         cluster.nodes().iter().zip(&pods).try_for_each(|(node, pod)| is_masqueraded(&kubectl, pod, node))
     })?;
     step("they are deleted", || pods.iter().try_for_each(|pod| kubectl.delete_pod(&pod.name)))
