@@ -29,6 +29,9 @@ pub const DEFAULT_PATH: &str = "/etc/tripod/credential-provider.yaml";
 /// The one value of `version`.
 pub const VERSION: &str = "v1";
 
+/// The `provider` that reads a Docker `config.json`.
+pub const DOCKER_CONFIG: &str = "docker-config";
+
 /// A valid configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Config {
@@ -39,7 +42,7 @@ pub struct Config {
 /// One entry of `registries`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Registry {
-    /// Line on which its `match` stands, from 1.
+    /// Line on which it begins, from 1.
     pub line: u64,
     /// At least one.
     pub patterns: Vec<Pattern>,
@@ -125,7 +128,7 @@ pub enum ValueProblem {
     #[error("{0:?} is not known; this program reads {VERSION:?}")]
     Version(String),
     /// An entry for no image.
-    #[error("the list is empty; name at least one registry, such as \"registry.example.com\"")]
+    #[error("no registry is named; write at least one, such as \"registry.example.com\"")]
     NoPattern,
     /// A pattern that is refused.
     #[error("pattern {pattern:?}")]
@@ -135,12 +138,15 @@ pub enum ValueProblem {
         /// Why.
         source: PatternError,
     },
+    /// An entry that does not say where the credentials come from.
+    #[error("it is missing; this version has {DOCKER_CONFIG:?}")]
+    NoProvider,
     /// A provider that does not exist.
-    #[error("{0:?} is not known; this version has \"docker-config\"")]
+    #[error("{0:?} is not known; this version has {DOCKER_CONFIG:?}")]
     Provider(String),
-    /// A key that the provider needs.
-    #[error("it is missing; provider {0:?} needs it")]
-    Missing(&'static str),
+    /// `docker-config` without its file.
+    #[error("it is missing; provider {DOCKER_CONFIG:?} needs the path of a Docker config.json")]
+    NoFile,
     /// A path that depends on where the kubelet was started.
     #[error("{0:?} is not an absolute path; begin it with \"/\"")]
     RelativePath(String),
@@ -204,3 +210,6 @@ impl Registry {
         self.patterns.iter().any(|pattern| pattern.matches(image))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,55 @@ fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
     }
     if host.iter().chain(port).any(|byte| b":[]".contains(byte)) { whole } else { (host, port) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Endpoint, EndpointError};
+
+    fn covers(pattern: &str, target: &str) -> bool {
+        Endpoint::parse(pattern).unwrap().covers(&Endpoint::parse(target).unwrap())
+    }
+
+    #[test]
+    fn the_rules_that_surprise() {
+        assert!(!covers("registry.io", "registry.io:5000/app"), "the port must be equal");
+        assert!(!covers("registry.io:443", "registry.io/app"), "in both directions");
+        assert!(covers("registry.io/team", "registry.io/team-b/app"), "a path is a plain prefix");
+        assert!(!covers("registry.io/*", "registry.io/app"), "and no glob");
+        assert!(!covers("*.io", "a.registry.io/app"), "a star is one label");
+        assert!(covers("registry.io?x", "registry.io/app"), "a question mark ends the pattern");
+    }
+
+    #[test]
+    fn keys_of_auths_lose_scheme_and_api_path() {
+        for (text, key) in [
+            ("https://index.docker.io/v1/", "index.docker.io"),
+            ("http://registry:5000", "registry:5000"),
+            ("https://registry/v2/team", "registry/team"),
+            ("registry/v2", "registry/v2"),
+            ("user:password@registry", "registry"),
+        ] {
+            assert_eq!(Endpoint::parse_auths_key(text).unwrap().key(), key.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_named() {
+        assert_eq!(Endpoint::parse("a\u{1}"), Err(EndpointError::ControlCharacter));
+        assert_eq!(Endpoint::parse("a b"), Err(EndpointError::Character(' ')));
+        assert_eq!(Endpoint::parse("a:b"), Err(EndpointError::Port("b".into())));
+        assert_eq!(Endpoint::parse("a[b]"), Err(EndpointError::IpLiteral));
+        assert_eq!(Endpoint::parse("a/%zz"), Err(EndpointError::Escape));
+    }
+
+    proptest! {
+        #[test]
+        fn any_two_texts_are_compared_without_a_panic(one in "\\PC{0,20}", other in "[a-z.:/%\\[\\]*?]{0,20}") {
+            if let (Ok(one), Ok(other)) = (Endpoint::parse(&one), Endpoint::parse(&other)) {
+                let _either = (one.covers(&other), other.covers(&one));
+            }
+        }
+    }
+}

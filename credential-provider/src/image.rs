@@ -198,3 +198,55 @@ fn is_digest(text: &str) -> bool {
     };
     digits.len() == length && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{ImageError, ImageRef};
+
+    fn repository(text: &str) -> Option<String> {
+        ImageRef::parse(text).ok().map(|image| image.repository().to_owned())
+    }
+
+    #[test]
+    fn names_are_normalised_as_the_kubelet_does() {
+        for (text, expected) in [
+            ("nginx", "docker.io/library/nginx"),
+            ("team/app:1", "docker.io/team/app"),
+            ("index.docker.io/team/app", "docker.io/team/app"),
+            ("localhost/app", "localhost/app"),
+            ("registry:5000/app@sha256:0", ""),
+            ("registry:5000/a/b", "registry:5000/a/b"),
+            ("Registry/app", "Registry/app"),
+        ] {
+            assert_eq!(repository(text).unwrap_or_default(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_part_and_its_value() {
+        let error = ImageRef::parse("registry.example.com/Team/app").unwrap_err();
+        assert!(
+            matches!(&error, ImageError::Part { part: "repository path", value, .. } if value == "Team/app")
+        );
+        let error = ImageRef::parse(&"a/".repeat(600)).unwrap_err();
+        assert!(matches!(error, ImageError::TooLong { length: 1200, limit: 1024 }));
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_kubelet_sends_is_left_as_it_is(text in "([a-zA-Z0-9.-]{1,8}(:[0-9]{1,4})?/)?[a-z0-9_.-]{1,8}(/[a-z0-9]{1,4}){0,2}") {
+            if let Ok(image) = ImageRef::parse(&text) {
+                let again = ImageRef::parse(image.repository()).expect("a normalised name is a name");
+                prop_assert_eq!(&again, &image);
+                prop_assert!(image.repository().starts_with(image.registry()));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused_without_a_panic(text in "\\PC{0,40}") {
+            let _either = ImageRef::parse(&text);
+        }
+    }
+}

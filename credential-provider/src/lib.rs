@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod error;
 pub mod file;
 pub mod image;
+pub mod json;
 pub mod pattern;
 pub mod provider;
 pub mod report;
@@ -55,7 +56,7 @@ pub struct Environment<'a> {
 pub struct Outcome {
     /// For stdout, complete.
     pub stdout: SecretBytes,
-    /// For stderr: nothing or one line.
+    /// For stderr: nothing or one line, without its line break.
     pub stderr: String,
     /// Whether the exit code is 0.
     pub success: bool,
@@ -110,7 +111,7 @@ fn text(stdout: String) -> Outcome {
 }
 
 fn complaint(error: &Error) -> String {
-    format!("{}: {}\n", command::kubelet_config::NAME, error::render(error))
+    format!("{}: {}", command::kubelet_config::NAME, error::render(error))
 }
 
 impl std::fmt::Debug for Environment<'_> {

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     // A panic's own text could quote what was being read.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        complain(&format!("tripod-credential-provider: internal error at {place}; please report it\n"));
+        complain(&format!("tripod-credential-provider: internal error at {place}; please report it"));
     }));
     let mut stdin = io::stdin().lock();
     let outcome = run(Environment {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     });
     complain(&outcome.stderr);
     if let Err(error) = write_out(outcome.stdout.expose()) {
-        complain(&format!("tripod-credential-provider: cannot write the answer to stdout: {error}\n"));
+        complain(&format!("tripod-credential-provider: cannot write the answer to stdout: {error}"));
         return ExitCode::FAILURE;
     }
     if outcome.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -38,7 +38,12 @@ fn write_out(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// A line on stderr; if nobody can read it there, nobody can be told.
+/// A line on stderr; if nobody can read it there, nobody can be told. Only a terminal gets the line break:
+/// the kubelet puts the text into a line of its own log, which a break at the end would turn into three.
 fn complain(line: &str) {
-    let _unheard = io::stderr().write_all(line.as_bytes());
+    let mut stderr = io::stderr().lock();
+    let _unheard = stderr.write_all(line.as_bytes());
+    if !line.is_empty() && stderr.is_terminal() {
+        let _unheard = stderr.write_all(b"\n");
+    }
 }

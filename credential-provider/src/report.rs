@@ -83,3 +83,20 @@ pub fn render_text(findings: &[Finding]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Finding, has_failure, render_json, render_text};
+
+    #[test]
+    fn findings_are_a_list_for_programs_and_lines_for_people() {
+        let findings =
+            [Finding::ok("file", "/f", "2 auths keys"), Finding::fail("config", "/c", "bad").fix("mend it")];
+        assert!(has_failure(&findings) && !has_failure(&findings[..1]));
+        let list: serde_json::Value = serde_json::from_str(&render_json(&findings).unwrap()).unwrap();
+        let expected = serde_json::json!({"check": "config", "severity": "fail", "object": "/c", "evidence": "bad", "fix": "mend it"});
+        assert_eq!(list[1], expected);
+        let text = "ok    file    /f: 2 auths keys\nFAIL  config  /c: bad\n              -> mend it\n";
+        assert_eq!(render_text(&findings), text);
+    }
+}

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::json::{self, JsonError};
 use crate::provider::{Credential, Scope};
 use crate::secret::SecretBytes;
 
@@ -46,15 +47,8 @@ pub enum RequestError {
     #[error("the request on stdin is empty")]
     Empty,
     /// No JSON, or values of other types than the protocol's.
-    #[error("the request on stdin is no {REQUEST_KIND}: {problem} at line {line} column {column}")]
-    Json {
-        /// What kind of mistake it is.
-        problem: &'static str,
-        /// Where, from 1.
-        line: usize,
-        /// Where, from 1.
-        column: usize,
-    },
+    #[error("the request on stdin is no {REQUEST_KIND}")]
+    Json(#[from] JsonError),
     /// Some other object.
     #[error("the request on stdin has kind {0:?}, not {REQUEST_KIND:?}")]
     Kind(String),
@@ -102,7 +96,7 @@ impl Request {
         if bytes.trim_ascii().is_empty() {
             return Err(RequestError::Empty);
         }
-        let meta: TypeMeta = parse_json(bytes)?;
+        let meta: TypeMeta = json::parse_object(bytes)?;
         if meta.kind != REQUEST_KIND {
             return Err(RequestError::Kind(quote(&meta.kind)));
         }
@@ -110,26 +104,8 @@ impl Request {
             .into_iter()
             .find(|version| version.as_str() == meta.api_version)
             .ok_or_else(|| RequestError::Version(quote(&meta.api_version)))?;
-        let RawRequest { image } = parse_json(bytes)?;
+        let RawRequest { image } = json::parse_object(bytes)?;
         if image.is_empty() { Err(RequestError::NoImage) } else { Ok(Self { version, image }) }
-    }
-}
-
-fn parse_json<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, RequestError> {
-    serde_json::from_slice(bytes).map_err(|error| RequestError::Json {
-        problem: json_problem(&error),
-        line: error.line(),
-        column: error.column(),
-    })
-}
-
-/// What is wrong with a JSON document, without the piece of it that `serde_json` would repeat.
-pub fn json_problem(error: &serde_json::Error) -> &'static str {
-    match error.classify() {
-        serde_json::error::Category::Syntax => "invalid JSON",
-        serde_json::error::Category::Eof => "the JSON ends too early",
-        serde_json::error::Category::Data => "a value has the wrong type or stands twice",
-        serde_json::error::Category::Io => "reading failed",
     }
 }
 
@@ -195,4 +171,78 @@ pub fn cache_key_type(scope: Scope) -> &'static str {
 /// and not at all when nobody knows when that is.
 pub fn cache_duration(credential: &Credential) -> String {
     format!("{}s", credential.expires_in.map_or(0, |left| left.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{ApiVersion, Request, RequestError, cache_duration, render_anonymous};
+    use crate::provider::{Credential, Scope};
+    use crate::secret::Secret;
+
+    fn request(kind: &str, version: &str, rest: &str) -> Result<Request, RequestError> {
+        Request::parse(format!(r#"{{"kind":{kind},"apiVersion":{version}{rest}}}"#).as_bytes())
+    }
+
+    #[test]
+    fn kind_is_judged_before_version_and_version_before_the_rest() {
+        let version = r#""credentialprovider.kubelet.k8s.io/v1""#;
+        let kind = r#""CredentialProviderRequest""#;
+        let image = r#","image":"registry/app""#;
+        assert_eq!(
+            request(kind, version, image),
+            Ok(Request { version: ApiVersion::V1, image: "registry/app".into() })
+        );
+        assert_eq!(request(r#""Pod""#, r#""v9""#, r#","image":7"#), Err(RequestError::Kind("Pod".into())));
+        assert_eq!(request(kind, r#""v9""#, r#","image":7"#), Err(RequestError::Version("v9".into())));
+        assert!(matches!(request(kind, version, r#","image":7"#), Err(RequestError::Json(_))));
+        assert_eq!(request(kind, version, ""), Err(RequestError::NoImage));
+        assert_eq!(Request::parse(b" \n"), Err(RequestError::Empty));
+    }
+
+    #[test]
+    fn fields_of_a_newer_kubelet_are_passed_over() {
+        let parsed = request(
+            r#""CredentialProviderRequest""#,
+            r#""credentialprovider.kubelet.k8s.io/v1""#,
+            r#","image":"a/b","serviceAccountToken":"t","podLabels":{"a":[1,{"b":null}]}"#,
+        );
+        assert_eq!(parsed.map(|request| request.image), Ok("a/b".into()));
+    }
+
+    #[test]
+    fn an_error_repeats_only_the_start_of_a_long_value() {
+        let Err(RequestError::Kind(kind)) = request(&format!("{:?}", "x".repeat(5000)), r#""""#, "") else {
+            panic!("the kind is wrong");
+        };
+        assert_eq!(kind.len(), super::LONGEST_QUOTE);
+    }
+
+    #[test]
+    fn an_answer_is_kept_until_the_credential_expires_and_not_at_all_when_that_is_unknown() {
+        let secret = || Secret::new(String::new());
+        let mut credential = Credential {
+            username: secret(),
+            password: secret(),
+            key: String::new(),
+            scope: Scope::Image,
+            expires_in: None,
+            origin: String::new(),
+        };
+        assert_eq!(cache_duration(&credential), "0s");
+        credential.expires_in = Some(Duration::from_millis(90_999));
+        assert_eq!(cache_duration(&credential), "90s");
+    }
+
+    #[test]
+    fn an_answer_without_credentials_is_never_kept() {
+        let document = render_anonymous(ApiVersion::V1Beta1).unwrap();
+        let expected = concat!(
+            r#"{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1beta1","#,
+            r#""cacheKeyType":"Image","cacheDuration":"0s","auth":{}}"#,
+            "\n"
+        );
+        assert_eq!(str::from_utf8(document.expose()), Ok(expected));
+    }
 }

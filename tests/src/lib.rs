@@ -2,3 +2,4 @@
 //! everywhere (the kubelet's side of gRPC, a registry with a password), and the programs under test.
 
 pub mod programs;
+pub mod registry;

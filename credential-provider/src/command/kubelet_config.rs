@@ -54,3 +54,66 @@ providers:
         patterns = patterns.concat(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde::Deserialize;
+
+    use super::render;
+    use crate::config::{Config, DEFAULT_PATH};
+
+    /// The fields of the kubelet's type that are written, and no others.
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    struct Document {
+        api_version: String,
+        kind: String,
+        providers: Vec<Provider>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    struct Provider {
+        name: String,
+        api_version: String,
+        default_cache_duration: String,
+        match_images: Vec<String>,
+        #[serde(default)]
+        args: Vec<String>,
+    }
+
+    fn document(path: &str) -> (String, Document) {
+        let text = "version: v1\nregistries:\n\
+            - {match: [a.io, \"*.b.io:5000\"], provider: docker-config, file: /1}\n\
+            - {match: [a.io], provider: docker-config, file: /2}\n";
+        let config = Config::parse(Path::new(path), text.as_bytes()).unwrap();
+        let yaml = render(&config, Path::new(path), Path::new("/opt/providers"));
+        let parsed = serde_saphyr::from_str(&yaml).unwrap();
+        (yaml, parsed)
+    }
+
+    #[test]
+    fn every_pattern_is_there_once_and_the_flags_are_told() {
+        let (yaml, Document { api_version, kind, providers }) = document(DEFAULT_PATH);
+        assert_eq!(
+            (api_version.as_str(), kind.as_str()),
+            ("kubelet.config.k8s.io/v1", "CredentialProviderConfig")
+        );
+        let [provider] = providers.as_slice() else { panic!("one provider: {providers:?}") };
+        assert_eq!(provider.name, "tripod-credential-provider");
+        assert_eq!(provider.api_version, "credentialprovider.kubelet.k8s.io/v1");
+        assert_eq!(provider.default_cache_duration, "0s");
+        assert_eq!(provider.match_images, ["a.io", "*.b.io:5000"]);
+        assert!(provider.args.is_empty());
+        assert!(yaml.contains("--image-credential-provider-bin-dir=/opt/providers"));
+    }
+
+    #[test]
+    fn a_configuration_elsewhere_is_passed_on() {
+        let (_, document) = document("/srv/a \"b\".yaml");
+        let args: Vec<_> = document.providers.into_iter().flat_map(|provider| provider.args).collect();
+        assert_eq!(args, ["--config", "/srv/a \"b\".yaml"]);
+    }
+}

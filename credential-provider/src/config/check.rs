@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_saphyr::Spanned;
 
 use super::raw::{RawConfig, RawRegistry};
-use super::{Config, OnError, Registry, Source, VERSION, ValueError, ValueProblem};
+use super::{Config, DOCKER_CONFIG, OnError, Registry, Source, VERSION, ValueError, ValueProblem};
 use crate::pattern::Pattern;
 
 /// Mistakes found so far, and the entry they are looked for in.
@@ -41,14 +41,16 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Box<Mistakes>> {
 }
 
 /// None if a mistake was found without which the entry cannot be built.
-fn check_entry(raw: RawRegistry, findings: &mut Findings) -> Option<Registry> {
-    let line = raw.patterns.referenced.line();
-    if raw.patterns.value.is_empty() {
+fn check_entry(raw: Spanned<RawRegistry>, findings: &mut Findings) -> Option<Registry> {
+    let line = raw.referenced.line();
+    let RawRegistry { patterns, provider, file, on_error } = raw.value;
+    let patterns = patterns.unwrap_or_default();
+    if patterns.is_empty() {
         findings.add(line, "match", ValueProblem::NoPattern);
     }
-    let patterns = raw.patterns.value.into_iter().filter_map(|text| check_pattern(text, findings)).collect();
-    let on_error = raw.on_error.map_or(Some(OnError::Fail), |text| check_on_error(text, findings));
-    let source = check_source(raw.provider, raw.file, findings);
+    let patterns = patterns.into_iter().filter_map(|text| check_pattern(text, findings)).collect();
+    let on_error = on_error.map_or(Some(OnError::Fail), |text| check_on_error(text, findings));
+    let source = check_source(line, provider, file, findings);
     Some(Registry { line, patterns, source: source?, on_error: on_error? })
 }
 
@@ -75,17 +77,21 @@ fn check_on_error(text: Spanned<String>, findings: &mut Findings) -> Option<OnEr
 }
 
 fn check_source(
-    provider: Spanned<String>,
+    line: u64,
+    provider: Option<Spanned<String>>,
     file: Option<Spanned<String>>,
     findings: &mut Findings,
 ) -> Option<Source> {
-    let line = provider.referenced.line();
-    if provider.value != "docker-config" {
-        findings.add(line, "provider", ValueProblem::Provider(provider.value));
+    let Some(provider) = provider else {
+        findings.add(line, "provider", ValueProblem::NoProvider);
+        return None;
+    };
+    if provider.value != DOCKER_CONFIG {
+        findings.add(provider.referenced.line(), "provider", ValueProblem::Provider(provider.value));
         return None;
     }
     let Some(file) = file else {
-        findings.add(line, "file", ValueProblem::Missing("docker-config"));
+        findings.add(provider.referenced.line(), "file", ValueProblem::NoFile);
         return None;
     };
     if !file.value.starts_with('/') {

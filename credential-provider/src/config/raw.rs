@@ -8,16 +8,16 @@ use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub(super) version: Spanned<String>,
-    pub(super) registries: Vec<RawRegistry>,
+    pub(super) registries: Vec<Spanned<RawRegistry>>,
 }
 
-/// One entry of `registries`. Keys that only some providers have are optional here.
+/// One entry of `registries`. All optional: which key is needed depends on the provider.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawRegistry {
     #[serde(rename = "match")]
-    pub(super) patterns: Spanned<Vec<Spanned<String>>>,
-    pub(super) provider: Spanned<String>,
+    pub(super) patterns: Option<Vec<Spanned<String>>>,
+    pub(super) provider: Option<Spanned<String>>,
     pub(super) file: Option<Spanned<String>>,
     pub(super) on_error: Option<Spanned<String>>,
 }

@@ -16,9 +16,9 @@ use entry::{RawEntry, UserPassword};
 
 use crate::endpoint::Endpoint;
 use crate::image::{DOCKER_HUB, DOCKER_HUB_INDEX, ImageRef};
+use crate::json::{self, JsonError};
 use crate::provider::Scope;
 use crate::secret::Secret;
-use crate::wire::json_problem;
 
 /// How many keys an error lists.
 const LISTED_KEYS: usize = 5;
@@ -64,16 +64,12 @@ pub struct Selected {
 #[derive(Debug, Error)]
 pub enum AuthsError {
     /// No JSON, or another document.
-    #[error("{file:?} is no Docker config: {problem} at line {line} column {column}")]
+    #[error("{file:?} is no Docker config")]
     Shape {
         /// The file.
         file: PathBuf,
-        /// What kind of mistake it is; never a piece of the file.
-        problem: &'static str,
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
+        /// What is wrong with it.
+        source: JsonError,
     },
     /// None of its keys is for the image.
     #[error("{file:?} has no auths key for {image}; {keys}")]
@@ -138,12 +134,8 @@ impl AuthsError {
 impl Auths {
     /// Reads `bytes`, the content of `file`, which errors name.
     pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self, AuthsError> {
-        let raw: RawFile = serde_json::from_slice(bytes).map_err(|error| AuthsError::Shape {
-            file: file.to_owned(),
-            problem: json_problem(&error),
-            line: error.line(),
-            column: error.column(),
-        })?;
+        let raw: RawFile = json::parse_object(bytes)
+            .map_err(|source| AuthsError::Shape { file: file.to_owned(), source })?;
         let auths = raw.auths.unwrap_or_default();
         let found = auths.len();
         let mut entries: Vec<Entry> =
@@ -267,10 +259,14 @@ impl Entry {
 }
 
 /// The key for the kubelet's answer: the asked registry itself, never a glob, with the path that the
-/// credentials are limited to.
+/// credentials are limited to. (An IPv6 address without a port stays out of reach: the kubelet
+/// takes its brackets for a glob, in `matchImages` as well as here.)
 fn answer_key(image: &ImageRef, path: &[u8]) -> String {
     let path = String::from_utf8_lossy(path);
     // The kubelet strips the first "/v1" or "/v2" from a key, so such a path needs one to lose.
     let api = if path.starts_with("/v1/") || path.starts_with("/v2/") { "/v2" } else { "" };
     format!("{}{api}{path}", image.registry())
 }
+
+#[cfg(test)]
+mod tests;

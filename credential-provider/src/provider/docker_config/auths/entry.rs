@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::json::Object;
 use crate::secret::{Secret, SecretBytes};
 
 /// Padded or not, as the kubelet accepts it.
@@ -16,7 +17,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The fields that say who one is.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, from = "Option<Fields>")]
+#[serde(from = "Option<Object<Fields>>")]
 pub(super) struct RawEntry(Fields);
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,9 +66,9 @@ impl Unusable {
     }
 }
 
-impl From<Option<Fields>> for RawEntry {
-    fn from(fields: Option<Fields>) -> Self {
-        Self(fields.unwrap_or_default())
+impl From<Option<Object<Fields>>> for RawEntry {
+    fn from(fields: Option<Object<Fields>>) -> Self {
+        Self(fields.map(|Object(fields)| fields).unwrap_or_default())
     }
 }
 
