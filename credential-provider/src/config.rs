@@ -187,11 +187,6 @@ impl Config {
         })
     }
 
-    /// The entry that answers for `image`: the first whose `match` matches.
-    pub fn entry_for(&self, image: &ImageRef) -> Option<(usize, &Registry)> {
-        self.registries.iter().enumerate().find(|(_, registry)| registry.matches(image))
-    }
-
     /// Whether every image of `image`'s registry is answered by the same entry, so that the answer
     /// for one holds for all.
     pub fn is_uniform_for(&self, image: &ImageRef) -> bool {

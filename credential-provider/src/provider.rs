@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::config::{Registry, Source};
+use crate::config::{Config, Registry, Source};
 use crate::file::FileError;
 use crate::image::ImageRef;
 use crate::secret::Secret;
@@ -73,9 +73,50 @@ impl FetchError {
     }
 }
 
-/// The provider that `registry` names.
-pub fn open(registry: &Registry) -> Box<dyn Provider + '_> {
+/// The entry that answers for an image.
+pub struct Claim<'a> {
+    /// Its place in `registries`, from 0.
+    pub index: usize,
+    /// The entry.
+    pub registry: &'a Registry,
+    /// Its provider.
+    pub provider: Box<dyn Provider + 'a>,
+}
+
+/// The first entry of `config` whose provider claims `image`.
+pub fn find<'a>(config: &'a Config, image: &ImageRef) -> Option<Claim<'a>> {
+    let mut claims = config.registries.iter().enumerate().map(|(index, registry)| {
+        let provider = open(registry);
+        Claim { index, registry, provider }
+    });
+    claims.find(|claim| claim.provider.claims(image))
+}
+
+fn open(registry: &Registry) -> Box<dyn Provider + '_> {
     match &registry.source {
         Source::DockerConfig { file } => Box::new(DockerConfigFile { registry, file }),
+    }
+}
+
+impl Claim<'_> {
+    /// Credentials for `image`, with a scope no wider than the whole of `config` allows.
+    pub fn fetch(
+        &self,
+        config: &Config,
+        image: &ImageRef,
+        deadline: Instant,
+    ) -> Result<Credential, FetchError> {
+        let credential = self.provider.fetch(image, deadline)?;
+        let scope = if config.is_uniform_for(image) { credential.scope } else { Scope::Image };
+        Ok(Credential { scope, ..credential })
+    }
+}
+
+impl std::fmt::Debug for Claim<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim")
+            .field("index", &self.index)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
     }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::config::{Config, OnError, Registry};
+use crate::config::{Config, OnError};
 use crate::error::Error;
 use crate::image::ImageRef;
-use crate::provider::{self, Credential, FetchError, Scope};
+use crate::provider;
 use crate::secret::SecretBytes;
 use crate::wire::{self, ApiVersion, Request};
 
@@ -24,34 +24,19 @@ pub fn answer(request: &[u8], path: &Path, deadline: Instant) -> Result<Answer, 
     let request = Request::parse(request)?;
     let config = Config::load(path)?;
     let image = ImageRef::parse(&request.image)?;
-    let Some((_, registry)) = config.entry_for(&image) else {
+    let Some(claim) = provider::find(&config, &image) else {
         return Err(Error::NoEntry { image: image.to_string(), config: path.to_owned() });
     };
-    match fetch(&config, registry, &image, deadline) {
+    match claim.fetch(&config, &image, deadline) {
         Ok(credential) => {
             Ok(Answer { document: wire::render_credential(request.version, &credential)?, complaint: None })
         }
         Err(source) => {
-            let (image, config, line) = (image.to_string(), path.to_owned(), registry.line);
-            put_up_with(
-                Error::Fetch { image, config, line, source: Box::new(source) },
-                registry.on_error,
-                request.version,
-            )
+            let (image, config, line) = (image.to_string(), path.to_owned(), claim.registry.line);
+            let error = Error::Fetch { image, config, line, source: Box::new(source) };
+            put_up_with(error, claim.registry.on_error, request.version)
         }
     }
-}
-
-/// Credentials for `image` by the entry `registry`, with a scope no wider than the whole configuration allows.
-pub fn fetch(
-    config: &Config,
-    registry: &Registry,
-    image: &ImageRef,
-    deadline: Instant,
-) -> Result<Credential, FetchError> {
-    let credential = provider::open(registry).fetch(image, deadline)?;
-    let scope = if config.is_uniform_for(image) { credential.scope } else { Scope::Image };
-    Ok(Credential { scope, ..credential })
 }
 
 fn put_up_with(error: Error, policy: OnError, version: ApiVersion) -> Result<Answer, Error> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::config::{Config, ConfigError, Registry, Source};
+use crate::config::{Config, ConfigError, OnError, Registry, Source};
 use crate::error::chain;
 use crate::file::{self, FileError, Loaded};
 use crate::image::ImageRef;
@@ -113,7 +113,7 @@ fn check_docker_config(entry: &str, registry: &Registry, path: &Path) -> Vec<Fin
     let object = path.display().to_string();
     let Loaded { bytes, mode } = match file::load(path) {
         Ok(loaded) => loaded,
-        Err(error) => return vec![unreadable("file", &object, &error)],
+        Err(error) => return vec![missing(registry, "file", &object, chain(&error)).fix(error.remedy())],
     };
     let auths = match Auths::parse(path, bytes.expose()) {
         Ok(auths) => auths,
@@ -126,7 +126,9 @@ fn check_docker_config(entry: &str, registry: &Registry, path: &Path) -> Vec<Fin
         findings.push(Finding::warn("file", object.as_str(), evidence).fix(format!("chmod 0600 {object}")));
     }
     findings.extend(check_auths(&object, &auths));
-    findings.extend(registry.patterns.iter().filter_map(|pattern| check_pattern(entry, &auths, pattern)));
+    findings.extend(
+        registry.patterns.iter().filter_map(|pattern| check_pattern(entry, registry, &auths, pattern)),
+    );
     findings
 }
 
@@ -145,9 +147,17 @@ fn check_auths(object: &str, auths: &Auths) -> Vec<Finding> {
 }
 
 /// A pattern without globs names one registry, for which there should be credentials.
-fn check_pattern(entry: &str, auths: &Auths, pattern: &Pattern) -> Option<Finding> {
+fn check_pattern(entry: &str, registry: &Registry, auths: &Auths, pattern: &Pattern) -> Option<Finding> {
     let image = ImageRef::parse(&pattern.example()?).ok()?;
     let error: AuthsError = auths.select(&image).err()?;
     let evidence = format!("for pattern {:?}: {}", pattern.as_str(), chain(&error));
-    Some(Finding::fail("credentials", entry, evidence).fix(error.remedy()))
+    Some(missing(registry, "credentials", entry, evidence).fix(error.remedy()))
+}
+
+/// Credentials that cannot be had, which an entry may put up with.
+fn missing(registry: &Registry, check: &'static str, object: &str, evidence: String) -> Finding {
+    match registry.on_error {
+        OnError::Fail => Finding::fail(check, object, evidence),
+        OnError::Anonymous => Finding::warn(check, object, evidence),
+    }
 }

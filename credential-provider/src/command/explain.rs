@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::answer::fetch;
 use crate::config::{Config, OnError, Registry};
 use crate::error::{Error, chain};
 use crate::image::ImageRef;
-use crate::provider::{self, Credential, FetchError};
+use crate::pattern::Pattern;
+use crate::provider::{self, Claim, Credential, FetchError};
 use crate::report::Finding;
 use crate::wire;
 
@@ -17,35 +17,34 @@ pub fn explain(text: &str, path: &Path, deadline: Instant) -> Result<Vec<Finding
     let image = ImageRef::parse(text)?;
     let asked = format!("the kubelet asks for {}", image.repository());
     let mut findings = vec![Finding::ok("image", text, asked)];
-    let Some((index, registry)) = config.entry_for(&image) else {
-        let error = Error::NoEntry { image: image.to_string(), config: path.to_owned() };
-        findings.push(
-            Finding::fail(
-                "entry",
-                path.display().to_string(),
-                "no match list has it: it is pulled without these credentials",
-            )
-            .fix(error.remedy().unwrap_or_default()),
-        );
+    let Some(claim) = provider::find(&config, &image) else {
+        findings.push(unclaimed(path, &image));
         return Ok(findings);
     };
-    findings.push(entry(path, index, registry, &image));
-    match fetch(&config, registry, &image, deadline) {
-        Ok(credential) => findings.extend(answer(registry, &image, &credential)),
-        Err(error) => findings.push(failure(registry, &image, &error)),
+    findings.push(entry(path, &claim, &image));
+    match claim.fetch(&config, &image, deadline) {
+        Ok(credential) => findings.extend(answer(&claim, &image, &credential)),
+        Err(error) => findings.push(failure(claim.registry, &image, &error)),
     }
     Ok(findings)
 }
 
-fn entry(path: &Path, index: usize, registry: &Registry, image: &ImageRef) -> Finding {
-    let pattern = registry.patterns.iter().find(|pattern| pattern.matches(image));
-    let pattern = pattern.map(crate::pattern::Pattern::as_str).unwrap_or_default();
-    let object = format!("{}:{}", path.display(), registry.line);
-    Finding::ok("entry", object, format!("registries[{index}] is the first to match, by {pattern:?}"))
+fn unclaimed(path: &Path, image: &ImageRef) -> Finding {
+    let error = Error::NoEntry { image: image.to_string(), config: path.to_owned() };
+    let evidence = "no match list has it: it is pulled without credentials from here";
+    Finding::fail("entry", path.display().to_string(), evidence).fix(error.remedy().unwrap_or_default())
 }
 
-fn answer(registry: &Registry, image: &ImageRef, credential: &Credential) -> [Finding; 2] {
-    let kept = match provider::open(registry).cache_key(image) {
+fn entry(path: &Path, claim: &Claim<'_>, image: &ImageRef) -> Finding {
+    let Claim { index, registry, .. } = claim;
+    let pattern = registry.patterns.iter().find(|pattern| pattern.matches(image)).map(Pattern::as_str);
+    let object = format!("{}:{}", path.display(), registry.line);
+    let evidence = format!("registries[{index}] is the first to match, by {:?}", pattern.unwrap_or_default());
+    Finding::ok("entry", object, evidence)
+}
+
+fn answer(claim: &Claim<'_>, image: &ImageRef, credential: &Credential) -> [Finding; 2] {
+    let kept = match claim.provider.cache_key(image) {
         Some(key) => format!("kept between runs under {key:?}"),
         None => "fetched anew at each run".into(),
     };

@@ -3,6 +3,7 @@ use std::path::Path;
 use super::{Config, OnError, Source};
 use crate::error::chain;
 use crate::image::ImageRef;
+use crate::provider;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(Path::new("/c.yaml"), text.as_bytes()).map_err(|error| chain(&error))
@@ -34,7 +35,8 @@ fn the_first_entry_that_matches_answers() {
         - {match: [\"*.io\"], provider: docker-config, file: /2}\n\
         - {match: [a.io], provider: docker-config, file: /3}\n";
     let config = parse(text).unwrap();
-    let index = |image: &str| config.entry_for(&ImageRef::parse(image).unwrap()).map(|(index, _)| index);
+    let index =
+        |image: &str| provider::find(&config, &ImageRef::parse(image).unwrap()).map(|claim| claim.index);
     assert_eq!(
         [index("a.io/team/x"), index("a.io/x"), index("b.io/x"), index("b.a.io/x")],
         [Some(0), Some(1), Some(1), None]

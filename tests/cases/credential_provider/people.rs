@@ -77,6 +77,19 @@ fn check_config_finds_what_would_fail_later() {
 }
 
 #[test]
+fn what_an_entry_puts_up_with_is_a_warning() {
+    let node = Node::new();
+    node.write("config.yaml", &node.entry("registry.example.com:5000", "    onError: anonymous\n"));
+    std::fs::remove_file(node.path("auth.json")).unwrap();
+    let (success, found) = findings(&node, &["check-config", "--json"]);
+    assert!(success);
+    assert_finding(&found, "file", "warn", "No such file or directory");
+    let (success, found) = findings(&node, &["explain", IMAGE, "--json"]);
+    assert!(success);
+    assert_finding(&found, "credentials", "warn", "answered without credentials");
+}
+
+#[test]
 fn check_config_lists_every_mistake_with_its_line() {
     let node = Node::new();
     node.write("config.yaml", &node.entry("https://registry.example.com", "    onError: never\n"));
@@ -174,7 +187,7 @@ fn the_program_brings_no_runtime_and_no_client_it_does_not_use() {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(programs::workspace()).args([
         "tree",
-        "--offline",
+        "--locked",
         "-p",
         "tripod-credential-provider",
         "-e",
