@@ -7,6 +7,7 @@ pub mod exec;
 pub mod namespace;
 pub mod ping;
 pub mod programs;
+pub mod registry;
 pub mod table;
 
 use std::time::{Duration, Instant};
