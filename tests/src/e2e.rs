@@ -4,6 +4,7 @@
 //! machine, which must be as it was before; that look counts as a case of its own.
 
 mod reference;
+mod tripod;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -16,7 +17,7 @@ use crate::cluster::traces::{Traces, verify_clean};
 use crate::cluster::{Cluster, Programs, interrupt};
 
 /// Every suite, in order.
-const SUITES: [&Suite; 1] = [&reference::SUITE];
+const SUITES: [&Suite; 2] = [&reference::SUITE, &tripod::SUITE];
 
 /// Cases on one cluster.
 struct Suite {
