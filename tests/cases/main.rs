@@ -2,4 +2,5 @@
 
 mod cni;
 mod credential_provider;
+mod device_plugin;
 mod workspace;

@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod e2e;
 pub mod exec;
+pub mod kubelet;
 pub mod namespace;
 pub mod ping;
 pub mod programs;
