@@ -2,6 +2,7 @@
 //! everywhere (the kubelet's side of gRPC, a registry with a password), and the programs under test.
 
 pub mod cluster;
+pub mod demo;
 pub mod e2e;
 pub mod exec;
 pub mod kubelet;

@@ -11,6 +11,7 @@ use std::sync::Once;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
+use anyhow::Context;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Pid, geteuid, gettid};
@@ -51,9 +52,14 @@ pub fn privileged() -> bool {
 impl Namespace {
     /// A node: a network of its own with `lo` up, and an empty `/run`. `None` without root.
     pub fn node() -> Option<Self> {
+        privileged().then(|| Self::try_node().expect("root may make a node"))
+    }
+
+    /// The same for a caller who wants to tell why not.
+    pub fn try_node() -> anyhow::Result<Self> {
         let node = Self::new(Kind::Node)?;
-        node.sh("ip link set lo up");
-        Some(node)
+        node.run(set_loopback_up)?;
+        Ok(node)
     }
 
     /// A pod sandbox: a bare network namespace, as a runtime makes it.
@@ -61,18 +67,16 @@ impl Namespace {
         Self::new(Kind::Sandbox).expect("whoever made the node may make a sandbox")
     }
 
-    fn new(kind: Kind) -> Option<Self> {
-        privileged().then(|| {
-            let (jobs, queue) = mpsc::channel::<Job>();
-            let (ready, tid) = mpsc::channel();
-            let thread = thread::spawn(move || {
-                isolate(kind);
-                ready.send(gettid()).expect("the maker waits");
+    fn new(kind: Kind) -> anyhow::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (ready, isolated) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            if ready.send(isolate(kind).map(|()| gettid())).is_ok() {
                 queue.into_iter().for_each(|job| job());
-            });
-            let tid = tid.recv().expect("the thread isolates itself");
-            Self { jobs: Some(jobs), thread: Some(thread), tid }
-        })
+            }
+        });
+        let tid = isolated.recv()??;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), tid })
     }
 
     /// Runs `job` inside and waits for it.
@@ -113,17 +117,28 @@ impl Namespace {
     }
 }
 
-fn isolate(kind: Kind) {
-    match kind {
-        Kind::Sandbox => unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace"),
-        Kind::Node => {
-            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
-                .expect("network and mount namespaces");
-            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-            mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private mounts");
-            mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("an empty /run");
-        }
+fn isolate(kind: Kind) -> anyhow::Result<()> {
+    if kind == Kind::Sandbox {
+        return unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace");
     }
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+        .context("cannot make a network and a mount namespace")?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("cannot make mounts private")?;
+    mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>)
+        .context("cannot mount an empty /run")
+}
+
+/// By netlink, since not every machine has `ip`.
+fn set_loopback_up() -> anyhow::Result<()> {
+    const LOOPBACK: u32 = 1;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (connection, handle, _events) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        let up = rtnetlink::LinkUnspec::new_with_index(LOOPBACK).up().build();
+        handle.link().set(up).execute().await.context("cannot set lo up")
+    })
 }
 
 impl Drop for Namespace {

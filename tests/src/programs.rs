@@ -27,11 +27,10 @@ pub fn program(name: &str) -> PathBuf {
 /// Builds `packages` and returns the folder that holds their binaries.
 pub fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args(["build", "--quiet", "--bins"]);
+    cargo.current_dir(workspace()).args(["build", "--bins"]);
     cargo.args(packages.iter().flat_map(|package| ["--package", package]));
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
+    // The optimised build takes minutes, during which a person wants to see cargo at work.
+    cargo.arg(if profile == Profile::Release { "--release" } else { "--quiet" });
     let status = cargo.status()?;
     anyhow::ensure!(status.success(), "cargo build of {packages:?} failed: {status}");
     let folder = if profile == Profile::Release { "release" } else { "debug" };
