@@ -1,6 +1,6 @@
 //! `device-plugin.yaml`: which devices are offered under which resource name.
 //!
-//! The text becomes a tree with line numbers ([`yaml`]), and the tree a checked [`Config`] or the
+//! The text becomes a tree with line numbers (`yaml`), and the tree a checked [`Config`] or the
 //! complete list of its problems. Nothing after this module meets an unchecked value.
 
 use std::io::Read;

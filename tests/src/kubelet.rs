@@ -105,6 +105,14 @@ impl Kubelet {
         self.listen()
     }
 
+    /// Closes all ListAndWatch streams and nothing else.
+    pub async fn close_streams(&mut self) {
+        for stream in self.ledger.with(|view| std::mem::take(&mut view.streams)) {
+            stream.abort();
+            let _ = stream.await;
+        }
+    }
+
     /// When the registration socket began to listen.
     pub fn listening_since(&self) -> Option<Instant> {
         self.serving.as_ref().map(|serving| serving.since)
@@ -220,10 +228,7 @@ impl Kubelet {
     }
 
     async fn halt(&mut self) {
-        for stream in self.ledger.with(|view| std::mem::take(&mut view.streams)) {
-            stream.abort();
-            let _ = stream.await;
-        }
+        self.close_streams().await;
         self.ledger.with(|view| view.plugins.clear());
         self.close().await;
     }

@@ -177,6 +177,8 @@ fn fits_one_message(table: &Table<'_>, resource: &Resource, problems: &mut Probl
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn problems(text: &str) -> Vec<(u64, String, String)> {
@@ -266,5 +268,12 @@ mod tests {
         assert_eq!(problems("version: v1\nversion: v1\n")[0].0, 2);
         assert_eq!(problems("version: [v1\n")[0].0, 1);
         assert_eq!(problems("version: v1\n")[0].1, "resources");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_whatever_is_a_config_without_a_version(text in "([a-z: \\[\\]{}#&*!|>'\"%@`\n-]|\\PC){0,200}") {
+            prop_assert!(Config::parse(&text).is_err());
+        }
     }
 }

@@ -90,6 +90,19 @@ async fn a_resource_name_given_twice_stops_the_start() {
 }
 
 #[tokio::test]
+async fn more_devices_than_the_kubelet_can_be_told_of_stop_the_start() {
+    let Some(node) = Node::new(&CONFIG.replace("match:", "count: 60000\n    match:")) else { return };
+    for (name, minor) in [("ttyT0", 3), ("ttyT1", 5), ("ttyT2", 7)] {
+        node.add_device(name, minor);
+    }
+    let log = node.run().log_at_failure().await;
+    assert!(
+        log.contains("example.com/serial would list more devices than fit in the 4194304 bytes"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
 async fn check_config_reports_every_problem_for_programs_too() {
     let Some(node) = Node::new("version: v1\nresources:\n- name: serial\n  match: {kind: nvidia}\n") else {
         return;

@@ -90,6 +90,26 @@ async fn a_socket_that_somebody_removed_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_stream_that_the_kubelet_closed_leads_to_a_new_registration_each_time_later() {
+    let Some(node) = Node::new(CONFIG) else { return };
+    node.add_device("ttyT0", 3);
+    let mut kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable(SERIAL, 1).await.unwrap();
+    let mut waits = Vec::new();
+    for known in 1..=8 {
+        let closed = Instant::now();
+        kubelet.close_streams().await;
+        let wanted =
+            |view: &View| (registrations(view) > known && view.devices(SERIAL).is_some()).then_some(());
+        kubelet.until("another registration", wanted).await.unwrap();
+        waits.push(closed.elapsed());
+    }
+    // Two plugins that fight for one name must not do so at full speed: 2 ms double to 256 ms.
+    assert!(waits[7] >= Duration::from_millis(256), "{waits:?}");
+}
+
+#[tokio::test]
 async fn a_refused_registration_is_tried_again_until_it_is_accepted() {
     let Some(node) = Node::new(CONFIG) else { return };
     node.add_device("ttyT0", 3);
