@@ -116,17 +116,6 @@ impl Cluster {
         Kubectl::open(&self.underlay, &self.programs, &self.identities, self.state.path())
     }
 
-    /// The same from a shell.
-    pub fn kubectl_line(&self) -> String {
-        let (enter, kube) = (self.underlay.init(), self.programs.kube());
-        let kubeconfig = self.state.path().join("pki/admin.kubeconfig");
-        format!(
-            "nsenter --net --target {enter} {} kubectl --kubeconfig={}",
-            kube.display(),
-            kubeconfig.display()
-        )
-    }
-
     /// All nodes, in the order of their numbers.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
