@@ -72,7 +72,7 @@ impl Cluster {
         let state = StateFolder::create(name)?;
         let names: Vec<String> = (1..=nodes).map(node::name).collect();
         let identities = Identities::create(&state.path().join("pki"), &names)?;
-        let underlay = Machine::create("underlay", programs, state.logs())?;
+        let underlay = Machine::create("underlay", programs, &state)?;
         underlay::lay(&underlay)?;
         let cluster = Self { nodes: Vec::new(), underlay, identities, programs: programs.clone(), state };
         let started =

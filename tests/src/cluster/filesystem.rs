@@ -30,6 +30,9 @@ const TUNABLES: [(&str, &str); 6] = [
     ("vm/panic_on_oom", "0"),
 ];
 
+/// Changes one mount, not the file system behind it.
+const READ_ONLY: MsFlags = MsFlags::MS_BIND.union(MsFlags::MS_REMOUNT).union(MsFlags::MS_RDONLY);
+
 /// The folder on the machine that holds one node's files.
 #[derive(Debug)]
 pub struct NodeFiles {
@@ -97,10 +100,9 @@ impl NodeFiles {
 
     /// Settings of the network belong to the node; all others are the machine's, and stay as they are.
     fn mount_settings(&self) -> anyhow::Result<()> {
-        let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         let (all, network) = (Path::new("/proc/sys"), Path::new("/proc/sys/net"));
         bind(all, all)?;
-        change(all, read_only)?;
+        change(all, READ_ONLY)?;
         bind(network, network)?;
         change(network, MsFlags::MS_BIND | MsFlags::MS_REMOUNT)?;
         TUNABLES.iter().try_for_each(|(path, _)| bind(&self.tunable(path), &all.join(path)))
@@ -129,6 +131,13 @@ impl NodeFiles {
     fn tunable(&self, path: &str) -> PathBuf {
         self.folder.join("tunables").join(path)
     }
+}
+
+/// Makes the machine's files read-only but for those below `writable`: what a program would leave there
+/// is refused instead of found later. To be done inside of a machine.
+pub fn protect(writable: &Path) -> anyhow::Result<()> {
+    bind(writable, writable)?;
+    change(Path::new("/"), READ_ONLY)
 }
 
 /// A /dev of the node's own: the kernel's is one for all.

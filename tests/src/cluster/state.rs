@@ -24,6 +24,7 @@ const TURN_LIMIT: Duration = Duration::from_secs(3600);
 pub struct StateFolder {
     path: PathBuf,
     logs: PathBuf,
+    temporary: PathBuf,
     /// Held as long as the run lives, however it ends.
     _lock: File,
 }
@@ -40,7 +41,9 @@ impl StateFolder {
         let path = tempfile::Builder::new().prefix(MARK).tempdir_in(TEMPORARY)?.keep();
         let lock = File::create(path.join(LOCK))?;
         lock.lock()?;
-        Ok(Self { path, logs, _lock: lock })
+        let temporary = path.join("tmp");
+        fs::create_dir(&temporary)?;
+        Ok(Self { path, logs, temporary, _lock: lock })
     }
 
     /// The folder.
@@ -51,6 +54,11 @@ impl StateFolder {
     /// Where programs log to.
     pub fn logs(&self) -> &Path {
         &self.logs
+    }
+
+    /// Where programs put what they need for a moment.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     /// Part of the name of whatever the run makes on the machine: folder, cgroups.
