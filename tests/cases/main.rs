@@ -1,3 +1,6 @@
 //! One integration binary (one link) of all cases that run the real programs.
 
+mod cni;
+mod credential_provider;
+mod device_plugin;
 mod workspace;

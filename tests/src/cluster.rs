@@ -131,6 +131,11 @@ impl Cluster {
         &self.programs
     }
 
+    /// Folder for files that end with the cluster.
+    pub fn folder(&self) -> &Path {
+        self.state.path()
+    }
+
     /// Folder of all logs, which are kept.
     pub fn logs(&self) -> &Path {
         self.state.logs()

@@ -3,6 +3,7 @@
 mod reference;
 mod selection;
 mod suite;
+mod tripod;
 
 pub use self::selection::Selection;
 
@@ -11,7 +12,7 @@ use crate::cluster::state::{Turn, sweep};
 use crate::cluster::{Programs, interrupt};
 
 /// Every suite, in order.
-const SUITES: [&Suite; 1] = [&reference::SUITE];
+const SUITES: [&Suite; 2] = [&reference::SUITE, &tripod::SUITE];
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,10 +12,18 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 /// Folders that the node may change without the machine seeing it.
-const OVERLAID: [&str; 3] = ["etc", "opt", "var"];
+const OVERLAID: [&str; 4] = ["etc", "opt", "usr/local", "var"];
 /// What a node that nobody has touched does not have, though the machine may.
-const ABSENT: [&str; 7] =
-    ["etc/cni", "etc/cdi", "etc/tripod", "opt/cni", "var/lib/cni", "var/log/containers", "var/log/pods"];
+const ABSENT: [&str; 8] = [
+    "etc/cni",
+    "etc/cdi",
+    "etc/tripod",
+    "opt/cni",
+    "usr/local/lib/tripod",
+    "var/lib/cni",
+    "var/log/containers",
+    "var/log/pods",
+];
 /// Folders that need a plain file system: the kubelet measures it, and overlays do not nest.
 const PLAIN: [&str; 2] = ["var/lib/containerd", "var/lib/kubelet"];
 /// Device nodes of a container host. More can be made by a test, on the node alone.
@@ -60,7 +68,7 @@ impl NodeFiles {
         Ok(files)
     }
 
-    /// Puts a file where the node will find it at `path`, which must lie in /etc, /opt or /var.
+    /// Puts a file where the node will find it at `path`, which must lie in an overlaid folder.
     pub fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
         write(&self.upper(path.trim_start_matches('/')), text)
     }
