@@ -72,7 +72,7 @@ impl Cluster {
         let state = StateFolder::create(name)?;
         let names: Vec<String> = (1..=nodes).map(node::name).collect();
         let identities = Identities::create(&state.path().join("pki"), &names)?;
-        let underlay = Machine::create("underlay", programs, state.logs())?;
+        let underlay = Machine::create("underlay", programs, &state)?;
         underlay::lay(&underlay)?;
         let cluster = Self { nodes: Vec::new(), underlay, identities, programs: programs.clone(), state };
         let started =
@@ -114,17 +114,6 @@ impl Cluster {
     /// The admin's `kubectl`.
     pub fn kubectl(&self) -> anyhow::Result<Kubectl<'_>> {
         Kubectl::open(&self.underlay, &self.programs, &self.identities, self.state.path())
-    }
-
-    /// The same from a shell.
-    pub fn kubectl_line(&self) -> String {
-        let (enter, kube) = (self.underlay.init(), self.programs.kube());
-        let kubeconfig = self.state.path().join("pki/admin.kubeconfig");
-        format!(
-            "nsenter --net --target {enter} {} kubectl --kubeconfig={}",
-            kube.display(),
-            kubeconfig.display()
-        )
     }
 
     /// All nodes, in the order of their numbers.

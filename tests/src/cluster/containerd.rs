@@ -17,6 +17,7 @@ const REGISTRIES: &str = "/etc/containerd/certs.d";
 /// Writes its configuration.
 pub fn configure(files: &NodeFiles) -> anyhow::Result<()> {
     files.write(CONFIG, &render_config())?;
+    files.write("/etc/crictl.yaml", "runtime-endpoint: unix:///run/containerd/containerd.sock\n")?;
     let registry = format!("{REGISTRY_NAME}:{REGISTRY_PORT}");
     // The test registry has a password but no certificate.
     let hosts = format!(

@@ -29,7 +29,7 @@ pub fn start(
     eventually_while("the API server is ready", READY_LIMIT, alive, || {
         kubectl.run(&["get", "--raw", "/readyz"])
     })?;
-    machine.start("controller-manager", &mut controller_manager(programs, identities)?)?;
+    machine.start("controller-manager", &mut controller_manager(programs, identities, folder)?)?;
     machine.start("scheduler", &mut scheduler(programs, identities)?)?;
     // No pod is accepted before its service account exists.
     eventually_while("the default service account exists", READY_LIMIT, alive, || {
@@ -66,7 +66,11 @@ fn apiserver(programs: &Programs, identities: &Identities) -> Command {
     apiserver
 }
 
-fn controller_manager(programs: &Programs, identities: &Identities) -> anyhow::Result<Command> {
+fn controller_manager(
+    programs: &Programs,
+    identities: &Identities,
+    folder: &Path,
+) -> anyhow::Result<Command> {
     let kubeconfig = identities.write_kubeconfig("system:kube-controller-manager")?;
     let mut controllers = kube(programs, "controller-manager");
     controllers.arg(format!("--kubeconfig={}", kubeconfig.display()));
@@ -75,6 +79,8 @@ fn controller_manager(programs: &Programs, identities: &Identities) -> anyhow::R
     controllers.arg(format!("--root-ca-file={}", identities.authority().display()));
     controllers.arg("--allocate-node-cidrs=true").arg(format!("--cluster-cidr={CLUSTER_CIDRS}"));
     controllers.args(["--node-cidr-mask-size-ipv4=24", "--node-cidr-mask-size-ipv6=64"]);
+    // Which it makes if it is not there.
+    controllers.arg(format!("--flex-volume-plugin-dir={}", folder.join("volume-plugins").display()));
     Ok(controllers)
 }
 

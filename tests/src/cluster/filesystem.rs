@@ -12,10 +12,18 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 /// Folders that the node may change without the machine seeing it.
-const OVERLAID: [&str; 3] = ["etc", "opt", "var"];
+const OVERLAID: [&str; 4] = ["etc", "opt", "usr/local", "var"];
 /// What a node that nobody has touched does not have, though the machine may.
-const ABSENT: [&str; 7] =
-    ["etc/cni", "etc/cdi", "etc/tripod", "opt/cni", "var/lib/cni", "var/log/containers", "var/log/pods"];
+const ABSENT: [&str; 8] = [
+    "etc/cni",
+    "etc/cdi",
+    "etc/tripod",
+    "opt/cni",
+    "usr/local/lib/tripod",
+    "var/lib/cni",
+    "var/log/containers",
+    "var/log/pods",
+];
 /// Folders that need a plain file system: the kubelet measures it, and overlays do not nest.
 const PLAIN: [&str; 2] = ["var/lib/containerd", "var/lib/kubelet"];
 /// Device nodes of a container host. More can be made by a test, on the node alone.
@@ -29,6 +37,9 @@ const TUNABLES: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
 ];
+
+/// Changes one mount, not the file system behind it.
+const READ_ONLY: MsFlags = MsFlags::MS_BIND.union(MsFlags::MS_REMOUNT).union(MsFlags::MS_RDONLY);
 
 /// The folder on the machine that holds one node's files.
 #[derive(Debug)]
@@ -57,7 +68,7 @@ impl NodeFiles {
         Ok(files)
     }
 
-    /// Puts a file where the node will find it at `path`, which must lie in /etc, /opt or /var.
+    /// Puts a file where the node will find it at `path`, which must lie in an overlaid folder.
     pub fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
         write(&self.upper(path.trim_start_matches('/')), text)
     }
@@ -97,10 +108,9 @@ impl NodeFiles {
 
     /// Settings of the network belong to the node; all others are the machine's, and stay as they are.
     fn mount_settings(&self) -> anyhow::Result<()> {
-        let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         let (all, network) = (Path::new("/proc/sys"), Path::new("/proc/sys/net"));
         bind(all, all)?;
-        change(all, read_only)?;
+        change(all, READ_ONLY)?;
         bind(network, network)?;
         change(network, MsFlags::MS_BIND | MsFlags::MS_REMOUNT)?;
         TUNABLES.iter().try_for_each(|(path, _)| bind(&self.tunable(path), &all.join(path)))
@@ -129,6 +139,13 @@ impl NodeFiles {
     fn tunable(&self, path: &str) -> PathBuf {
         self.folder.join("tunables").join(path)
     }
+}
+
+/// Makes the machine's files read-only but for those below `writable`: what a program would leave there
+/// is refused instead of found later. To be done inside of a machine.
+pub fn protect(writable: &Path) -> anyhow::Result<()> {
+    bind(writable, writable)?;
+    change(Path::new("/"), READ_ONLY)
 }
 
 /// A /dev of the node's own: the kernel's is one for all.

@@ -3,13 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use anyhow::Context;
 use nix::unistd::Pid;
 
+use super::interrupt;
 use super::programs::modules;
-use super::{interrupt, progress};
+use super::progress::{Ticker, step};
 
 /// Programs that come from one module under `tests/cluster/`.
 struct Family {
@@ -50,7 +50,7 @@ pub(super) fn build(folder: &Path) -> anyhow::Result<()> {
 impl Family {
     fn build(&self, folder: &Path) -> anyhow::Result<()> {
         interrupt::check()?;
-        progress::step(&format!("go build of {}", self.folder), || {
+        step(&format!("go build of {}", self.folder), || {
             // `-o` takes a folder only with a slash at its end.
             let output = format!("{}/{}", folder.display(), self.program);
             let mut go = Command::new("go");
@@ -64,7 +64,7 @@ impl Family {
     /// Counts the packages that go names as it compiles them. Anything else it says is an error text.
     fn follow(&self, mut go: Child) -> anyhow::Result<()> {
         let watched = interrupt::watch(Pid::from_raw(i32::try_from(go.id())?));
-        let (start, mut packages, mut said) = (Instant::now(), 0, Vec::new());
+        let (mut ticker, mut packages, mut said) = (Ticker::start(), 0, Vec::new());
         for line in BufReader::new(go.stderr.take().expect("stderr is piped")).lines() {
             let line = line?;
             if line.contains(' ') {
@@ -72,8 +72,7 @@ impl Family {
                 continue;
             }
             packages += 1;
-            let seconds = start.elapsed().as_secs();
-            progress::note(&format!("go build of {}: {packages} packages, {seconds} s", self.folder));
+            ticker.tick(&format!("go build of {}: {packages} packages", self.folder));
         }
         drop(watched);
         let status = go.wait()?;

@@ -39,6 +39,13 @@ impl<'a> Kubectl<'a> {
         self.machine.run(&mut self.command(words))
     }
 
+    /// The beginning of a command line that does the same from a shell.
+    pub fn line(&self) -> String {
+        let (init, kube) = (self.machine.init(), self.programs.kube());
+        let kubeconfig = self.kubeconfig.display();
+        format!("nsenter --net --target {init} {} kubectl --kubeconfig={kubeconfig}", kube.display())
+    }
+
     /// What `kubectl get` says about an object or a list of them.
     pub fn get(&self, words: &[&str]) -> anyhow::Result<Value> {
         let text = self.run(&[&["get", "--output=json"], words].concat())?;

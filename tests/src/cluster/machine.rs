@@ -4,9 +4,10 @@
 //! with the last of them go the mounts and the network: nothing has to be found and undone. The first
 //! process dies with this one, even if this one is killed.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,17 +17,20 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::eventually::eventually;
+use super::filesystem;
 use super::interrupt::{self, Watched};
 use super::namespaces::Namespaces;
 use super::process::Process;
 use super::programs::Programs;
+use super::state::StateFolder;
 
 /// One machine with the programs that were started on it.
 #[derive(Debug)]
 pub struct Machine {
     name: String,
     logs: PathBuf,
-    path: String,
+    search_path: String,
+    temporary: PathBuf,
     anchor: Child,
     init: u32,
     namespaces: Option<Namespaces>,
@@ -35,30 +39,35 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Makes a machine whose only link is a loopback that is up. Logs of its programs go to `logs`.
-    pub fn create(name: &str, programs: &Programs, logs: &Path) -> anyhow::Result<Self> {
+    /// Makes a machine whose only link is a loopback that is up, and which can write to the files of
+    /// `state` only.
+    pub fn create(name: &str, programs: &Programs, state: &StateFolder) -> anyhow::Result<Self> {
         let mut anchor = Command::new("setpriv");
         anchor.args(["--pdeathsig", "KILL", "unshare", "--fork", "--kill-child", "--pid", "--mount-proc"]);
         anchor.args(["--mount", "--net", "--uts", "--ipc", "--"]).arg(programs.catatonit()).arg("-P");
-        let log = fs::File::create(logs.join(format!("{name}.log")))?;
+        let log = fs::File::create(state.logs().join(format!("{name}.log")))?;
         anchor.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let anchor = anchor.spawn().context("setpriv unshare")?;
         let mut machine = Self {
             name: name.to_owned(),
-            logs: logs.to_owned(),
-            path: programs.search_path(),
+            logs: state.logs().to_owned(),
+            search_path: programs.search_path(),
+            temporary: state.temporary().to_owned(),
             anchor,
             init: 0,
             namespaces: None,
             processes: Mutex::default(),
             watched: None,
         };
-        let what = format!("machine {name} has its first process, see {}", logs.display());
+        let what = format!("machine {name} has its first process, see {}", state.logs().display());
         machine.init =
             eventually(&what, Duration::from_secs(10), || first_child(machine.anchor.id(), "catatonit"))?;
         machine.watched = Some(interrupt::watch(Pid::from_raw(i32::try_from(machine.init)?)));
         machine.namespaces = Some(Namespaces::open(machine.init)?);
-        machine.within(|| Ok(fs::write("/proc/sys/kernel/hostname", name)?))?;
+        machine.within(|| {
+            fs::write("/proc/sys/kernel/hostname", name)?;
+            filesystem::protect(state.path())
+        })?;
         machine.ip(&["link", "set", "lo", "up"])?;
         Ok(machine)
     }
@@ -71,11 +80,6 @@ impl Machine {
     /// Process id of its first process, as the harness sees it.
     pub fn init(&self) -> u32 {
         self.init
-    }
-
-    /// Where `path` of this machine is found from outside.
-    pub fn path(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.init))
     }
 
     /// Does `work` inside of the machine.
@@ -95,8 +99,8 @@ impl Machine {
     pub fn start(&self, name: &str, command: &mut Command) -> anyhow::Result<()> {
         interrupt::check()?;
         let log = self.logs.join(format!("{}-{name}.log", self.name));
-        command.env("PATH", &self.path);
-        let process = self.within(|| Process::start(name, log, command))?;
+        command.envs(self.environment());
+        let process = Process::start(name, log, command, |command| self.within(|| Ok(command.spawn()?)))?;
         self.processes().push(process);
         Ok(())
     }
@@ -120,7 +124,7 @@ impl Machine {
     /// Runs `command` on the machine to its end and returns what it printed. A failure carries stderr.
     pub fn run(&self, command: &mut Command) -> anyhow::Result<String> {
         interrupt::check()?;
-        command.env("PATH", &self.path);
+        command.envs(self.environment());
         succeeded(command, |command| self.within(|| Ok(command.output()?)))
     }
 
@@ -141,6 +145,10 @@ impl Machine {
     pub fn describe(&self) -> String {
         let mut processes = self.processes();
         processes.iter_mut().map(|process| format!("[{}] {}", self.name, process.describe())).collect()
+    }
+
+    fn environment(&self) -> [(&'static str, &OsStr); 2] {
+        [("PATH", self.search_path.as_ref()), ("TMPDIR", self.temporary.as_ref())]
     }
 
     fn namespaces(&self) -> &Namespaces {

@@ -38,7 +38,7 @@ impl Node {
         let cgroup = Cgroup::create(&format!("{}-{name}", state.mark()))?;
         let files = NodeFiles::create(&state.path().join(&name))?;
         configure(&files, &name, &cgroup, identities)?;
-        let machine = Machine::create(&name, programs, state.logs())?;
+        let machine = Machine::create(&name, programs, state)?;
         machine.within(|| files.mount())?;
         underlay::connect(underlay, &machine, address)?;
         Ok(Self { machine, cgroup, address, programs: programs.clone() })
@@ -82,9 +82,9 @@ impl Node {
         &self.cgroup
     }
 
-    /// Where its `path` is found from outside.
-    pub fn path(&self, path: &str) -> PathBuf {
-        self.machine.path(path)
+    /// Does `work` inside of the node: paths are the node's own.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+        self.machine.within(work)
     }
 
     /// The machine it runs on.

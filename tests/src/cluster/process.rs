@@ -28,13 +28,18 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, which appends all it says to `log`.
-    pub fn start(name: &str, log: PathBuf, command: &mut Command) -> anyhow::Result<Self> {
+    /// Has `spawn` start `command`, which appends all it says to `log`.
+    pub fn start(
+        name: &str,
+        log: PathBuf,
+        command: &mut Command,
+        spawn: impl FnOnce(&mut Command) -> anyhow::Result<Child>,
+    ) -> anyhow::Result<Self> {
         let output = OpenOptions::new().create(true).append(true).open(&log);
         let output = output.with_context(|| format!("log {}", log.display()))?;
         // In a group of its own: Ctrl-C is for this process, which takes the rest down in order.
         command.process_group(0).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.spawn().with_context(|| format!("start {name}: {:?}", command.get_program()))?;
+        let child = spawn(command).with_context(|| format!("start {name}: {:?}", command.get_program()))?;
         Ok(Self { name: name.to_owned(), log, child })
     }
 

@@ -13,8 +13,33 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::
     outcome
 }
 
+/// What goes on within a long step: on a terminal as it happens, elsewhere a line each minute.
+#[derive(Debug)]
+pub struct Ticker {
+    start: Instant,
+    minutes: u64,
+}
+
+impl Ticker {
+    /// Starts to count now.
+    pub fn start() -> Self {
+        Self { start: Instant::now(), minutes: 0 }
+    }
+
+    /// Tells `text`, with the time since the start, if it is time to.
+    pub fn tick(&mut self, text: &str) {
+        let seconds = self.start.elapsed().as_secs();
+        let line = format!("{text}, {seconds} s");
+        if seconds / 60 > self.minutes && !std::io::stdout().is_terminal() {
+            self.minutes = seconds / 60;
+            println!("  {line}");
+        }
+        note(&line);
+    }
+}
+
 /// Shows a line that the next one replaces. Where the output is no terminal it is not worth a line.
-pub fn note(text: &str) {
+fn note(text: &str) {
     if std::io::stdout().is_terminal() {
         print!("\r\x1b[K  {text}");
         std::io::stdout().flush().ok();

@@ -1,13 +1,15 @@
 //! The one folder that holds everything a run makes, and the name by which its traces are known.
 
 use std::fs::{self, File};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::cgroups;
-use super::eventually::retry;
+use super::eventually::{eventually, retry};
 use crate::programs::target_dir;
 
 /// What every run's mark begins with.
@@ -15,12 +17,14 @@ pub const MARK: &str = "tripod-e2e-";
 /// Where runs have their folders. Not `TMPDIR`: it may lie where nodes have layers of their own.
 pub const TEMPORARY: &str = "/tmp";
 const LOCK: &str = "lock";
+const TURN_LIMIT: Duration = Duration::from_secs(3600);
 
 /// A folder below the machine's temporary one; removed when dropped.
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
     logs: PathBuf,
+    temporary: PathBuf,
     /// Held as long as the run lives, however it ends.
     _lock: File,
 }
@@ -37,7 +41,9 @@ impl StateFolder {
         let path = tempfile::Builder::new().prefix(MARK).tempdir_in(TEMPORARY)?.keep();
         let lock = File::create(path.join(LOCK))?;
         lock.lock()?;
-        Ok(Self { path, logs, _lock: lock })
+        let temporary = path.join("tmp");
+        fs::create_dir(&temporary)?;
+        Ok(Self { path, logs, temporary, _lock: lock })
     }
 
     /// The folder.
@@ -48,6 +54,11 @@ impl StateFolder {
     /// Where programs log to.
     pub fn logs(&self) -> &Path {
         &self.logs
+    }
+
+    /// Where programs put what they need for a moment.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     /// Part of the name of whatever the run makes on the machine: folder, cgroups.
@@ -62,6 +73,26 @@ impl Drop for StateFolder {
         if let Err(error) = removed {
             eprintln!("{}: {error:#}", self.path.display());
         }
+    }
+}
+
+/// The right to be the only run on this machine: two could not tell each other's traces from what they
+/// have left behind themselves. It ends with the process that holds it.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held, not used")] UnixListener);
+
+impl Turn {
+    /// Waits until no other run goes on.
+    pub fn take() -> anyhow::Result<Self> {
+        let place = SocketAddr::from_abstract_name("tripod-e2e")?;
+        let mut told = false;
+        eventually("the other run on this machine ends", TURN_LIMIT, || {
+            let turn = UnixListener::bind_addr(&place);
+            if turn.is_err() && !std::mem::replace(&mut told, true) {
+                println!("another run goes on on this machine; this one waits for it");
+            }
+            Ok(Self(turn?))
+        })
     }
 }
 

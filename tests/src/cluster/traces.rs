@@ -11,7 +11,7 @@ use super::cgroups;
 use super::state::{MARK, TEMPORARY};
 
 /// Where a node that is not kept apart leaves files, sockets and mounts.
-const PLACES: [&str; 13] = [
+const PLACES: [&str; 15] = [
     "/etc/cdi",
     "/etc/cni",
     "/etc/containerd",
@@ -22,7 +22,9 @@ const PLACES: [&str; 13] = [
     "/run/containerd",
     "/run/netns",
     "/run/tripod",
+    "/usr/libexec/kubernetes",
     "/var/lib/cni",
+    "/var/lib/containerd",
     "/var/lib/kubelet",
     "/var/log/pods",
 ];

@@ -4,7 +4,7 @@ mod network;
 mod private_image;
 mod restart;
 
-use super::{Case, Suite};
+use super::suite::{Case, Suite};
 use crate::cluster::{Cluster, Programs};
 
 pub(super) const SUITE: Suite = Suite {

@@ -7,7 +7,7 @@ mod network;
 mod private_image;
 mod restart;
 
-use super::{Case, Suite};
+use super::suite::{Case, Suite};
 use crate::cluster::progress::step;
 use crate::cluster::{Cluster, Programs};
 use crate::programs;

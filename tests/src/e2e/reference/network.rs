@@ -1,6 +1,7 @@
 //! The reference `bridge` and `host-local` make nodes Ready and give pods addresses of both families.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -44,22 +45,26 @@ pub(super) fn install_network(cluster: &Cluster, kubectl: &Kubectl<'_>) -> anyho
 }
 
 fn install_plugins(cluster: &Cluster, node: &Node) -> anyhow::Result<()> {
-    let folder = node.path("/opt/cni/bin");
-    fs::create_dir_all(&folder)?;
-    for plugin in PLUGINS.iter().filter(|plugin| !folder.join(plugin).exists()) {
-        fs::copy(cluster.programs().built(plugin), folder.join(plugin))?;
-    }
-    Ok(())
+    let programs = cluster.programs();
+    node.within(|| {
+        let folder = Path::new("/opt/cni/bin");
+        fs::create_dir_all(folder)?;
+        for plugin in PLUGINS.iter().filter(|plugin| !folder.join(plugin).exists()) {
+            fs::copy(programs.built(plugin), folder.join(plugin))?;
+        }
+        Ok(())
+    })
 }
 
 fn install_conflist(kubectl: &Kubectl<'_>, node: &Node) -> anyhow::Result<()> {
-    let folder = node.path("/etc/cni/net.d");
-    fs::create_dir_all(&folder)?;
     let conflist = render_conflist(&kubectl.pod_ranges(node.name())?);
-    // The runtime reads whatever ends in `.conflist`, also when it is half written.
-    fs::write(folder.join("new"), conflist)?;
-    fs::rename(folder.join("new"), folder.join("10-reference.conflist"))?;
-    Ok(())
+    node.within(|| {
+        let folder = Path::new("/etc/cni/net.d");
+        fs::create_dir_all(folder)?;
+        // The runtime reads whatever ends in `.conflist`, also when it is half written.
+        fs::write(folder.join("new"), conflist)?;
+        Ok(fs::rename(folder.join("new"), folder.join("10-reference.conflist"))?)
+    })
 }
 
 /// Over both families, from addresses of the node's ranges.

@@ -15,6 +15,8 @@ use crate::cluster::{Cluster, Kubectl, images, registry};
 const BIN_DIR: &str = "/usr/local/lib/tripod/credential-provider";
 /// Where the test, as an admin would, puts what the provider prints for the kubelet.
 const KUBELET_CONFIG: &str = "/etc/kubernetes/credential-provider.yaml";
+/// The passwords an admin gives a node.
+const AUTH: &str = "/etc/tripod/registry-auth.json";
 
 pub(super) fn the_provider_opens_the_registry(cluster: &Cluster) -> anyhow::Result<()> {
     install::install(cluster)?;
@@ -50,11 +52,12 @@ fn is_refused(kubectl: &Kubectl<'_>, pod: &Pod) -> anyhow::Result<()> {
 
 /// The password file, the kubelet's provider configuration as the program prints it, two flags, restart.
 fn wire(node: &Node, password: &str) -> anyhow::Result<()> {
-    let auth = node.path("/etc/tripod/registry-auth.json");
     let server = registry::reference("");
     let auths = serde_json::json!({"auths": {server.trim_end_matches('/'): {"username": registry::USER, "password": password}}});
-    fs::write(&auth, auths.to_string())?;
-    fs::set_permissions(&auth, fs::Permissions::from_mode(0o600))?;
+    node.within(|| {
+        fs::write(AUTH, auths.to_string())?;
+        Ok(fs::set_permissions(AUTH, fs::Permissions::from_mode(0o600))?)
+    })?;
     let provider = format!("{BIN_DIR}/tripod-credential-provider");
     node.exec(&["sh", "-c", &format!("{provider} kubelet-config --bin-dir {BIN_DIR} > {KUBELET_CONFIG}")])?;
     node.restart_kubelet(&[
