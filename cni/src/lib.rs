@@ -1,1 +1,142 @@
-//! The CNI leg: what the container runtime executes once per pod sandbox.
+//! Tripod's CNI plugin. The container runtime executes it once per pod sandbox and verb; it reads a
+//! network configuration on stdin and its arguments from `CNI_*` variables, prints exactly one JSON
+//! document (or nothing) on stdout, and needs no agent, API server or child process.
+//!
+//! It may touch the sandbox's and the node's links, routes and neighbours, table `inet tripod`, and
+//! files under `/run/tripod`.
+//!
+//! The node agent uses [`nft`] and [`record`] from here.
+
+mod command;
+mod config;
+mod datapath;
+mod error;
+mod ipam;
+mod journal;
+mod netns;
+pub mod nft;
+pub mod record;
+mod rtnl;
+mod spec;
+pub mod sysctl;
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+pub use command::Dirs;
+pub use error::Error;
+pub use ipam::store::Owner;
+pub use spec::{Args, Command, Env, Failure, Version};
+
+/// Which program this file is, by the name it was executed under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persona {
+    /// The plugin.
+    Tripod,
+    /// The loopback plugin that containerd executes beside it.
+    Loopback,
+}
+
+/// What a call ends in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Success with a document for stdout, or with nothing to say.
+    Success(Option<Value>),
+    /// An error document for stdout.
+    Failure(Failure),
+    /// There was no `CNI_COMMAND`: a person is looking.
+    About,
+}
+
+impl Default for Dirs {
+    /// Under `/run/tripod`, a tmpfs: every sandbox ends with the boot, and so does this.
+    fn default() -> Self {
+        let root = PathBuf::from("/run/tripod");
+        Self { attachments: root.join("attachments"), leases: root.join("ipam") }
+    }
+}
+
+/// Executes one call.
+pub fn run(persona: Persona, env: &Env, stdin: impl Read, dirs: &Dirs) -> Reply {
+    let mut version = Version::default();
+    let result = Args::parse(env).and_then(|args| {
+        let Some(args) = args else { return Ok(None) };
+        let text = if args.command == Command::Version { Vec::new() } else { read(stdin)? };
+        version = asked_version(&text);
+        execute(persona, &args, &text, dirs).map(Some)
+    });
+    match result {
+        Ok(Some(document)) => Reply::Success(document),
+        Ok(None) => Reply::About,
+        Err(error) => Reply::Failure(error.failure(version)),
+    }
+}
+
+fn execute(persona: Persona, args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::kernel("start", "the event loop"))?;
+    runtime.block_on(async {
+        match persona {
+            Persona::Tripod => command::run(args, text, dirs).await,
+            Persona::Loopback => command::loopback::run(args, text, dirs).await,
+        }
+    })
+}
+
+fn read(stdin: impl Read) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    let limit = config::LONGEST;
+    let length = stdin.take(limit + 1).read_to_end(&mut text).map_err(Error::ReadStdin)?;
+    if u64::try_from(length).is_ok_and(|length| length > limit) {
+        return Err(Error::StdinTooLong { limit });
+    }
+    Ok(text)
+}
+
+/// The version to answer an error in, read before anything else can fail.
+fn asked_version(text: &[u8]) -> Version {
+    #[derive(serde::Deserialize)]
+    struct OnlyVersion {
+        #[serde(rename = "cniVersion")]
+        cni_version: Version,
+    }
+    serde_json::from_slice(text)
+        .map_or_else(|_undecodable| Version::default(), |only: OnlyVersion| only.cni_version)
+}
+
+/// What a person reads who starts the program by hand.
+pub fn about(persona: Persona) -> String {
+    let name = match persona {
+        Persona::Tripod => "tripod-cni",
+        Persona::Loopback => "loopback (tripod-cni)",
+    };
+    let versions = Version::ALL.map(Version::as_str).join(", ");
+    format!(
+        "{name} {}: a CNI plugin, executed by the container runtime for each pod.\n\
+         It reads a network configuration on stdin and CNI_COMMAND, CNI_CONTAINERID, CNI_NETNS, CNI_IFNAME.\n\
+         Supported CNI versions: {versions}\n\
+         A configuration: {{\"cniVersion\": \"1.1.0\", \"name\": \"pods\", \"type\": \"tripod-cni\", \
+         \"ipam\": {{\"ranges\": [[{{\"subnet\": \"10.1.0.0/24\"}}]]}}}}\n",
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// What a panic becomes: still one document of the protocol.
+pub fn internal_error(what: &str) -> Failure {
+    Failure {
+        cni_version: Version::default(),
+        code: 999,
+        msg: "internal error in tripod-cni".to_owned(),
+        details: what.to_owned(),
+    }
+}
+
+/// Prints `document` on `stdout` as one line.
+pub fn print(mut stdout: impl io::Write, document: &impl serde::Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(document)?;
+    text.push(b'\n');
+    stdout.write_all(&text)?;
+    stdout.flush()
+}

@@ -72,7 +72,8 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     let mut tasks = JoinSet::new();
     let access = settings.access.clone();
     tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, facts, phases.clone()));
-    let agent = Agent { settings, config, node: Node::new(settings.paths.clone()), facts: None, phase, servers };
+    let agent =
+        Agent { settings, config, node: Node::new(settings.paths.clone()), facts: None, phase, servers };
     tokio::select! {
         () = stop => Ok(()),
         () = agent.keep(seen) => Ok(()),
@@ -140,7 +141,9 @@ impl Agent<'_> {
                 self.config = config;
                 self.facts.iter().for_each(|facts| node::tell_unlisted(&self.config, facts));
             }
-            Err(error) => tracing::error!(error = report::chain(&error), "keeping the last good configuration"),
+            Err(error) => {
+                tracing::error!(error = report::chain(&error), "keeping the last good configuration")
+            }
         }
     }
 
@@ -181,7 +184,9 @@ impl Agent<'_> {
         });
         match &phase {
             _ if !is_new => {}
-            Phase::Failing(error) => tracing::error!(error, "cannot bring the node to its state; trying again"),
+            Phase::Failing(error) => {
+                tracing::error!(error, "cannot bring the node to its state; trying again")
+            }
             phase => tracing::info!(%phase, "entered a phase"),
         }
     }

@@ -1,7 +1,7 @@
 //! The Kubernetes API as this agent sees it: one Node object, followed and patched.
 
-use std::pin::pin;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::http::Uri;
@@ -104,7 +104,8 @@ impl Follower {
     /// Twice as long, and a little more or less on each node, so that a thousand agents that lost their
     /// API server at once do not come back at once.
     fn longer(&self, pause: Duration) -> Duration {
-        let spread = self.name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 500;
+        let spread =
+            self.name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 500;
         (pause * (1750 + spread) / 1000).min(LONGEST_PAUSE)
     }
 

@@ -178,7 +178,9 @@ mod tests {
 
     #[test]
     fn text_of_another_shape_is_refused() {
-        for text in ["", "[]", "version: v1\nmtu: [1]\n", "version: v1\nversion: v1\n", "mtu: 0\n", "a: b: c\n"] {
+        for text in
+            ["", "[]", "version: v1\nmtu: [1]\n", "version: v1\nversion: v1\n", "mtu: 0\n", "a: b: c\n"]
+        {
             let error = refusal(text);
             assert!(error.starts_with("/etc/tripod/node.yaml"), "{text:?} gave {error:?}");
         }

@@ -16,12 +16,8 @@ pub fn render(pod_cidrs: &[IpNetwork], node_ips: &[IpAddr], mtu: Option<u32>, ag
     let ranges = pod_cidrs.iter().map(|cidr| vec![Range { subnet: *cidr }]).collect();
     let ipam = Ipam { kind: "tripod", ranges };
     let plugin = Plugin { kind: "tripod-cni", mode: "routed", mtu, agent_state, node_ips, ipam };
-    let list = Conflist {
-        cni_version: "1.0.0",
-        cni_versions: ["1.0.0", "1.1.0"],
-        name: NETWORK,
-        plugins: [plugin],
-    };
+    let list =
+        Conflist { cni_version: "1.0.0", cni_versions: ["1.0.0", "1.1.0"], name: NETWORK, plugins: [plugin] };
     // `{:#}` of a value cannot fail, and values of these types always become JSON.
     let mut text = serde_json::to_value(&list).map(|value| format!("{value:#}")).unwrap_or_default();
     text.push('\n');

@@ -51,7 +51,11 @@ pub fn has_ipv6(facts: &NodeFacts) -> bool {
 /// The node's pod CIDRs that `clusterCIDRs` leaves out. Traffic of other nodes' pods to them would be
 /// taken for traffic with the outside.
 pub fn unlisted<'a>(config: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a IpNetwork> {
-    facts.pod_cidrs.iter().filter(|cidr| !config.cluster_cidrs.iter().any(|all| contains(all, cidr))).collect()
+    facts
+        .pod_cidrs
+        .iter()
+        .filter(|cidr| !config.cluster_cidrs.iter().any(|all| contains(all, cidr)))
+        .collect()
 }
 
 fn masquerade(config: &NodeConfig, facts: &NodeFacts) -> Masquerade {

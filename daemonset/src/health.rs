@@ -29,12 +29,13 @@ pub async fn open(address: SocketAddr) -> Result<TcpListener, ListenError> {
 /// Answers probes until dropped. Live is who answers at all: everything runs on one thread. Whether an
 /// API server can be reached is no part of either answer, since pods have their network without it.
 pub async fn run(listener: TcpListener, phase: watch::Receiver<Phase>) -> io::Result<()> {
-    let router = Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(phase);
+    let router =
+        Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(phase);
     axum::serve(listener, router).await
 }
 
 async fn ready(State(phase): State<watch::Receiver<Phase>>) -> (StatusCode, String) {
-    let phase = phase.borrow();
-    let code = if *phase == Phase::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let phase = phase.borrow().clone();
+    let code = if phase == Phase::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, format!("{phase}\n"))
 }

@@ -156,11 +156,14 @@ impl Dir {
         let temporary = format!("{}{}", temporary_prefix(name), std::process::id());
         self.remove_temporaries(name)?;
         let moved = self.write_temporary(&temporary, content, mode).and_then(|()| {
-            renameat(&self.fd, temporary.as_str(), &self.fd, name).map_err(failed("replace", &self.path_of(name)))
+            renameat(&self.fd, temporary.as_str(), &self.fd, name)
+                .map_err(failed("replace", &self.path_of(name)))
         });
         if moved.is_err() {
-            // The first failure is the one to tell; what is left here, the next write removes.
-            drop(unlinkat(&self.fd, temporary.as_str(), UnlinkatFlags::NoRemoveDir));
+            // The first failure is the one to tell; what stays here, the next write removes.
+            if let Err(errno) = unlinkat(&self.fd, temporary.as_str(), UnlinkatFlags::NoRemoveDir) {
+                tracing::debug!(path = %self.path_of(&temporary).display(), %errno, "not removed");
+            }
         }
         moved?;
         nix::unistd::fsync(&self.fd).map_err(failed("sync folder", &self.path))?;
@@ -171,7 +174,8 @@ impl Dir {
     fn write_temporary(&self, name: &str, content: &mut dyn Read, mode: u32) -> Result<(), HostFsError> {
         let path = self.path_of(name);
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed("create", &path))?;
+        let fd =
+            openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed("create", &path))?;
         let mut file = File::from(fd);
         io::copy(content, &mut file).and_then(|_length| file.flush()).map_err(refused("write", &path))?;
         file.set_permissions(fs::Permissions::from_mode(mode)).map_err(refused("set the mode of", &path))?;

@@ -67,7 +67,11 @@ pub fn once(places: &Places) -> Result<usize, InstallError> {
 
 /// Installs again whenever something changes on either side, and every `period` in case a change went
 /// unseen. Failures are told and tried again. Returns when `stop` does; the host keeps everything.
-pub async fn keep(places: &Places, period: Duration, stop: impl Future<Output = ()>) -> Result<(), InstallError> {
+pub async fn keep(
+    places: &Places,
+    period: Duration,
+    stop: impl Future<Output = ()>,
+) -> Result<(), InstallError> {
     tokio::pin!(stop);
     let mut pause = SETTLE;
     loop {
@@ -113,7 +117,10 @@ fn arm(watch: &mut Watch, places: &Places) {
 fn names_in(path: &Path) -> Result<Vec<String>, InstallError> {
     let list = |source| InstallError::ListConfig { path: path.to_owned(), source };
     let entries = fs::read_dir(path).map_err(list)?;
-    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<Result<_, _>>().map_err(list)
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()
+        .map_err(list)
 }
 
 #[cfg(test)]

@@ -86,7 +86,8 @@ fn places(flags: cli::Install) -> Places {
 
 fn settings(flags: cli::Agent, env: Env) -> Result<Settings, Error> {
     let in_cluster = in_cluster(&env);
-    let node_name = flags.node_name.or(env.node_name).filter(|name| !name.is_empty()).ok_or(Error::NodeName)?;
+    let node_name =
+        flags.node_name.or(env.node_name).filter(|name| !name.is_empty()).ok_or(Error::NodeName)?;
     Ok(Settings {
         node_name,
         config: flags.config,
@@ -105,5 +106,9 @@ fn settings(flags: cli::Agent, env: Env) -> Result<Settings, Error> {
 /// The kubelet gives each container the address of the cluster's own Service.
 fn in_cluster(env: &Env) -> Option<String> {
     let (host, port) = (env.service_host.as_deref()?, env.service_port.as_deref()?);
-    Some(if host.contains(':') { format!("https://[{host}]:{port}") } else { format!("https://{host}:{port}") })
+    Some(if host.contains(':') {
+        format!("https://[{host}]:{port}")
+    } else {
+        format!("https://{host}:{port}")
+    })
 }

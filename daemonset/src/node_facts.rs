@@ -65,8 +65,10 @@ fn pod_cidrs(node: &Node) -> Result<Vec<IpNetwork>, FactsError> {
         let refuse = |_no_cidr| FactsError::PodCidr { node: name(), value: value.clone() };
         value.parse().map_err(refuse)
     };
-    let cidrs = texts.iter().filter(|text| !text.is_empty()).map(parse).collect::<Result<Vec<IpNetwork>, _>>()?;
-    let families = [cidrs.iter().filter(|c| c.is_ipv4()).count(), cidrs.iter().filter(|c| c.is_ipv6()).count()];
+    let cidrs =
+        texts.iter().filter(|text| !text.is_empty()).map(parse).collect::<Result<Vec<IpNetwork>, _>>()?;
+    let families =
+        [cidrs.iter().filter(|c| c.is_ipv4()).count(), cidrs.iter().filter(|c| c.is_ipv6()).count()];
     if families.iter().any(|count| *count > 1) {
         return Err(FactsError::PodCidrCount { node: name(), count: cidrs.len() });
     }
@@ -92,8 +94,10 @@ mod tests {
     use super::*;
 
     fn node(spec: serde_json::Value, status: serde_json::Value) -> Node {
-        serde_json::from_value(serde_json::json!({"metadata": {"name": "n1"}, "spec": spec, "status": status}))
-            .unwrap()
+        serde_json::from_value(
+            serde_json::json!({"metadata": {"name": "n1"}, "spec": spec, "status": status}),
+        )
+        .unwrap()
     }
 
     #[test]

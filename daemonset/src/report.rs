@@ -6,12 +6,14 @@ use std::error::Error;
 /// been said is not said again.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut told = error.to_string();
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    for cause in causes.map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+    let mut next = error.source();
+    while let Some(error) = next {
+        let cause = error.to_string();
         if !told.contains(&cause) {
             told.push_str(": ");
             told.push_str(&cause);
         }
+        next = error.source();
     }
     told
 }

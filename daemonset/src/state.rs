@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn torn_or_foreign_text_is_refused() {
-        for text in ["", "{\"version\":\"v1\"", "{\"version\":\"v2\",\"node\":\"n\",\"podCIDRs\":[],\"nodeIPs\":[]}"] {
+        for text in
+            ["", "{\"version\":\"v1\"", "{\"version\":\"v2\",\"node\":\"n\",\"podCIDRs\":[],\"nodeIPs\":[]}"]
+        {
             Snapshot::parse(text.as_bytes()).unwrap_err();
         }
     }

@@ -1,3 +1,4 @@
 //! One integration binary (one link) of all cases that run the real programs.
 
+mod cni;
 mod workspace;

@@ -1,4 +1,18 @@
 //! The harness: throwaway nodes made of kernel namespaces, stand-ins for the peers that nobody can run
 //! everywhere (the kubelet's side of gRPC, a registry with a password), and the programs under test.
 
+pub mod exec;
+pub mod namespace;
 pub mod programs;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `probe` holds, looking often. The deadline is far beyond what any machine needs; it only
+/// keeps a broken test from hanging.
+pub fn eventually(what: &str, mut probe: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !probe() {
+        assert!(Instant::now() < deadline, "still not so after 60 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::NodeConfig;
 use crate::conflist;
 use crate::desired::{self, Desired};
 use crate::firewall::{self, FirewallError};
@@ -52,7 +53,7 @@ pub enum ApplyError {
 
 /// The node, and what was last done to it.
 #[derive(Debug)]
-pub struct Node {
+pub(super) struct Node {
     paths: Paths,
     applied: Option<Desired>,
     preempting: Vec<String>,
@@ -60,17 +61,17 @@ pub struct Node {
 
 impl Node {
     /// A node nothing was done to yet in this run.
-    pub fn new(paths: Paths) -> Self {
+    pub(super) fn new(paths: Paths) -> Self {
         Self { paths, applied: None, preempting: Vec::new() }
     }
 
     /// Folders in which a change means that the node must be looked at.
-    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn folders(&self) -> impl Iterator<Item = &Path> {
         self.paths.conflist.parent().into_iter().chain([self.paths.state.as_path()])
     }
 
     /// The facts that an earlier run left about Node `name`.
-    pub fn last_known(&self, name: &str) -> Option<NodeFacts> {
+    pub(super) fn last_known(&self, name: &str) -> Option<NodeFacts> {
         let path = self.paths.state.join(state::FILE);
         let text = hostfs::read(&path, LONGEST_SNAPSHOT).ok()?;
         match Snapshot::parse(&text) {
@@ -88,7 +89,7 @@ impl Node {
 
     /// Brings the node to `desired`. The marker opens the plugin's gate and the conflist makes the
     /// runtime call it, so they come when all that a pod needs is there, in this order.
-    pub fn apply(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
+    pub(super) fn apply(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
         sysctl::apply(&self.paths.sysctl, &self.paths.proc_net, &desired.sysctls)?;
         self.apply_firewall(desired)?;
         let state = Dir::open(&self.paths.state)?;
@@ -100,7 +101,8 @@ impl Node {
     }
 
     fn apply_firewall(&self, desired: &Desired) -> Result<(), FirewallError> {
-        let is_current = self.applied.as_ref().is_some_and(|applied| applied.masquerade == desired.masquerade);
+        let is_current =
+            self.applied.as_ref().is_some_and(|applied| applied.masquerade == desired.masquerade);
         if is_current && firewall::is_whole()? {
             return Ok(());
         }
@@ -111,7 +113,8 @@ impl Node {
 
     fn apply_conflist(&mut self, desired: &Desired) -> Result<(), ApplyError> {
         let path = &self.paths.conflist;
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+        else {
             return Err(ApplyError::ConflistPath(path.clone()));
         };
         let dir = Dir::open(folder)?;
@@ -139,7 +142,7 @@ impl Node {
 }
 
 /// Tells once what the admin may not have meant.
-pub fn tell_unlisted(config: &crate::config::NodeConfig, facts: &NodeFacts) {
+pub(super) fn tell_unlisted(config: &NodeConfig, facts: &NodeFacts) {
     let unlisted = desired::unlisted(config, facts);
     if !unlisted.is_empty() && config.masquerade.enabled {
         let cidrs: Vec<_> = unlisted.iter().map(ToString::to_string).collect();

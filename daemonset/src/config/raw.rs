@@ -48,7 +48,8 @@ impl Raw {
         check.word("forwardDrop", self.forward_drop.as_ref(), &["report"], &["repair"])?;
         check.word("platform", self.platform.as_ref(), &["auto"], PLATFORMS)?;
         check.vxlan(self.vxlan.as_ref())?;
-        let masquerade = self.masquerade.map_or_else(|| Ok(Masquerading::default()), |it| check.masquerade(&it));
+        let masquerade =
+            self.masquerade.map_or_else(|| Ok(Masquerading::default()), |it| check.masquerade(&it));
         Ok(NodeConfig {
             api_servers: check.list("apiServers", &self.api_servers, Check::api_server)?,
             cluster_cidrs: check.list("clusterCIDRs", &self.cluster_cidrs, Check::prefix)?,
@@ -67,7 +68,13 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn refuse<T>(&self, key: &'static str, at: Location, value: String, problem: String) -> Result<T, ConfigError> {
+    fn refuse<T>(
+        &self,
+        key: &'static str,
+        at: Location,
+        value: String,
+        problem: String,
+    ) -> Result<T, ConfigError> {
         Err(ConfigError::Value { place: place(self.file, at), key, value, problem })
     }
 
@@ -96,7 +103,12 @@ impl Check<'_> {
             return self.refuse("vxlan.vni", vni.referenced, vni.value.to_string(), unavailable.to_owned());
         }
         if let Some(port) = &vxlan.port {
-            return self.refuse("vxlan.port", port.referenced, port.value.to_string(), unavailable.to_owned());
+            return self.refuse(
+                "vxlan.port",
+                port.referenced,
+                port.value.to_string(),
+                unavailable.to_owned(),
+            );
         }
         self.word("vxlan.checksumOffload", vxlan.checksum_offload.as_ref(), &["auto"], &["on", "off"])
     }

@@ -1,0 +1,114 @@
+//! The verb table: what each verb needs, how long it may take, and how a failed one is undone.
+
+mod add;
+mod check;
+mod del;
+mod gc;
+pub(crate) mod loopback;
+mod status;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::config::Outline;
+use crate::error::Error;
+use crate::record::Records;
+use crate::rtnl::Rtnl;
+use crate::spec::{Args, Command, Version};
+
+/// How long the undoing of a failed ADD may take, beyond the verb's own deadline.
+const UNDO_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where Tripod keeps its state on a node.
+#[derive(Clone, Debug)]
+pub struct Dirs {
+    /// Folder of the attachment records.
+    pub attachments: PathBuf,
+    /// Folder under which each network has its lease store.
+    pub leases: PathBuf,
+}
+
+/// The node a call works on.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// The attachments made so far.
+    pub records: Records,
+    /// The node's own links and routes.
+    pub rtnl: Rtnl,
+}
+
+impl Node {
+    fn open(dirs: &Dirs) -> Result<Self, Error> {
+        let rtnl = Rtnl::open().map_err(Error::kernel("open", "a netlink socket"))?;
+        Ok(Self { records: Records::new(dirs.attachments.clone()), rtnl })
+    }
+}
+
+/// Executes one call. The value is the document for stdout, where the verb has one.
+pub(crate) async fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>, Error> {
+    if args.command == Command::Version {
+        return Ok(Some(versions()));
+    }
+    let outline = Outline::parse(text, &dirs.leases)?;
+    require_version(args.command, outline.version)?;
+    let node = Node::open(dirs)?;
+    match args.command {
+        Command::Add => add::run(args, outline, &node).await.map(Some),
+        Command::Del => within("DEL", 30, del::run(args, &outline, &node)).await.map(|()| None),
+        Command::Check => within("CHECK", 10, check::run(args, outline, &node)).await.map(|()| None),
+        Command::Gc => within("GC", 60, gc::run(&outline, &node)).await.map(|()| None),
+        // A runtime asks every few seconds and may wait with a lock held.
+        Command::Status => within("STATUS", 1, async { status::run(&outline, &node) }).await.map(|()| None),
+        Command::Version => Ok(Some(versions())),
+    }
+}
+
+/// The answer to VERSION, which a runtime may ask for without a configuration.
+pub(crate) fn versions() -> Value {
+    json!({"cniVersion": Version::default(), "supportedVersions": Version::ALL})
+}
+
+/// CHECK came with 0.4.0, STATUS and GC with 1.1.0.
+fn require_version(command: Command, asked: Version) -> Result<(), Error> {
+    let (verb, since) = match command {
+        Command::Check => ("CHECK", Version::V0_4_0),
+        Command::Status => ("STATUS", Version::V1_1_0),
+        Command::Gc => ("GC", Version::V1_1_0),
+        Command::Add | Command::Del | Command::Version => return Ok(()),
+    };
+    if asked >= since {
+        return Ok(());
+    }
+    let supported = Version::ALL.into_iter().filter(|version| *version >= since).map(Version::as_str);
+    Err(Error::IncompatibleVersion {
+        verb,
+        asked: asked.as_str().to_owned(),
+        supported: supported.collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Gives up on `work` after `seconds`, or when the runtime sends SIGTERM.
+async fn within<T>(
+    verb: &'static str,
+    seconds: u64,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(listen_failed)?;
+    tokio::select! {
+        biased;
+        done = timeout(Duration::from_secs(seconds), work) => {
+            done.unwrap_or(Err(Error::Deadline { verb, seconds }))
+        }
+        _ = terminate.recv() => Err(Error::Interrupted { verb }),
+    }
+}
+
+fn listen_failed(source: io::Error) -> Error {
+    Error::Kernel { act: "listen for", object: "SIGTERM".to_owned(), source }
+}

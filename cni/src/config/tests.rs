@@ -1,0 +1,105 @@
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn conf(change: impl FnOnce(&mut Value)) -> Result<NetConf, Error> {
+    let mut value = json!({
+        "cniVersion": "1.1.0", "name": "tripod", "type": "tripod-cni", "mode": "routed", "mtu": 0,
+        "nodeIPs": ["192.0.2.1"],
+        "runtimeConfig": {"PortMappings": null},
+        "ipam": {"type": "tripod", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]},
+    });
+    change(&mut value);
+    Outline::parse(value.to_string().as_bytes(), Path::new("/run/tripod/ipam"))?.complete()
+}
+
+#[test]
+fn a_dual_stack_configuration_is_read() {
+    let conf = conf(|_| ()).unwrap();
+    assert_eq!(conf.ipam.sets.len(), 2);
+    assert_eq!(conf.ipam.store, Path::new("/run/tripod/ipam/tripod"));
+    assert_eq!(conf.mtu, None);
+}
+
+#[test]
+fn host_locals_single_range_and_data_dir_are_read() {
+    let conf = conf(|c| {
+        c["ipam"] =
+            json!({"subnet": "10.2.0.0/24", "rangeStart": "10.2.0.10", "dataDir": "/var/lib/cni/networks"})
+    });
+    let conf = conf.unwrap();
+    assert_eq!(conf.ipam.sets.len(), 1);
+    assert_eq!(conf.ipam.store, Path::new("/var/lib/cni/networks/tripod"));
+}
+
+#[test]
+fn each_wrong_key_is_named_with_its_value() {
+    let table: [(&str, Value, &str, &str); 14] = [
+        ("/name", json!("../up"), "name", "../up"),
+        ("/name", json!(""), "name", "\"\""),
+        ("/mode", json!("bridged"), "mode", "bridged"),
+        ("/mtu", json!(100), "mtu", "100"),
+        ("/nodeIPs", json!(["node1"]), "nodeIPs", "node1"),
+        ("/ipam", Value::Null, "ipam", "null"),
+        ("/ipam/type", json!("dhcp"), "ipam.type", "dhcp"),
+        ("/ipam/ranges", json!([]), "ipam.ranges", "[]"),
+        ("/ipam/ranges", Value::Null, "ipam.ranges", "[]"),
+        ("/ipam/ranges/0/0/subnet", json!("10.1.0.0"), "ipam.ranges[0][0].subnet", "10.1.0.0"),
+        ("/ipam/ranges/0/0/subnet", json!("10.1.0.0/33"), "ipam.ranges[0][0].subnet", "/33"),
+        ("/ipam/ranges/0/0/subnet", json!("10.1.0.1/24"), "ipam.ranges[0][0].subnet", "10.1.0.1/24"),
+        ("/ipam/ranges/0/0/subnet", json!("10.1.0.0/31"), "ipam.ranges[0][0].subnet", "/31"),
+        (
+            "/ipam/ranges/0",
+            json!([{"subnet": "10.1.0.0/24"}, {"subnet": "10.1.0.0/25"}]),
+            "ipam.ranges[0]",
+            "/25",
+        ),
+    ];
+    for (pointer, value, field, shown) in table {
+        let error = conf(|c| *c.pointer_mut(pointer).unwrap() = value.clone()).unwrap_err();
+        assert_eq!(error.code(), 7, "{pointer} {value}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("{field}=")) && text.contains(shown), "{pointer} {value}: {text}");
+    }
+}
+
+#[test]
+fn range_bounds_outside_the_subnet_are_named() {
+    for key in ["rangeStart", "rangeEnd", "gateway"] {
+        let error = conf(|c| c["ipam"]["ranges"][0][0][key] = json!("10.9.0.1")).unwrap_err();
+        assert_eq!(error.code(), 7);
+        assert!(error.to_string().contains(&format!("ipam.ranges[0][0].{key}")), "{error}");
+    }
+}
+
+#[test]
+fn wrong_types_are_a_decoding_error() {
+    for (key, value) in [("name", json!(3)), ("ipam", json!("x")), ("mtu", json!("1500"))] {
+        let error = conf(|c| c[key] = value.clone()).unwrap_err();
+        assert_eq!(error.code(), 6, "{key}: {error}");
+    }
+}
+
+#[test]
+fn an_unknown_version_is_code_1() {
+    let error = conf(|c| c["cniVersion"] = json!("9.0.0")).unwrap_err();
+    assert_eq!(error.code(), 1);
+    assert!(error.to_string().contains("9.0.0"), "{error}");
+}
+
+#[test]
+fn gc_tells_a_missing_list_from_an_empty_one() {
+    let outline = |list: Option<Value>| {
+        let mut value = json!({"cniVersion": "1.1.0", "name": "n"});
+        if let Some(list) = list {
+            value["cni.dev/valid-attachments"] = list;
+        }
+        Outline::parse(value.to_string().as_bytes(), Path::new("/l")).unwrap().valid_attachments
+    };
+    assert_eq!(outline(None), None);
+    assert_eq!(outline(Some(Value::Null)), Some(vec![]));
+    let one = json!([{"containerID": "c", "ifname": "eth0"}]);
+    assert_eq!(outline(Some(one)), Some(vec![("c".to_owned(), "eth0".to_owned())]));
+}

@@ -1,0 +1,309 @@
+//! The routed datapath of one attachment: a veth pair, the pod's addresses and default routes, and on
+//! the host one route and one permanent neighbour per address. No bridge, no ARP, no flooding.
+//!
+//! [`Wiring`] decides, purely; [`Wiring::attach`] does.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use futures_util::future::try_join_all;
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use nix::errno::Errno;
+
+use crate::config::NetConf;
+use crate::error::{self, Error};
+use crate::ipam::store::Owner;
+use crate::journal::{Journal, Undo};
+use crate::netns::Netns;
+use crate::nft::base::LINK_GROUP;
+use crate::record::attachment_hash;
+use crate::rtnl::{Link, Mac, RouteSpec, Rtnl, VethSpec};
+use crate::spec::{Address, Args, Interface, Route, Success};
+use crate::sysctl;
+
+/// The pod's IPv4 next hop. It is on no interface; a permanent neighbour stands for it.
+pub(crate) const NEXT_HOP_4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// The pod's IPv6 next hop: what the kernel derives from [`HOST_MAC`], so the host end really has it.
+pub(crate) const NEXT_HOP_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xecee, 0xeeff, 0xfeee, 0xeeee);
+
+/// Hardware address of every host end. They share no segment, so it need not differ.
+pub(crate) const HOST_MAC: Mac = Mac([0xee; 6]);
+
+/// What to make for one attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wiring {
+    /// Name of the host end.
+    pub host_ifname: String,
+    /// Name of the pod's end.
+    pub ifname: String,
+    /// Alias of the host end: what a person searches for.
+    pub alias: String,
+    /// Hardware address of the pod's end.
+    pub pod_mac: Mac,
+    /// MTU of both ends in bytes.
+    pub mtu: u32,
+    /// The pod's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The pod's routes.
+    pub routes: Vec<Route>,
+    /// Preferred sources of the host's routes to the pod.
+    pub node_ips: Vec<IpAddr>,
+}
+
+/// Name of the host end of `owner`'s attachment.
+pub(crate) fn host_ifname(owner: &Owner<'_>) -> String {
+    format!("tp{}", attachment_hash(owner))
+}
+
+impl Wiring {
+    /// Plans the attachment of `args` with these addresses.
+    pub(crate) fn new(args: &Args, conf: &NetConf, addresses: Vec<IpAddr>, mtu: u32) -> Self {
+        let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
+        let routes = conf.ipam.routes.clone().unwrap_or_else(|| default_routes(&addresses));
+        Self {
+            host_ifname: host_ifname(&owner),
+            ifname: args.ifname.clone(),
+            alias: alias(&owner),
+            pod_mac: pod_mac(&owner),
+            mtu,
+            routes: routes.into_iter().map(|route| via_next_hop(&route)).collect(),
+            addresses,
+            node_ips: conf.node_ips.clone(),
+        }
+    }
+
+    /// The result for the runtime.
+    pub(crate) fn success(&self, sandbox: &Path, conf: &NetConf) -> Success {
+        let end = |name: &str, mac: Mac, sandbox: Option<String>| Interface {
+            name: name.to_owned(),
+            mac: mac.to_string(),
+            mtu: Some(self.mtu),
+            sandbox,
+        };
+        let pod_end = end(&self.ifname, self.pod_mac, Some(sandbox.display().to_string()));
+        let address = |ip: &IpAddr| Address {
+            address: IpNetwork::from(*ip),
+            gateway: Some(next_hop(ip.is_ipv4())),
+            interface: Some(1),
+        };
+        Success {
+            interfaces: vec![end(&self.host_ifname, HOST_MAC, None), pod_end],
+            ips: self.addresses.iter().map(address).collect(),
+            routes: self.routes.clone(),
+            dns: conf.dns.clone(),
+        }
+    }
+
+    /// Makes both ends and everything on them.
+    pub(crate) async fn attach(
+        &self,
+        host: &Rtnl,
+        sandbox: &Rtnl,
+        netns: &Netns,
+        journal: &mut Journal,
+    ) -> Result<(), Error> {
+        self.create_veth(host, sandbox, netns, journal).await?;
+        let named = host.set_alias(&self.host_ifname, &self.alias);
+        let host_end = host.link(&self.host_ifname).await.map_err(self.kernel("look up interface"))?;
+        named.await.map_err(self.kernel("set the alias of"))?;
+        let host_end = host_end.ok_or_else(|| self.vanished(&self.host_ifname))?;
+        let pod_index = host_end.peer.ok_or_else(|| self.vanished(&self.ifname))?;
+        self.configure_pod_end(sandbox, pod_index, netns).await?;
+        self.configure_host_end(host, &host_end).await?;
+        self.await_carrier(host).await
+    }
+
+    /// The host end came up before the pod's, so the kernel drops what it sends until the link watcher
+    /// has seen the carrier, which may be after ADD. Since Linux 6.8 asking for a link runs the watcher.
+    async fn await_carrier(&self, host: &Rtnl) -> Result<(), Error> {
+        host.link(&self.host_ifname).await.map_err(self.kernel("look up interface")).map(drop)
+    }
+
+    async fn create_veth(
+        &self,
+        host: &Rtnl,
+        sandbox: &Rtnl,
+        netns: &Netns,
+        journal: &mut Journal,
+    ) -> Result<(), Error> {
+        let veth = VethSpec {
+            host: &self.host_ifname,
+            host_mac: HOST_MAC,
+            group: LINK_GROUP,
+            pod: &self.ifname,
+            pod_mac: self.pod_mac,
+            netns: netns.raw_fd(),
+            mtu: self.mtu,
+        };
+        journal.push(Undo::DeleteLink);
+        let Err(source) = host.create_veth(&veth).await else { return Ok(()) };
+        // Nothing was made; whatever has that name is not ours to delete.
+        journal.pop();
+        if error::is(&source, Errno::EEXIST) {
+            return Err(self.name_taken(sandbox).await);
+        }
+        if error::is(&source, Errno::EOPNOTSUPP) {
+            return Err(Error::KernelFeature { feature: "virtual Ethernet pairs (CONFIG_VETH)", source });
+        }
+        Err(self.kernel("create interface")(source))
+    }
+
+    async fn name_taken(&self, sandbox: &Rtnl) -> Error {
+        let in_pod = matches!(sandbox.link(&self.ifname).await, Ok(Some(_)));
+        let (ifname, place) =
+            if in_pod { (&self.ifname, "in the sandbox") } else { (&self.host_ifname, "on the node") };
+        Error::InterfaceExists { ifname: ifname.clone(), place }
+    }
+
+    async fn configure_pod_end(&self, sandbox: &Rtnl, index: u32, netns: &Netns) -> Result<(), Error> {
+        if self.has_ipv6() {
+            // Some runtimes start a sandbox with IPv6 switched off.
+            netns
+                .visit(|| {
+                    sysctl::set(Path::new("/proc/sys/net"), &ipv6_key(&self.ifname, "disable_ipv6"), "0")
+                })?
+                .map_err(self.kernel("enable IPv6 on"))?;
+        }
+        // Queued in this order, which the kernel keeps: an IPv6 route needs its device up.
+        let addresses: Vec<_> =
+            self.addresses.iter().map(|ip| sandbox.add_address(index, IpNetwork::from(*ip))).collect();
+        let up = sandbox.set_up(index, true);
+        let neighbours: Vec<_> =
+            self.next_hops().map(|hop| sandbox.add_neighbour(index, hop, HOST_MAC)).collect();
+        let routes: Vec<_> =
+            self.routes.iter().map(|route| sandbox.add_route(&in_pod(route, index))).collect();
+        try_join_all(addresses).await.map_err(self.kernel("add an address to"))?;
+        up.await.map_err(self.kernel("set up"))?;
+        try_join_all(neighbours).await.map_err(self.kernel("add the next hop to"))?;
+        try_join_all(routes).await.map_err(self.kernel("add a route to")).map(drop)
+    }
+
+    async fn configure_host_end(&self, host: &Rtnl, link: &Link) -> Result<(), Error> {
+        let root = Path::new("/proc/sys/net");
+        let mut keys = vec![("accept_ra", "0")];
+        keys.extend(self.has_ipv6().then_some(("disable_ipv6", "0")));
+        for (key, value) in keys {
+            sysctl::set(root, &ipv6_key(&link.name, key), value).map_err(Error::kernel(key, &link.name))?;
+        }
+        let neighbours: Vec<_> =
+            self.addresses.iter().map(|ip| host.add_neighbour(link.index, *ip, self.pod_mac)).collect();
+        let routes: Vec<_> = self.host_routes(link.index).iter().map(|route| host.add_route(route)).collect();
+        let failed = |act: &'static str| move |source| Error::kernel(act, &link.name)(source);
+        try_join_all(neighbours).await.map_err(failed("add a neighbour to"))?;
+        try_join_all(routes).await.map_err(failed("add a route to")).map(drop)
+    }
+
+    /// The host's routes to the pod.
+    pub(crate) fn host_routes(&self, device: u32) -> Vec<RouteSpec> {
+        let source = |v4: bool| self.node_ips.iter().copied().find(|ip| ip.is_ipv4() == v4);
+        let route = |ip: &IpAddr| RouteSpec {
+            destination: IpNetwork::from(*ip),
+            gateway: None,
+            device,
+            source: source(ip.is_ipv4()),
+        };
+        self.addresses.iter().map(route).collect()
+    }
+
+    fn next_hops(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        [true, false]
+            .into_iter()
+            .filter(|v4| self.addresses.iter().any(|ip| ip.is_ipv4() == *v4))
+            .map(next_hop)
+    }
+
+    fn has_ipv6(&self) -> bool {
+        self.addresses.iter().any(IpAddr::is_ipv6)
+    }
+
+    fn kernel(&self, act: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
+        Error::kernel(act, format!("{:?} (host end {:?})", self.ifname, self.host_ifname))
+    }
+
+    fn vanished(&self, ifname: &str) -> Error {
+        Error::kernel("look up interface", ifname)(io::Error::from_raw_os_error(Errno::ENODEV as i32))
+    }
+}
+
+/// The next hop of a family.
+pub(crate) fn next_hop(v4: bool) -> IpAddr {
+    if v4 { NEXT_HOP_4.into() } else { NEXT_HOP_6.into() }
+}
+
+fn default_routes(addresses: &[IpAddr]) -> Vec<Route> {
+    const ALL_4: Ipv4Network = match Ipv4Network::new_checked(Ipv4Addr::UNSPECIFIED, 0) {
+        Some(all) => all,
+        None => unreachable!(),
+    };
+    const ALL_6: Ipv6Network = match Ipv6Network::new_checked(Ipv6Addr::UNSPECIFIED, 0) {
+        Some(all) => all,
+        None => unreachable!(),
+    };
+    [IpNetwork::V4(ALL_4), IpNetwork::V6(ALL_6)]
+        .into_iter()
+        .filter(|all| addresses.iter().any(|ip| ip.is_ipv4() == all.is_ipv4()))
+        .map(|dst| Route { dst, gw: None })
+        .collect()
+}
+
+/// The pod reaches everything by the next hop of its family, whatever `gw` says for other plugins.
+fn via_next_hop(route: &Route) -> Route {
+    Route { dst: route.dst, gw: Some(next_hop(route.dst.is_ipv4())) }
+}
+
+fn in_pod(route: &Route, device: u32) -> RouteSpec {
+    RouteSpec { destination: route.dst, gateway: route.gw, device, source: None }
+}
+
+fn ipv6_key(ifname: &str, key: &str) -> String {
+    format!("ipv6/conf/{ifname}/{key}")
+}
+
+/// At most 255 bytes, the kernel's `IFALIASZ` without its end.
+fn alias(owner: &Owner<'_>) -> String {
+    let mut alias = format!("{} {}", owner.container_id, owner.ifname);
+    alias.truncate(255);
+    alias
+}
+
+/// A stable, locally administered unicast address, so that nothing has a reason to change it.
+fn pod_mac(owner: &Owner<'_>) -> Mac {
+    let hash = u64::from_str_radix(&attachment_hash(owner), 16).unwrap_or_default();
+    let [_, _, a, b, c, d, e, f] = hash.to_be_bytes();
+    Mac([(a & 0xfc) | 0x02, b, c, d, e, f])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_the_kernels_limits() {
+        let long = "c".repeat(255);
+        let owner = Owner { container_id: &long, ifname: "eth0" };
+        assert_eq!(host_ifname(&owner).len(), 15);
+        assert_eq!(alias(&owner).len(), 255);
+    }
+
+    #[test]
+    fn the_pods_hardware_address_is_unicast_and_locally_administered() {
+        for n in 0..1000 {
+            let container_id = format!("c{n}");
+            let Mac([first, ..]) = pod_mac(&Owner { container_id: &container_id, ifname: "eth0" });
+            assert_eq!(first & 3, 2);
+        }
+    }
+
+    #[test]
+    fn default_routes_follow_the_families() {
+        let families = |ips: &[&str]| {
+            let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+            default_routes(&ips).iter().map(|route| route.dst.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(families(&["10.0.0.2"]), ["0.0.0.0/0"]);
+        assert_eq!(families(&["fd00::2"]), ["::/0"]);
+        assert_eq!(families(&["fd00::2", "10.0.0.2"]), ["0.0.0.0/0", "::/0"]);
+    }
+}

@@ -1,0 +1,272 @@
+//! Everything that can go wrong, with the nouns a person needs, and the one place that gives it a code.
+
+use std::error::Error as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::spec::{Failure, Version};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is in a version that we, or the verb, do not know.
+    #[error("{verb} does not exist in CNI version {asked:?}; supported here: {supported}")]
+    IncompatibleVersion {
+        /// What was called.
+        verb: &'static str,
+        /// The configuration's `cniVersion`.
+        asked: String,
+        /// The versions that would do.
+        supported: String,
+    },
+    /// A variable of the environment is missing or malformed.
+    #[error("environment variable {name}={value:?} {problem}")]
+    Environment {
+        /// Its name.
+        name: &'static str,
+        /// Its value; empty when missing.
+        value: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The configuration could not be read from stdin.
+    #[error("cannot read the network configuration from stdin")]
+    ReadStdin(#[source] io::Error),
+    /// The configuration on stdin is longer than anything sensible.
+    #[error("the network configuration on stdin is longer than {limit} bytes")]
+    StdinTooLong {
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// The configuration is no JSON, or not of the right types.
+    #[error("cannot decode the network configuration on stdin")]
+    Decode(#[source] serde_json::Error),
+    /// The configuration says something that cannot be done.
+    #[error("network configuration: {field}={value} {problem}")]
+    Config {
+        /// Path of the key, for example `ipam.ranges[0][0].subnet`.
+        field: String,
+        /// Its value as JSON.
+        value: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// `CNI_NETNS` is not the sandbox's network namespace.
+    #[error("CNI_NETNS={path:?} {problem}")]
+    Netns {
+        /// The path given.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What the system answered, where it was asked.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// The agent has not made this boot ready yet.
+    #[error("the node agent has not made this node ready since it booted: {marker:?} is missing")]
+    NotReady {
+        /// The file the agent writes.
+        marker: PathBuf,
+    },
+    /// All addresses of a range set are taken.
+    #[error("no free address left in range set {set} of network {network:?} ({ranges})")]
+    Exhausted {
+        /// The network's name.
+        network: String,
+        /// Index of the range set.
+        set: usize,
+        /// Its ranges.
+        ranges: String,
+    },
+    /// Somebody else holds the lease store's lock.
+    #[error("lease store {store:?} is locked by another process")]
+    LockHeld {
+        /// The store's folder.
+        store: PathBuf,
+    },
+    /// A file of our own state could not be used.
+    #[error("cannot {act} {path:?}")]
+    State {
+        /// What was attempted.
+        act: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused a change or an answer.
+    #[error("cannot {act} {object}")]
+    Kernel {
+        /// What was attempted.
+        act: &'static str,
+        /// On what: an interface, an address, a route.
+        object: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel was built without something this network needs.
+    #[error("this node's kernel lacks {feature}")]
+    KernelFeature {
+        /// The feature by its configuration name.
+        feature: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The name of one end is taken.
+    #[error("interface {ifname:?} already exists {place}")]
+    InterfaceExists {
+        /// The name.
+        ifname: String,
+        /// On which side.
+        place: &'static str,
+    },
+    /// CHECK found a difference.
+    #[error("attachment of container {container_id} on {ifname}: {problem}")]
+    CheckFailed {
+        /// The container.
+        container_id: String,
+        /// The pod's interface.
+        ifname: String,
+        /// What is missing or different.
+        problem: String,
+    },
+    /// STATUS: ADD cannot work.
+    #[error("ADD cannot work on this node now")]
+    Unavailable(#[source] Box<Self>),
+    /// The verb took longer than it may.
+    #[error("{verb} took longer than {seconds} s and was undone")]
+    Deadline {
+        /// What was called.
+        verb: &'static str,
+        /// The deadline in seconds.
+        seconds: u64,
+    },
+    /// The runtime gave up on the call.
+    #[error("{verb} was interrupted by SIGTERM and undone")]
+    Interrupted {
+        /// What was called.
+        verb: &'static str,
+    },
+    /// Several objects failed; the others were done.
+    #[error("{first} (and {others} more)")]
+    Several {
+        /// The first failure.
+        #[source]
+        first: Box<Self>,
+        /// How many more.
+        others: usize,
+    },
+}
+
+impl Error {
+    /// A variable of the environment that is missing (`value` empty) or malformed.
+    pub fn environment(name: &'static str, value: &str, problem: &'static str) -> Self {
+        Self::Environment { name, value: shorten(value), problem }
+    }
+
+    /// A key of the configuration that cannot be meant.
+    pub fn config(field: impl Into<String>, value: impl ToString, problem: impl Into<String>) -> Self {
+        Self::Config { field: field.into(), value: shorten(&value.to_string()), problem: problem.into() }
+    }
+
+    /// A closure for `map_err` on file operations.
+    pub fn state(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::State { act, path, source }
+    }
+
+    /// A closure for `map_err` on netlink requests.
+    pub fn kernel(act: &'static str, object: impl ToString) -> impl FnOnce(io::Error) -> Self {
+        let object = object.to_string();
+        move |source| Self::Kernel { act, object, source }
+    }
+
+    /// The code that the specification, or we from 100 on, give to this error.
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::IncompatibleVersion { .. } => 1,
+            Self::Environment { .. } => 4,
+            Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } => 5,
+            Self::StdinTooLong { .. } | Self::Decode(_) => 6,
+            Self::Config { .. } => 7,
+            Self::Netns { .. } => 8,
+            Self::NotReady { .. } | Self::Exhausted { .. } | Self::LockHeld { .. } => 11,
+            Self::Deadline { .. } | Self::Interrupted { .. } => 11,
+            Self::Unavailable(_) => 50,
+            Self::InterfaceExists { .. } => 103,
+            Self::KernelFeature { .. } => 105,
+            Self::CheckFailed { .. } => 106,
+            Self::Several { first, .. } => first.code(),
+        }
+    }
+
+    /// What a person can do about it, where that is not in the message already.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotReady { .. } => "wait for the tripod pod of this node, or read its log",
+            Self::Exhausted { .. } => "code 100: delete pods of this node or give it a larger pod CIDR",
+            Self::LockHeld { .. } => "the runtime will try again; find the holder with `fuser`",
+            Self::InterfaceExists { .. } => {
+                "delete that interface, or let the runtime DEL the old attachment"
+            }
+            Self::Netns { .. } => "the runtime must create the sandbox's network namespace before ADD",
+            _ => "",
+        }
+    }
+
+    /// The document for stdout, in the version of the request.
+    pub fn failure(&self, version: Version) -> Failure {
+        let mut details = Vec::new();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            details.push(error.to_string());
+            cause = error.source();
+        }
+        if !self.remedy().is_empty() {
+            details.push(self.remedy().to_owned());
+        }
+        Failure {
+            cni_version: version,
+            code: self.code(),
+            msg: self.to_string(),
+            details: details.join(": "),
+        }
+    }
+}
+
+/// Whether the system answered `errno`.
+pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}
+
+/// Values from outside are quoted in messages up to a length that still fits a line.
+fn shorten(value: &str) -> String {
+    const LONGEST: usize = 120;
+    match value.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", value.get(..end).unwrap_or_default()),
+        None => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_object_the_answer_and_the_remedy() {
+        let error = Error::Unavailable(Box::new(Error::NotReady { marker: "/run/tripod/ready".into() }));
+        let failure = error.failure(Version::V1_1_0);
+        assert_eq!(failure.code, 50);
+        assert!(failure.details.contains("/run/tripod/ready"), "{failure:?}");
+    }
+
+    #[test]
+    fn long_values_are_cut_at_a_character() {
+        assert_eq!(shorten(&"ü".repeat(500)).chars().count(), 121);
+    }
+}

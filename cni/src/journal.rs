@@ -1,0 +1,101 @@
+//! The undo journal: each step that changes the node pushes its inverse as a value before it acts, and
+//! one place executes them in reverse. DEL and GC are the same inverses, read from a record.
+
+use std::io;
+use std::net::IpAddr;
+
+use nix::errno::Errno;
+
+use crate::command::Node;
+use crate::error::{self, Error};
+use crate::ipam::store::{Owner, Store};
+use crate::nft::base::LINK_GROUP;
+use crate::record::Record;
+
+/// The inverse of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Undo {
+    /// Remove the attachment's record.
+    RemoveRecord,
+    /// Give back these addresses.
+    ReleaseLeases(Vec<IpAddr>),
+    /// Give back every address the attachment holds, where nobody wrote down which.
+    ReleaseAnyLease,
+    /// Delete the host end; its routes, neighbours and the pod's end go with it.
+    DeleteLink,
+}
+
+/// The inverses of what was done for one attachment, in the order of doing.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    record: Record,
+    steps: Vec<Undo>,
+}
+
+impl Journal {
+    /// An empty journal for the attachment that `record` is about.
+    pub(crate) fn new(record: Record) -> Self {
+        Self { record, steps: Vec::new() }
+    }
+
+    /// All inverses for an attachment that was once made.
+    pub(crate) fn of_attachment(record: Record) -> Self {
+        let release = if record.addresses.is_empty() {
+            Undo::ReleaseAnyLease
+        } else {
+            Undo::ReleaseLeases(record.addresses.clone())
+        };
+        Self { record, steps: vec![Undo::RemoveRecord, release, Undo::DeleteLink] }
+    }
+
+    /// Notes the inverse of the step that comes next.
+    pub(crate) fn push(&mut self, step: Undo) {
+        self.steps.push(step);
+    }
+
+    /// Forgets the last inverse: its step turned out to change nothing.
+    pub(crate) fn pop(&mut self) {
+        self.steps.pop();
+    }
+
+    /// Executes the inverses in reverse. It stops at the first that fails, because the earlier ones are
+    /// what the later stand on: an address whose link is still there must not be given again.
+    pub(crate) async fn rollback(mut self, node: &Node) -> Result<(), Error> {
+        while let Some(step) = self.steps.pop() {
+            self.execute(&step, node).await?;
+        }
+        Ok(())
+    }
+
+    async fn execute(&self, step: &Undo, node: &Node) -> Result<(), Error> {
+        let owner = self.record.owner();
+        let store = Store::new(&self.record.store);
+        match step {
+            Undo::RemoveRecord => node.records.remove(&owner),
+            Undo::ReleaseLeases(addresses) => store.release(addresses, &owner),
+            Undo::ReleaseAnyLease => release_any(&store, &owner),
+            Undo::DeleteLink => self.delete_link(node).await,
+        }
+    }
+
+    /// Deletes the host end if it is ours. That it is gone already is no failure.
+    async fn delete_link(&self, node: &Node) -> Result<(), Error> {
+        let name = &self.record.host_ifname;
+        let look = || Error::kernel("look up interface", name);
+        match node.rtnl.link(name).await.map_err(look())? {
+            Some(link) if link.group == LINK_GROUP => match node.rtnl.delete_link(name).await {
+                Err(error) if !is_absence(&error) => Err(Error::kernel("delete interface", name)(error)),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+fn release_any(store: &Store, owner: &Owner<'_>) -> Result<(), Error> {
+    store.release(&store.held_by(owner)?, owner)
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    error::is(error, Errno::ENODEV)
+}

@@ -1,0 +1,47 @@
+//! The real environment and stdio for [`tripod_cni::run`], and the exit code.
+
+use std::env;
+use std::io;
+use std::panic;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tripod_cni::{Dirs, Env, Persona, Reply};
+
+fn main() -> ExitCode {
+    panic::set_hook(Box::new(|what| {
+        let failure = tripod_cni::internal_error(&what.to_string());
+        // The program is ending already; there is nobody left to tell that stdout is gone too.
+        drop(tripod_cni::print(io::stdout(), &failure));
+    }));
+    let persona = persona(env::args_os().next().as_deref().map(Path::new));
+    let reply = tripod_cni::run(persona, &environment(), io::stdin().lock(), &Dirs::default());
+    match answer(persona, &reply) {
+        Ok(()) if matches!(reply, Reply::Failure(_)) => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_stdout_is_gone) => ExitCode::FAILURE,
+    }
+}
+
+fn persona(program: Option<&Path>) -> Persona {
+    match program.and_then(Path::file_name) {
+        Some(name) if name == "loopback" => Persona::Loopback,
+        _ => Persona::Tripod,
+    }
+}
+
+/// Variables that are no Unicode are not ours.
+fn environment() -> Env {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn answer(persona: Persona, reply: &Reply) -> io::Result<()> {
+    match reply {
+        Reply::Success(None) => Ok(()),
+        Reply::Success(Some(document)) => tripod_cni::print(io::stdout(), document),
+        Reply::Failure(failure) => tripod_cni::print(io::stdout(), failure),
+        Reply::About => io::Write::write_all(&mut io::stderr(), tripod_cni::about(persona).as_bytes()),
+    }
+}

@@ -1,0 +1,13 @@
+//! nf_tables over netlink: as much of it as Tripod's own table needs.
+//!
+//! The kernel documents this interface only in `linux/netfilter/nf_tables.h`; numbers here carry that
+//! header's names, and tests read every rule back with `nft -j`.
+
+pub mod base;
+mod expr;
+mod message;
+mod socket;
+
+pub use expr::{Expr, Verdict};
+pub use message::{Batch, Chain, Hook, Rule, Table};
+pub use socket::Nft;

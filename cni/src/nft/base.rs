@@ -1,0 +1,126 @@
+//! Table `inet tripod`: what it holds, as values, and how it comes into being.
+//!
+//! The guard chain is made by whoever comes first, the agent or an ADD, and restored by the next ADD
+//! should somebody flush the ruleset. The masquerade chain is the agent's.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::{IpNetwork, Ipv4Network};
+use nix::errno::Errno;
+
+use super::expr::{Expr, Side, Verdict, address_in};
+use super::message::{Batch, Chain, Hook, Rule, Table};
+use super::socket::Nft;
+use crate::error;
+
+/// Group of every host end of a pod's link ("tp" in ASCII): one number by which rules and sweeps tell
+/// our links from others.
+pub const LINK_GROUP: u32 = 0x7470;
+
+const TABLE: Table = Table { name: "tripod" };
+
+/// Before connection tracking and every other rule: priority `raw`.
+const GUARD: Chain =
+    Chain { table: TABLE, name: "guard", kind: "filter", hook: Hook::Prerouting, priority: -300 };
+
+/// Priority `srcnat`.
+const MASQUERADE: Chain =
+    Chain { table: TABLE, name: "postrouting", kind: "nat", hook: Hook::Postrouting, priority: 100 };
+
+/// Which packets leave with the node's own address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Masquerade {
+    /// Prefixes of this node's pods, whose packets are meant.
+    pub pods: Vec<IpNetwork>,
+    /// Destinations that see the pod's own address.
+    pub spared: Vec<IpNetwork>,
+}
+
+/// Makes the guard chain unless it is there.
+pub fn ensure_guard(nft: &Nft) -> io::Result<()> {
+    if nft.has_chain(&GUARD)? {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    batch.add_table(TABLE);
+    // Exclusive, so that of two first ADDs one adds the rules and the other none.
+    batch.create_chain(&GUARD);
+    for rule in guard_rules() {
+        batch.add_rule(&rule);
+    }
+    match nft.commit(batch) {
+        Err(error) if error::is(&error, Errno::EEXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes the masquerade chain what `masquerade` says, in one transaction.
+pub fn apply_masquerade(nft: &Nft, masquerade: &Masquerade) -> io::Result<()> {
+    let mut batch = Batch::new();
+    batch.add_table(TABLE);
+    batch.add_chain(&MASQUERADE);
+    batch.flush(&MASQUERADE);
+    for rule in masquerade_rules(masquerade) {
+        batch.add_rule(&rule);
+    }
+    nft.commit(batch)
+}
+
+/// Whether both chains are there. They vanish together when somebody flushes the ruleset.
+pub fn is_whole(nft: &Nft) -> io::Result<bool> {
+    Ok(nft.has_chain(&GUARD)? && nft.has_chain(&MASQUERADE)?)
+}
+
+/// What a pod must not send, whatever the rest of the node's rules say.
+fn guard_rules() -> Vec<Rule> {
+    let loopback6 = IpNetwork::from(IpAddr::V6(Ipv6Addr::LOCALHOST));
+    let matches = [
+        // The host's loopback services, which `route_localnet` would open (CVE-2020-8558).
+        address_in(Side::Destination, IpNetwork::V4(LOOPBACK4)),
+        address_in(Side::Destination, loopback6),
+        // A pod is no router (CVE-2020-10749).
+        icmpv6(ROUTER_ADVERTISEMENT),
+        icmpv6(REDIRECT),
+        // A pod sends from the addresses that are routed to it.
+        vec![Expr::ReversePath, Expr::Equal(0u32.to_ne_bytes().to_vec())],
+    ];
+    matches
+        .into_iter()
+        .map(|exprs| rule(GUARD, [from_pods(), exprs, vec![Expr::Verdict(Verdict::Drop)]]))
+        .collect()
+}
+
+fn masquerade_rules(masquerade: &Masquerade) -> Vec<Rule> {
+    let spare = masquerade.spared.iter().map(|prefix| {
+        let matched = address_in(Side::Destination, *prefix);
+        rule(MASQUERADE, [matched, vec![Expr::Verdict(Verdict::Return)], vec![]])
+    });
+    let hide = masquerade.pods.iter().map(|prefix| {
+        let matched = address_in(Side::Source, *prefix);
+        rule(MASQUERADE, [matched, vec![Expr::Masquerade], vec![]])
+    });
+    spare.chain(hide).collect()
+}
+
+const LOOPBACK4: Ipv4Network = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
+    Some(prefix) => prefix,
+    None => unreachable!(),
+};
+
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const REDIRECT: u8 = 137;
+
+fn from_pods() -> Vec<Expr> {
+    vec![Expr::IncomingGroup, Expr::Equal(LINK_GROUP.to_ne_bytes().to_vec())]
+}
+
+fn icmpv6(kind: u8) -> Vec<Expr> {
+    const IPPROTO_ICMPV6: u8 = 58;
+    let load_type = Expr::Transport { offset: 0, length: 1 };
+    vec![Expr::Protocol, Expr::Equal(vec![IPPROTO_ICMPV6]), load_type, Expr::Equal(vec![kind])]
+}
+
+fn rule(chain: Chain, parts: [Vec<Expr>; 3]) -> Rule {
+    Rule { chain, exprs: parts.concat() }
+}

@@ -1,0 +1,217 @@
+//! Links, addresses, routes and neighbours of one network namespace: typed verbs over rtnetlink.
+//!
+//! A request is queued when its function is called, and its answer awaited later, so independent
+//! requests cost one round trip together, and the kernel still sees them in order.
+
+mod message;
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+
+use futures_util::StreamExt;
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::RouteAttribute;
+use nix::errno::Errno;
+use rtnetlink::Handle;
+
+use crate::error;
+use crate::netns::Netns;
+
+pub(crate) use message::{Mac, RouteSpec, VethSpec};
+
+type Message = NetlinkMessage<RouteNetlinkMessage>;
+
+/// A connection to the routing half of one namespace's kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Rtnl {
+    handle: Handle,
+}
+
+/// What we need to know of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: Vec<u8>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Its group.
+    pub group: u32,
+    /// Index of a veth's other end, in that end's namespace.
+    pub peer: Option<u32>,
+    /// Whether it was set up.
+    pub up: bool,
+}
+
+impl Rtnl {
+    /// Connects to the namespace of the calling thread. Must run inside a runtime.
+    pub(crate) fn open() -> io::Result<Self> {
+        let (connection, handle, _events) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    /// Connects to `netns`.
+    pub(crate) fn open_in(netns: &Netns) -> Result<io::Result<Self>, error::Error> {
+        netns.visit(Self::open)
+    }
+
+    fn send(&self, message: Message) -> impl Future<Output = io::Result<Vec<RouteNetlinkMessage>>> + use<> {
+        let stream = self.handle.clone().request(message);
+        async move {
+            let mut stream = stream.map_err(io::Error::other)?;
+            let mut answers = Vec::new();
+            while let Some(answer) = stream.next().await {
+                match answer.payload {
+                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+                    _ => {}
+                }
+            }
+            Ok(answers)
+        }
+    }
+
+    fn change(&self, message: Message) -> impl Future<Output = io::Result<()>> + use<> {
+        let answer = self.send(message);
+        async move { answer.await.map(drop) }
+    }
+
+    /// Creates both ends of a veth pair, the other one in its namespace. `EEXIST` when either name is
+    /// taken.
+    pub(crate) fn create_veth(&self, veth: &VethSpec<'_>) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::new_veth(veth))
+    }
+
+    /// Sets the alias, which a person sees in `ip link`. The kernel ignores it at creation.
+    pub(crate) fn set_alias(&self, name: &str, alias: &str) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::set_alias(name, alias))
+    }
+
+    /// Sets a link up or down.
+    pub(crate) fn set_up(&self, index: u32, up: bool) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::set_up(index, up))
+    }
+
+    /// The link called `name`, or none.
+    pub(crate) async fn link(&self, name: &str) -> io::Result<Option<Link>> {
+        self.get_link(message::get_link_by_name(name)).await
+    }
+
+    /// The link with `index`, or none.
+    pub(crate) async fn link_at(&self, index: u32) -> io::Result<Option<Link>> {
+        self.get_link(message::get_link_by_index(index)).await
+    }
+
+    async fn get_link(&self, message: Message) -> io::Result<Option<Link>> {
+        match self.send(message).await {
+            Ok(answers) => Ok(answers.into_iter().find_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(link) => Some(read_link(&link)),
+                _ => None,
+            })),
+            Err(error) if error::is(&error, Errno::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the link called `name`; a veth's other end goes with it.
+    pub(crate) fn delete_link(&self, name: &str) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::delete_link(name))
+    }
+
+    /// Gives `address` to a link, without duplicate address detection.
+    pub(crate) fn add_address(
+        &self,
+        index: u32,
+        address: IpNetwork,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::new_address(index, address))
+    }
+
+    /// All addresses of a link. A dump, and so not for ADD or DEL.
+    pub(crate) async fn addresses(&self, index: u32) -> io::Result<Vec<IpNetwork>> {
+        let answers = self.send(message::dump_addresses(index)).await?;
+        let of_link = answers.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(address) if address.header.index == index => Some(address),
+            _ => None,
+        });
+        Ok(of_link
+            .filter_map(|message| {
+                let address = message.attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Address(address) => Some(*address),
+                    _ => None,
+                })?;
+                IpNetwork::new(address, message.header.prefix_len).ok()
+            })
+            .collect())
+    }
+
+    /// A neighbour that is never asked for and never expires.
+    pub(crate) fn add_neighbour(
+        &self,
+        index: u32,
+        address: IpAddr,
+        mac: Mac,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::new_neighbour(index, address, mac))
+    }
+
+    /// Adds a route. `EEXIST` when there is one for that destination.
+    pub(crate) fn add_route(&self, route: &RouteSpec) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::new_route(route))
+    }
+
+    /// Index of the device by which `destination` would be reached, or none.
+    pub(crate) async fn device_towards(&self, destination: IpAddr) -> io::Result<Option<u32>> {
+        let answers = match self.send(message::get_route(destination)).await {
+            Err(error) if is_unreachable(&error) => return Ok(None),
+            answers => answers?,
+        };
+        Ok(answers.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) => {
+                route.attributes.iter().find_map(|attribute| match attribute {
+                    RouteAttribute::Oif(index) => Some(*index),
+                    _ => None,
+                })
+            }
+            _ => None,
+        }))
+    }
+}
+
+fn is_unreachable(error: &io::Error) -> bool {
+    [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EAFNOSUPPORT]
+        .iter()
+        .any(|errno| error::is(error, *errno))
+}
+
+fn read_link(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        mac: Vec::new(),
+        mtu: 0,
+        group: 0,
+        peer: None,
+        up: message.header.flags.contains(LinkFlags::Up),
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Address(mac) => link.mac.clone_from(mac),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Group(group) => link.group = *group,
+            LinkAttribute::Link(peer) => link.peer = Some(*peer),
+            _ => {}
+        }
+    }
+    link
+}

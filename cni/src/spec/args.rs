@@ -1,0 +1,194 @@
+//! The environment of one call, as the runtime sets it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::spec::is_name;
+
+/// The caller's environment. Read once in `main`, so that everything below it is a function of values.
+pub type Env = BTreeMap<String, String>;
+
+/// The verbs of the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Attach a sandbox to the network.
+    Add,
+    /// Undo an attachment; succeeds when there is none.
+    Del,
+    /// Verify that an attachment is still whole.
+    Check,
+    /// Release what belongs to no attachment of a given list.
+    Gc,
+    /// Whether an ADD could work now.
+    Status,
+    /// Which versions are spoken.
+    Version,
+}
+
+/// Which pod an attachment is for, where the runtime says so in `CNI_ARGS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodName {
+    /// `K8S_POD_NAMESPACE`.
+    pub namespace: String,
+    /// `K8S_POD_NAME`.
+    pub name: String,
+}
+
+/// The checked environment of a call. Which fields are set depends on the verb.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Args {
+    /// What to do.
+    pub command: Command,
+    /// `CNI_CONTAINERID`; empty for verbs that name no attachment.
+    pub container_id: String,
+    /// `CNI_NETNS`; absent when empty, as it is on DEL after a reboot.
+    pub netns: Option<PathBuf>,
+    /// `CNI_IFNAME`; empty for verbs that name no attachment.
+    pub ifname: String,
+    /// The pod, by `CNI_ARGS`.
+    pub pod: Option<PodName>,
+    /// `CNI_NETNS_OVERRIDE`: the sandbox may be the namespace that the plugin itself runs in.
+    pub netns_override: bool,
+}
+
+impl Command {
+    fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "ADD" => Ok(Self::Add),
+            "DEL" => Ok(Self::Del),
+            "CHECK" => Ok(Self::Check),
+            "GC" => Ok(Self::Gc),
+            "STATUS" => Ok(Self::Status),
+            "VERSION" => Ok(Self::Version),
+            _ => Err(Error::environment(
+                "CNI_COMMAND",
+                text,
+                "is none of ADD, DEL, CHECK, GC, STATUS, VERSION",
+            )),
+        }
+    }
+
+    fn names_an_attachment(self) -> bool {
+        matches!(self, Self::Add | Self::Del | Self::Check)
+    }
+
+    fn needs_netns(self) -> bool {
+        matches!(self, Self::Add | Self::Check)
+    }
+}
+
+impl Args {
+    /// Reads and checks the environment. `None` when there is no `CNI_COMMAND`, which means that a
+    /// person started the program.
+    pub fn parse(env: &Env) -> Result<Option<Self>, Error> {
+        let Some(command) = env.get("CNI_COMMAND").filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let command = Command::parse(command)?;
+        let value = |name: &str| env.get(name).cloned().unwrap_or_default();
+        let args = Self {
+            command,
+            container_id: value("CNI_CONTAINERID"),
+            netns: env.get("CNI_NETNS").filter(|path| !path.is_empty()).map(PathBuf::from),
+            ifname: value("CNI_IFNAME"),
+            pod: pod_name(&value("CNI_ARGS")),
+            netns_override: matches!(value("CNI_NETNS_OVERRIDE").as_str(), "1" | "true" | "TRUE" | "True"),
+        };
+        args.check()?;
+        Ok(Some(args))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if !self.command.names_an_attachment() {
+            return Ok(());
+        }
+        if !is_name(&self.container_id) {
+            let problem = "is not letters, digits, '.', '_' and '-', beginning with a letter or digit";
+            return Err(Error::environment("CNI_CONTAINERID", &self.container_id, problem));
+        }
+        if !is_ifname(&self.ifname) {
+            let problem = "is no interface name: 1 to 15 bytes, without '/', ':' and spaces";
+            return Err(Error::environment("CNI_IFNAME", &self.ifname, problem));
+        }
+        if self.command.needs_netns() && self.netns.is_none() {
+            return Err(Error::environment("CNI_NETNS", "", "must name the sandbox's network namespace"));
+        }
+        Ok(())
+    }
+}
+
+/// `K=V;K=V`, in any order; other keys are for other plugins.
+fn pod_name(cni_args: &str) -> Option<PodName> {
+    let find = |key: &str| {
+        let mut pairs = cni_args.split(';').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
+    };
+    Some(PodName { namespace: find("K8S_POD_NAMESPACE")?, name: find("K8S_POD_NAME")? })
+}
+
+/// The kernel's `dev_valid_name`: at most 15 bytes (`IFNAMSIZ` holds the terminating zero too).
+fn is_ifname(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 15
+        && name != "."
+        && name != ".."
+        && !name.bytes().any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Env {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn add() -> Env {
+        env(&[
+            ("CNI_COMMAND", "ADD"),
+            ("CNI_CONTAINERID", "c1"),
+            ("CNI_NETNS", "/proc/1/ns/net"),
+            ("CNI_IFNAME", "eth0"),
+            ("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=web;K8S_POD_NAMESPACE=shop"),
+        ])
+    }
+
+    #[test]
+    fn a_complete_environment_is_read() {
+        let args = Args::parse(&add()).unwrap().unwrap();
+        assert_eq!(args.command, Command::Add);
+        assert_eq!(args.pod, Some(PodName { namespace: "shop".into(), name: "web".into() }));
+        assert!(!args.netns_override);
+    }
+
+    #[test]
+    fn each_missing_or_malformed_variable_is_named() {
+        for (name, value) in [
+            ("CNI_COMMAND", "add"),
+            ("CNI_CONTAINERID", ""),
+            ("CNI_CONTAINERID", "../etc"),
+            ("CNI_IFNAME", ""),
+            ("CNI_IFNAME", "sixteen-letters-"),
+            ("CNI_IFNAME", "a/b"),
+            ("CNI_IFNAME", ".."),
+            ("CNI_NETNS", ""),
+        ] {
+            let mut env = add();
+            env.insert(name.to_owned(), value.to_owned());
+            let error = Args::parse(&env).unwrap_err();
+            assert_eq!(error.code(), 4, "{name}={value}");
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn del_works_without_a_namespace_and_version_without_anything() {
+        let mut del = add();
+        del.insert("CNI_COMMAND".into(), "DEL".into());
+        del.insert("CNI_NETNS".into(), String::new());
+        assert_eq!(Args::parse(&del).unwrap().unwrap().netns, None);
+        assert!(Args::parse(&env(&[("CNI_COMMAND", "VERSION")])).unwrap().is_some());
+        assert!(Args::parse(&env(&[("PATH", "/bin")])).unwrap().is_none());
+    }
+}

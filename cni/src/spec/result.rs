@@ -1,0 +1,183 @@
+//! The result of an ADD, in the shape of the version that was asked for, and the `prevResult` of any
+//! version.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::spec::Version;
+
+/// One end of an attachment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address, `aa:bb:cc:dd:ee:ff`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mac: String,
+    /// Its MTU in bytes, from 1.1.0 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The namespace's path for the pod's end; absent for the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
+}
+
+/// One address of the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// The address and its prefix length.
+    pub address: IpNetwork,
+    /// Where the pod sends what leaves its prefix.
+    pub gateway: Option<IpAddr>,
+    /// Index into the interfaces.
+    pub interface: Option<usize>,
+}
+
+/// One route of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Route {
+    /// Destination prefix.
+    pub dst: IpNetwork,
+    /// Next hop; the gateway of the family's address when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gw: Option<IpAddr>,
+}
+
+/// What ADD prints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Success {
+    /// The host's end first, then the pod's.
+    pub interfaces: Vec<Interface>,
+    /// The pod's addresses, in the order of the range sets.
+    pub ips: Vec<Address>,
+    /// The pod's routes.
+    pub routes: Vec<Route>,
+    /// The configuration's `dns`, handed through.
+    pub dns: Option<Value>,
+}
+
+impl Success {
+    /// The document of `version`.
+    pub(crate) fn render(&self, version: Version) -> Value {
+        let mut document = json!({
+            "cniVersion": version,
+            "interfaces": self.interfaces.iter().map(|i| i.render(version)).collect::<Vec<_>>(),
+            "ips": self.ips.iter().map(|ip| ip.render(version)).collect::<Vec<_>>(),
+        });
+        if let Some(object) = document.as_object_mut() {
+            if !self.routes.is_empty() {
+                object.insert("routes".into(), json!(self.routes));
+            }
+            if let Some(dns) = &self.dns {
+                object.insert("dns".into(), dns.clone());
+            }
+        }
+        document
+    }
+}
+
+impl Interface {
+    fn render(&self, version: Version) -> Value {
+        let mtu = self.mtu.filter(|_| version >= Version::V1_1_0);
+        json!(Self { mtu, ..self.clone() })
+    }
+}
+
+impl Address {
+    fn render(&self, version: Version) -> Value {
+        let mut object = serde_json::Map::new();
+        if version < Version::V1_0_0 {
+            object.insert("version".into(), json!(if self.address.is_ipv4() { "4" } else { "6" }));
+        }
+        if let Some(interface) = self.interface {
+            object.insert("interface".into(), json!(interface));
+        }
+        object.insert("address".into(), json!(self.address));
+        if let Some(gateway) = self.gateway {
+            object.insert("gateway".into(), json!(gateway));
+        }
+        Value::Object(object)
+    }
+}
+
+/// What we need of a `prevResult` from 0.3.0 to 1.1.0; those versions differ only in keys that
+/// nobody has to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Prior {
+    /// Its interfaces.
+    #[serde(default)]
+    pub interfaces: Vec<Interface>,
+    /// Its addresses.
+    #[serde(default)]
+    pub ips: Vec<PriorAddress>,
+}
+
+/// An address of a `prevResult`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct PriorAddress {
+    /// The address and its prefix length.
+    pub address: IpNetwork,
+    /// Index into the interfaces.
+    #[serde(default)]
+    pub interface: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn success() -> Success {
+        Success {
+            interfaces: vec![
+                Interface {
+                    name: "tp0".into(),
+                    mac: "ee:ee:ee:ee:ee:ee".into(),
+                    mtu: Some(1500),
+                    sandbox: None,
+                },
+                Interface {
+                    name: "eth0".into(),
+                    mac: "02:00:00:00:00:01".into(),
+                    mtu: Some(1500),
+                    sandbox: Some("/n".into()),
+                },
+            ],
+            ips: vec![Address {
+                address: "10.1.0.2/32".parse().unwrap(),
+                gateway: Some("169.254.1.1".parse().unwrap()),
+                interface: Some(1),
+            }],
+            routes: vec![Route {
+                dst: "0.0.0.0/0".parse().unwrap(),
+                gw: Some("169.254.1.1".parse().unwrap()),
+            }],
+            dns: None,
+        }
+    }
+
+    #[test]
+    fn the_shape_follows_the_version() {
+        for version in Version::ALL {
+            let document = success().render(version);
+            assert_eq!(document["cniVersion"], version.as_str());
+            let family = &document["ips"][0]["version"];
+            assert_eq!(family.as_str(), (version < Version::V1_0_0).then_some("4"), "{version:?}");
+            let mtu = &document["interfaces"][0]["mtu"];
+            assert_eq!(mtu.as_u64(), (version >= Version::V1_1_0).then_some(1500), "{version:?}");
+            assert_eq!(document["interfaces"][0].get("sandbox"), None);
+            assert_eq!(document["ips"][0]["interface"], 1);
+        }
+    }
+
+    #[test]
+    fn a_result_of_any_version_reads_back_as_prev_result() {
+        for version in Version::ALL {
+            let prior: Prior = serde_json::from_value(success().render(version)).unwrap();
+            assert_eq!(prior.interfaces[1].sandbox.as_deref(), Some("/n"));
+            assert_eq!(prior.ips[0].address, "10.1.0.2/32".parse().unwrap());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! ADD, CHECK, DEL and GC of whole attachments.
+
+use serde_json::{Value, json};
+use tripod_tests::exec::Call;
+use tripod_tests::namespace::Namespace;
+
+use super::{attach, conf, dual, footprint};
+
+fn addresses(document: &Value) -> Vec<String> {
+    let ips = document["ips"].as_array().expect("addresses");
+    ips.iter()
+        .map(|ip| ip["address"].as_str().expect("an address").split('/').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn two_pods_reach_each_other_and_the_node_over_both_families() {
+    let Some(node) = Namespace::node() else { return };
+    node.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; \
+             ip link add uplink type veth peer name far; ip link set uplink up; \
+             ip address add 192.0.2.9/24 dev uplink; ip address add 2001:db8::9/64 dev uplink nodad");
+    let (one, two) = (Namespace::sandbox(), Namespace::sandbox());
+    let first = addresses(&attach(&node, &one, "c1"));
+    let second = addresses(&attach(&node, &two, "c2"));
+    assert_eq!(first, ["10.1.0.2", "fd00:1::2"]);
+    for (from, to) in [(&one, &second), (&two, &first)] {
+        for address in to {
+            from.sh(&format!("ping -c1 -W2 {address}"));
+            node.sh(&format!("ping -c1 -W2 {address}"));
+        }
+    }
+}
+
+#[test]
+fn del_leaves_the_node_as_it_was_and_may_be_repeated() {
+    let Some(node) = Namespace::node() else { return };
+    let before = footprint(&node);
+    let sandbox = Namespace::sandbox();
+    attach(&node, &sandbox, "c1");
+    assert_ne!(footprint(&node), before);
+    for _ in 0..2 {
+        Call::new("DEL", &dual("1.1.0")).netns(&sandbox.path()).run(&node).silent();
+        assert_eq!(footprint(&node), before);
+        assert_eq!(sandbox.json("ip -j link").as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn del_needs_no_namespace_no_ranges_and_not_the_networks_old_name() {
+    let Some(node) = Namespace::node() else { return };
+    let before = footprint(&node);
+    let sandbox = Namespace::sandbox();
+    attach(&node, &sandbox, "c1");
+    drop(sandbox);
+    let renamed = json!({"cniVersion": "1.1.0", "name": "renamed", "type": "tripod-cni", "ipam": {}});
+    Call::new("DEL", &renamed).env("CNI_NETNS", "").run(&node).silent();
+    assert_eq!(footprint(&node), before);
+}
+
+#[test]
+fn del_works_when_the_record_is_lost() {
+    let Some(node) = Namespace::node() else { return };
+    let before = footprint(&node);
+    let sandbox = Namespace::sandbox();
+    attach(&node, &sandbox, "c1");
+    node.sh("rm /run/tripod/attachments/*.json");
+    Call::new("DEL", &dual("1.1.0")).netns(&sandbox.path()).run(&node).silent();
+    assert_eq!(footprint(&node), before);
+}
+
+#[test]
+fn one_family_alone_works() {
+    for (subnet, family, route) in
+        [("10.1.0.0/24", "inet", "ip -j route"), ("fd00:1::/64", "inet6", "ip -j -6 route")]
+    {
+        let Some(node) = Namespace::node() else { return };
+        let sandbox = Namespace::sandbox();
+        let add = Call::new("ADD", &conf("1.0.0", &[subnet])).netns(&sandbox.path()).run(&node).ok();
+        assert_eq!(add["ips"].as_array().unwrap().len(), 1);
+        let links = sandbox.json("ip -j address show dev eth0 scope global");
+        assert_eq!(links[0]["addr_info"][0]["family"], family);
+        let routes = sandbox.json(route);
+        assert!(routes.as_array().unwrap().iter().any(|route| route["dst"] == "default"), "{routes}");
+        Call::new("DEL", &conf("1.0.0", &[subnet])).netns(&sandbox.path()).run(&node).silent();
+    }
+}
+
+#[test]
+fn the_host_end_carries_our_marks() {
+    let Some(node) = Namespace::node() else { return };
+    node.sh("ip link add uplink type veth peer name far; ip addr add 192.0.2.9/24 dev uplink; ip link set uplink mtu 1400 up; ip route add default via 192.0.2.1");
+    let sandbox = Namespace::sandbox();
+    let mut conf = dual("1.1.0");
+    conf["nodeIPs"] = json!(["192.0.2.9"]);
+    let add = Call::new("ADD", &conf).netns(&sandbox.path()).run(&node).ok();
+    let name = add["interfaces"][0]["name"].as_str().unwrap();
+    let link = &node.json(&format!("ip -j -d link show {name}"))[0];
+    assert!(name.starts_with("tp") && name.len() == 15, "{name}");
+    assert_eq!(link["ifalias"], "c1 eth0");
+    assert_eq!(link["group"], "29808");
+    assert_eq!(link["mtu"], 1400);
+    assert_eq!(add["interfaces"][1]["mtu"], 1400);
+    let route = &node.json("ip -j route show 10.1.0.2")[0];
+    assert_eq!(route["protocol"], "84");
+    assert_eq!(route["prefsrc"], "192.0.2.9");
+    assert_eq!(node.sh(&format!("cat /proc/sys/net/ipv6/conf/{name}/accept_ra")).trim(), "0");
+    let neighbours = node.json("ip -j neigh show 10.1.0.2");
+    assert_eq!(neighbours[0]["state"], json!(["PERMANENT"]));
+    assert_eq!(neighbours[0]["lladdr"], add["interfaces"][1]["mac"]);
+}
+
+#[test]
+fn check_passes_after_add_and_names_what_was_lost() {
+    let losses = [
+        ("sandbox", "ip address del 10.1.0.2/32 dev eth0", "10.1.0.2"),
+        ("sandbox", "ip link set eth0 down", "down"),
+        ("node", "ip route del 10.1.0.2", "route"),
+        ("node", "rm /run/tripod/ipam/pods/10.1.0.2", "lease"),
+        ("sandbox", "ip link del eth0", "gone"),
+    ];
+    for (place, loss, named) in losses {
+        let Some(node) = Namespace::node() else { return };
+        let sandbox = Namespace::sandbox();
+        let mut conf = dual("1.1.0");
+        conf["prevResult"] = attach(&node, &sandbox, "c1");
+        let check = Call::new("CHECK", &conf).netns(&sandbox.path());
+        check.clone().run(&node).silent();
+        if place == "node" {
+            node.sh(loss)
+        } else {
+            sandbox.sh(loss)
+        };
+        let (code, text) = check.run(&node).failed();
+        assert_eq!(code, 106);
+        assert!(text.contains(named), "{loss}: {text}");
+    }
+}
+
+#[test]
+fn check_needs_the_result_of_add() {
+    let Some(node) = Namespace::node() else { return };
+    let sandbox = Namespace::sandbox();
+    attach(&node, &sandbox, "c1");
+    let (code, text) = Call::new("CHECK", &dual("1.1.0")).netns(&sandbox.path()).run(&node).failed();
+    assert!(code == 7 && text.contains("prevResult"), "{code} {text}");
+}
+
+#[test]
+fn gc_releases_what_is_not_listed_and_nothing_without_a_list() {
+    let Some(node) = Namespace::node() else { return };
+    let sandboxes = [Namespace::sandbox(), Namespace::sandbox()];
+    attach(&node, &sandboxes[0], "c1");
+    let one = footprint(&node);
+    attach(&node, &sandboxes[1], "c2");
+    let both = footprint(&node);
+    let mut conf = dual("1.1.0");
+    Call::new("GC", &conf).run(&node).silent();
+    assert_eq!(footprint(&node), both);
+    conf["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
+    Call::new("GC", &conf).run(&node).silent();
+    assert_eq!(footprint(&node), one);
+}
+
+#[test]
+fn a_released_address_is_the_last_to_be_given_again() {
+    let Some(node) = Namespace::node() else { return };
+    let conf = conf("1.1.0", &["10.1.0.0/29"]);
+    let mut given = Vec::new();
+    for _ in 0..6 {
+        let sandbox = Namespace::sandbox();
+        given.extend(addresses(&Call::new("ADD", &conf).netns(&sandbox.path()).run(&node).ok()));
+        Call::new("DEL", &conf).netns(&sandbox.path()).run(&node).silent();
+    }
+    assert_eq!(given, [2, 3, 4, 5, 6, 2].map(|n| format!("10.1.0.{n}")));
+}
+
+#[test]
+fn an_interrupted_add_is_repaired_by_the_next_one() {
+    let Some(node) = Namespace::node() else { return };
+    let sandbox = Namespace::sandbox();
+    attach(&node, &sandbox, "c1");
+    // What a kill between the last change and the completed record leaves.
+    node.sh("sed -i 's/\"complete\"/\"intent\"/; s/\"addresses\":\\[[^]]*\\]/\"addresses\":[]/' /run/tripod/attachments/*.json");
+    let add = attach(&node, &sandbox, "c1");
+    assert_eq!(addresses(&add), ["10.1.0.3", "fd00:1::3"]);
+    assert_eq!(node.sh("ls /run/tripod/ipam/pods | grep -v lock | grep -v last"), "10.1.0.3\nfd00:1::3\n");
+}
+
+#[test]
+fn a_base_table_that_somebody_flushed_comes_back_with_the_next_pod() {
+    let Some(node) = Namespace::node() else { return };
+    let sandboxes = [Namespace::sandbox(), Namespace::sandbox()];
+    attach(&node, &sandboxes[0], "c1");
+    let whole = node.sh("nft list ruleset");
+    node.sh("nft flush ruleset");
+    attach(&node, &sandboxes[1], "c2");
+    assert_eq!(node.sh("nft list ruleset"), whole);
+}

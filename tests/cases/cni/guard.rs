@@ -1,0 +1,117 @@
+//! The guard chain, attacked from a pod.
+
+use serde_json::Value;
+use tripod_tests::namespace::Namespace;
+
+use super::attach;
+
+/// Packets that went through the node's prerouting after the guard, by a counter of our own.
+fn count(node: &Namespace, matching: &str, attack: impl Fn()) -> u64 {
+    node.sh(&format!(
+        "nft add table inet probe; \
+         nft 'add chain inet probe seen {{ type filter hook prerouting priority 0; }}'; \
+         nft 'add rule inet probe seen {matching} counter'"
+    ));
+    attack();
+    let rules = node.json("nft -j list chain inet probe seen");
+    node.sh("nft delete table inet probe");
+    let packets = rules["nftables"].as_array().expect("rules").iter().find_map(|object| {
+        let expressions = object["rule"]["expr"].as_array()?;
+        expressions.iter().find_map(|one| one["counter"]["packets"].as_u64())
+    });
+    packets.expect("a counter")
+}
+
+struct Attacked {
+    node: Namespace,
+    pod: Namespace,
+    link: String,
+}
+
+fn attacked() -> Option<Attacked> {
+    let node = Namespace::node()?;
+    node.sh(
+        "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.route_localnet=1",
+    );
+    let pod = Namespace::sandbox();
+    let link = attach(&node, &pod, "c1")["interfaces"][0]["name"].as_str().expect("a name").to_owned();
+    Some(Attacked { node, pod, link })
+}
+
+/// The attack must arrive when the guard chain is emptied, or the test would prove nothing.
+fn stopped_by_the_guard(at: &Attacked, matching: &str, attack: impl Fn()) {
+    assert_eq!(count(&at.node, matching, &attack), 0, "{matching} passed the guard");
+    at.node.sh("nft flush chain inet tripod guard");
+    assert_ne!(count(&at.node, matching, &attack), 0, "{matching} does not arrive even without the guard");
+}
+
+#[test]
+fn a_pod_does_not_reach_the_hosts_loopback() {
+    let Some(at) = attacked() else { return };
+    at.pod.sh("ip link set lo down; ip route add 127.0.0.0/8 via 169.254.1.1 dev eth0 onlink src 10.1.0.2; \
+               sysctl -qw net.ipv4.conf.all.route_localnet=1; ip rule add pref 1 to 127.0.0.1 lookup main; \
+               ip rule del pref 0");
+    stopped_by_the_guard(&at, &format!("iifname {} ip daddr 127.0.0.0/8", at.link), || {
+        at.pod.try_sh("ping -c1 -W1 -I 10.1.0.2 127.0.0.1");
+    });
+}
+
+#[test]
+fn a_pod_does_not_send_from_foreign_addresses() {
+    for (source, target, matching) in [
+        ("10.99.0.1/32", "169.254.1.1", "ip saddr 10.99.0.1"),
+        ("fd99::1/128", "fe80::ecee:eeff:feee:eeee%eth0", "ip6 saddr fd99::1"),
+    ] {
+        let Some(at) = attacked() else { return };
+        at.pod.sh(&format!("ip address add {source} dev eth0 nodad"));
+        let from = source.split('/').next().unwrap();
+        stopped_by_the_guard(&at, &format!("iifname {} {matching}", at.link), || {
+            at.pod.try_sh(&format!("ping -c1 -W1 -I {from} {target}"));
+        });
+    }
+}
+
+#[test]
+fn a_pod_is_no_router() {
+    for kind in [134u8, 137] {
+        let Some(at) = attacked() else { return };
+        let protocol = if kind == 134 { "nd-router-advert" } else { "nd-redirect" };
+        stopped_by_the_guard(&at, &format!("iifname {} icmpv6 type {protocol}", at.link), || {
+            send_icmpv6(&at.pod, kind)
+        });
+    }
+}
+
+/// One ICMPv6 packet of `kind` from the pod's link-local address to all nodes.
+fn send_icmpv6(pod: &Namespace, kind: u8) {
+    let script = format!(
+        "import socket;s=socket.socket(socket.AF_INET6,socket.SOCK_RAW,58);\
+         s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_MULTICAST_HOPS,255);\
+         s.sendto(bytes([{kind},0,0,0]+[0]*36),('ff02::1',0,0,socket.if_nametoindex('eth0')))"
+    );
+    tripod_tests::eventually("the pod has a link-local address", || {
+        let addresses = pod.json("ip -j -6 address show dev eth0 scope link -tentative");
+        addresses[0]["addr_info"].as_array().is_some_and(|list| !list.is_empty())
+    });
+    pod.sh(&format!("python3 -c \"{script}\""));
+}
+
+#[test]
+fn the_chain_reads_back_as_it_was_meant() {
+    let Some(at) = attacked() else { return };
+    let text = at.node.sh("nft list table inet tripod");
+    for line in [
+        "type filter hook prerouting priority raw; policy accept;",
+        "iifgroup 29808 ip daddr 127.0.0.0/8 drop",
+        "iifgroup 29808 ip6 daddr ::1 drop",
+        "iifgroup 29808 icmpv6 type nd-router-advert drop",
+        "iifgroup 29808 icmpv6 type nd-redirect drop",
+        "iifgroup 29808 fib saddr . iif oif 0 drop",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
+    let Value::Array(objects) = at.node.json("nft -j list table inet tripod")["nftables"].take() else {
+        panic!()
+    };
+    assert_eq!(objects.iter().filter(|object| object["rule"].is_object()).count(), 5);
+}
