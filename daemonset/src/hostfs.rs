@@ -4,7 +4,7 @@
 //! a temporary name beside its own, gets its mode and reaches the disk, and only then takes the name.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,9 @@ use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use crate::plan::{Content, HostFile};
+
+/// How many bytes are read or written at once.
+const CHUNK: usize = 64 * 1024;
 
 /// Whether the host had to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,8 +179,10 @@ impl Dir {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd =
             openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed("create", &path))?;
-        let mut file = File::from(fd);
-        io::copy(content, &mut file).and_then(|_length| file.flush()).map_err(refused("write", &path))?;
+        let file = File::from(fd);
+        let mut writer = BufWriter::with_capacity(CHUNK, &file);
+        io::copy(content, &mut writer).and_then(|_length| writer.flush()).map_err(refused("write", &path))?;
+        drop(writer);
         file.set_permissions(fs::Permissions::from_mode(mode)).map_err(refused("set the mode of", &path))?;
         file.sync_all().map_err(refused("sync", &path))
     }
@@ -217,7 +222,7 @@ fn temporary_prefix(name: &str) -> String {
 }
 
 fn same_bytes(one: &mut dyn Read, other: &mut dyn Read) -> io::Result<bool> {
-    let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
         let (read_left, read_right) = (fill(one, &mut left)?, fill(other, &mut right)?);
         if left.get(..read_left) != right.get(..read_right) {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::hostfs::{self, Change, HostFsError};
+use crate::hostfs::{self, Change, Dir, HostFsError};
 use crate::plan::{self, Facts, Places};
 use crate::report;
 use crate::watch::Watch;
@@ -106,9 +106,14 @@ fn next_pause(last: Duration, outcome: &Result<usize, InstallError>) -> Duration
 
 fn arm(watch: &mut Watch, places: &Places) {
     let targets = [&places.cni_bin, &places.credential_bin, &places.etc];
+    for dir in targets {
+        // Only a folder that exists can be watched; the look that follows tells why this one cannot be.
+        if let Err(error) = Dir::open(dir) {
+            tracing::debug!(path = %dir.display(), error = report::chain(&error), "not made");
+        }
+    }
     for dir in targets.into_iter().chain(&places.config) {
         if let Err(error) = watch.add(dir) {
-            // The next look makes the folder or tells why it cannot.
             tracing::debug!(path = %dir.display(), error = report::chain(&error), "not watched");
         }
     }

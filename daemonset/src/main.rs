@@ -1,6 +1,7 @@
 //! The real environment, signals and stderr for [`tripod_node::run`], and the exit code.
 
 use std::env;
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
@@ -18,11 +19,8 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_env_filter(filter)
         .init();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(tripod_node::run(cli, environment(), terminated())).map_err(anything),
-        Err(error) => Err(anything(error)),
-    };
+    let result = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anything);
+    let result = result.and_then(|runtime| runtime.block_on(run(cli)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -32,7 +30,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn anything(error: impl std::error::Error + 'static) -> Box<dyn std::error::Error> {
+async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    // Listening before any work begins: until then the kernel drops signals to process 1 of a container.
+    let mut terminate = signal(SignalKind::terminate()).map_err(anything)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(anything)?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tripod_node::run(cli, environment(), stop).await.map_err(anything)
+}
+
+fn anything(error: impl Error + 'static) -> Box<dyn Error> {
     Box::new(error)
 }
 
@@ -42,19 +53,5 @@ fn environment() -> Env {
         node_name: read("NODE_NAME"),
         service_host: read("KUBERNETES_SERVICE_HOST"),
         service_port: read("KUBERNETES_SERVICE_PORT"),
-    }
-}
-
-/// Returns when somebody asks us to end. As process 1 of a container we get no default action.
-async fn terminated() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        }
-        // Without signals only a kill ends us, which loses nothing.
-        _ => std::future::pending().await,
     }
 }
