@@ -1,1 +1,121 @@
-//! The image credential provider: what the kubelet executes once per image pull.
+//! The image credential provider: the kubelet executes it at each pull of an image that matches, asks on
+//! stdin who the node is to the image's registry, and reads user name and password from stdout.
+//!
+//! It may read its configuration and the files named there, and nothing else. One thread, no child
+//! processes. stdout carries exactly one JSON document or nothing, stderr one line on failure; no
+//! secret is ever in that line.
+
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod endpoint;
+pub mod error;
+pub mod file;
+pub mod image;
+pub mod json;
+pub mod pattern;
+pub mod provider;
+pub mod report;
+pub mod secret;
+pub mod wire;
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cli::{Command, Invocation};
+use command::answer::Answer;
+use error::Error;
+use report::Finding;
+use secret::SecretBytes;
+
+/// Time for an answer. The kubelet ends the program after a minute, without a word why.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Largest request that is read, in bytes. A service account token with all annotations an object may
+/// have is a third of it.
+const LARGEST_REQUEST: u64 = 1 << 20;
+
+/// What the program was given by whoever started it.
+pub struct Environment<'a> {
+    /// The arguments after the program's name.
+    pub arguments: Vec<OsString>,
+    /// The request.
+    pub stdin: &'a mut dyn Read,
+    /// Whether a person sits at stdin.
+    pub stdin_is_terminal: bool,
+    /// The folder this program lies in.
+    pub folder: PathBuf,
+    /// When it started.
+    pub start: Instant,
+}
+
+/// What the program has to say.
+#[derive(Debug)]
+pub struct Outcome {
+    /// For stdout, complete.
+    pub stdout: SecretBytes,
+    /// For stderr: nothing or one line, without its line break.
+    pub stderr: String,
+    /// Whether the exit code is 0.
+    pub success: bool,
+}
+
+/// Does what the arguments ask for.
+pub fn run(environment: Environment<'_>) -> Outcome {
+    match dispatch(environment) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            Outcome { stdout: SecretBytes::new(Vec::new()), stderr: complaint(&error), success: false }
+        }
+    }
+}
+
+fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
+    let deadline = environment.start + PATIENCE;
+    let Invocation { command, config } = cli::parse(environment.arguments)?;
+    match command {
+        Command::Answer if environment.stdin_is_terminal => Err(Error::Terminal),
+        Command::Answer => answer(environment.stdin, &config, deadline),
+        Command::CheckConfig { json } => report(&command::check_config::check_config(&config), json),
+        Command::Explain { image, json } => {
+            report(&command::explain::explain(&image, &config, deadline)?, json)
+        }
+        Command::KubeletConfig { bin_dir } => {
+            let bin_dir = bin_dir.unwrap_or(environment.folder);
+            Ok(text(command::kubelet_config::kubelet_config(&config, &bin_dir)?))
+        }
+        Command::Help => Ok(text(cli::HELP.into())),
+        Command::Version => {
+            Ok(text(concat!("tripod-credential-provider ", env!("CARGO_PKG_VERSION"), "\n").into()))
+        }
+    }
+}
+
+fn answer(stdin: &mut dyn Read, config: &Path, deadline: Instant) -> Result<Outcome, Error> {
+    let request = file::read_bounded(stdin, LARGEST_REQUEST)
+        .map_err(Error::ReadRequest)?
+        .ok_or(Error::RequestTooLarge { limit: LARGEST_REQUEST })?;
+    let Answer { document, complaint: error } = command::answer::answer(request.expose(), config, deadline)?;
+    Ok(Outcome { stdout: document, stderr: error.as_ref().map(complaint).unwrap_or_default(), success: true })
+}
+
+fn report(findings: &[Finding], json: bool) -> Result<Outcome, Error> {
+    let rendered = if json { report::render_json(findings)? } else { report::render_text(findings) };
+    Ok(Outcome { success: !report::has_failure(findings), ..text(rendered) })
+}
+
+fn text(stdout: String) -> Outcome {
+    Outcome { stdout: SecretBytes::new(stdout.into_bytes()), stderr: String::new(), success: true }
+}
+
+fn complaint(error: &Error) -> String {
+    format!("{}: {}", command::kubelet_config::NAME, error::render(error))
+}
+
+impl std::fmt::Debug for Environment<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("arguments", &self.arguments).finish_non_exhaustive()
+    }
+}

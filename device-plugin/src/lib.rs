@@ -1,1 +1,93 @@
-//! The device-plugin leg: gRPC with the kubelet over Unix sockets.
+//! The device plugin leg. The DaemonSet runs it, long-lived, on each node; it speaks gRPC with the
+//! kubelet over Unix sockets, reads `/dev` and its config, and writes nothing but sockets in the
+//! kubelet's device plugin directory.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`config`] | `device-plugin.yaml`, checked |
+//! | [`hostroot`], [`discovery`], [`device`] | finding devices below the host's root |
+//! | [`inventory`] | pure: devices over time, their ids, the list the kubelet gets |
+//! | [`allocation`], [`preferred`] | pure: answers to the kubelet |
+//! | [`service`] | the gRPC face of one resource |
+//! | [`registration`], [`socket`], [`kubelet_watch`] | staying registered |
+//! | [`lifecycle`], [`readiness`], [`folder_watch`] | the running process |
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub mod allocation;
+pub mod cli;
+pub mod config;
+pub mod device;
+pub mod discovery;
+pub mod error;
+pub mod folder_watch;
+pub mod hostroot;
+pub mod inventory;
+pub mod kubelet_watch;
+pub mod lifecycle;
+pub mod preferred;
+pub mod readiness;
+pub mod registration;
+pub mod service;
+pub mod socket;
+
+mod command;
+mod offer;
+
+use cli::{Cli, Verb};
+use error::RunError;
+
+/// Runs the program with `args`, the program's name first. Exit code 0 is success, 1 failure (a config
+/// with problems included), 2 a wrong command line.
+pub fn run(args: impl IntoIterator<Item = OsString>, stdout: &mut dyn Write) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(usage) => return explain(&usage),
+    };
+    log_to_stderr(cli.log_level);
+    let outcome = match cli.verb {
+        Verb::Run(args) => command::run::run(args).map(|()| true),
+        Verb::Discover(args) => command::discover::run(&args, stdout).map(|()| true),
+        Verb::CheckConfig(args) => command::check_config::run(&args, stdout)
+            .map_err(|source| RunError::System { act: "write to standard output", source }),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version are usage "errors" of code 0.
+fn explain(usage: &clap::Error) -> ExitCode {
+    let printed = usage.print().is_ok();
+    if printed && usage.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+fn log_to_stderr(level: tracing::level_filters::LevelFilter) {
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_target(false)
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// A config with several problems is reported whole: who mends one line wants to know of the others.
+fn report(error: &RunError) {
+    let RunError::Config(config::ConfigError::Invalid { path, problems }) = error else {
+        tracing::error!("{}", error::chain(error));
+        return;
+    };
+    for problem in problems {
+        tracing::error!("{}:{}: {problem}", path.display(), problem.line);
+    }
+}

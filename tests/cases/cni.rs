@@ -5,6 +5,7 @@ mod failures;
 mod guard;
 mod masquerade;
 mod protocol;
+mod together;
 
 use serde_json::{Value, json};
 use tripod_tests::exec::Call;

@@ -2,10 +2,16 @@
 //! everywhere (the kubelet's side of gRPC, a registry with a password), and the programs under test.
 
 pub mod apiserver;
+pub mod cluster;
 pub mod daemon;
+pub mod e2e;
 pub mod exec;
+pub mod kubelet;
 pub mod namespace;
+pub mod ping;
 pub mod programs;
+pub mod registry;
+pub mod table;
 
 use std::time::{Duration, Instant};
 

@@ -4,8 +4,10 @@
 //! Children inherit the namespaces of the thread that starts them, so programs run on a node by being
 //! started on its thread: nothing is entered, forked or cleaned up by hand.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Once;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
@@ -38,7 +40,11 @@ pub fn privileged() -> bool {
         return true;
     }
     assert!(std::env::var_os("CI").is_none(), "CI must run these tests as root");
-    eprintln!("SKIPPED: this test makes network namespaces and needs root");
+    static TOLD: Once = Once::new();
+    // Written past the test runner, which would keep it to itself.
+    TOLD.call_once(|| {
+        drop(io::stderr().write_all(b"\nSKIPPED: every test that makes namespaces; they need root\n"))
+    });
     false
 }
 

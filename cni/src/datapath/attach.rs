@@ -1,0 +1,135 @@
+//! Making the datapath: the steps that change the node, in the order the kernel needs.
+
+use std::io;
+use std::path::Path;
+
+use futures_util::future::try_join_all;
+use ipnetwork::IpNetwork;
+use nix::errno::Errno;
+
+use super::{HOST_MAC, Wiring};
+use crate::error::{self, Error};
+use crate::journal::{Journal, Undo};
+use crate::netns::Netns;
+use crate::nft::base::LINK_GROUP;
+use crate::rtnl::{Link, RouteSpec, Rtnl, VethSpec};
+use crate::spec::Route;
+use crate::sysctl;
+
+/// Kernel parameters of the network namespace that the thread is in.
+const SYSCTLS: &str = "/proc/sys/net";
+
+impl Wiring {
+    /// Makes both ends and everything on them.
+    pub(crate) async fn attach(
+        &self,
+        host: &Rtnl,
+        sandbox: &Rtnl,
+        netns: &Netns,
+        journal: &mut Journal,
+    ) -> Result<(), Error> {
+        self.create_veth(host, sandbox, netns, journal).await?;
+        let named = host.set_alias(&self.host_ifname, &self.alias);
+        let host_end = host.link(&self.host_ifname).await.map_err(self.kernel("look up interface"))?;
+        named.await.map_err(self.kernel("set the alias of"))?;
+        let host_end = host_end.ok_or_else(|| self.vanished(&self.host_ifname))?;
+        let pod_index = host_end.peer.ok_or_else(|| self.vanished(&self.ifname))?;
+        self.configure_pod_end(sandbox, pod_index, netns).await?;
+        self.configure_host_end(host, &host_end).await?;
+        self.await_carrier(host).await
+    }
+
+    /// The host end came up before the pod's, so the kernel drops what it sends until the link watcher
+    /// has seen the carrier, which may be after ADD. Since Linux 6.8 asking for a link runs the watcher.
+    async fn await_carrier(&self, host: &Rtnl) -> Result<(), Error> {
+        host.link(&self.host_ifname).await.map_err(self.kernel("look up interface")).map(drop)
+    }
+
+    async fn create_veth(
+        &self,
+        host: &Rtnl,
+        sandbox: &Rtnl,
+        netns: &Netns,
+        journal: &mut Journal,
+    ) -> Result<(), Error> {
+        let veth = VethSpec {
+            host: &self.host_ifname,
+            host_mac: HOST_MAC,
+            group: LINK_GROUP,
+            pod: &self.ifname,
+            pod_mac: self.pod_mac,
+            netns: netns.raw_fd(),
+            mtu: self.mtu,
+        };
+        journal.push(Undo::DeleteLink);
+        let Err(source) = host.create_veth(&veth).await else { return Ok(()) };
+        // Nothing was made; whatever has that name is not ours to delete.
+        journal.pop();
+        if error::is(&source, Errno::EEXIST) {
+            return Err(self.name_taken(sandbox).await);
+        }
+        if error::is(&source, Errno::EOPNOTSUPP) {
+            return Err(Error::KernelFeature { feature: "virtual Ethernet pairs (CONFIG_VETH)", source });
+        }
+        Err(self.kernel("create interface")(source))
+    }
+
+    async fn name_taken(&self, sandbox: &Rtnl) -> Error {
+        let in_pod = matches!(sandbox.link(&self.ifname).await, Ok(Some(_)));
+        let (ifname, place) =
+            if in_pod { (&self.ifname, "in the sandbox") } else { (&self.host_ifname, "on the node") };
+        Error::InterfaceExists { ifname: ifname.clone(), place }
+    }
+
+    async fn configure_pod_end(&self, sandbox: &Rtnl, index: u32, netns: &Netns) -> Result<(), Error> {
+        if self.has_ipv6() {
+            // Some runtimes start a sandbox with IPv6 switched off.
+            netns
+                .visit(|| sysctl::set(Path::new(SYSCTLS), &ipv6_key(&self.ifname, "disable_ipv6"), "0"))?
+                .map_err(self.kernel("enable IPv6 on"))?;
+        }
+        // Queued in this order, which the kernel keeps: an IPv6 route needs its device up.
+        let addresses: Vec<_> =
+            self.addresses.iter().map(|ip| sandbox.add_address(index, IpNetwork::from(*ip))).collect();
+        let up = sandbox.set_up(index, true);
+        let neighbours: Vec<_> =
+            self.next_hops().map(|hop| sandbox.add_neighbour(index, hop, HOST_MAC)).collect();
+        let routes: Vec<_> =
+            self.routes.iter().map(|route| sandbox.add_route(&in_pod(route, index))).collect();
+        try_join_all(addresses).await.map_err(self.kernel("add an address to"))?;
+        up.await.map_err(self.kernel("set up"))?;
+        try_join_all(neighbours).await.map_err(self.kernel("add the next hop to"))?;
+        try_join_all(routes).await.map_err(self.kernel("add a route to")).map(drop)
+    }
+
+    async fn configure_host_end(&self, host: &Rtnl, link: &Link) -> Result<(), Error> {
+        let mut keys = vec![("accept_ra", "0")];
+        keys.extend(self.has_ipv6().then_some(("disable_ipv6", "0")));
+        for (key, value) in keys {
+            sysctl::set(Path::new(SYSCTLS), &ipv6_key(&link.name, key), value)
+                .map_err(Error::kernel(key, &link.name))?;
+        }
+        let neighbours: Vec<_> =
+            self.addresses.iter().map(|ip| host.add_neighbour(link.index, *ip, self.pod_mac)).collect();
+        let routes: Vec<_> = self.host_routes(link.index).iter().map(|route| host.add_route(route)).collect();
+        let failed = |act: &'static str| move |source| Error::kernel(act, &link.name)(source);
+        try_join_all(neighbours).await.map_err(failed("add a neighbour to"))?;
+        try_join_all(routes).await.map_err(failed("add a route to")).map(drop)
+    }
+
+    fn kernel(&self, act: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
+        Error::kernel(act, format!("{:?} (host end {:?})", self.ifname, self.host_ifname))
+    }
+
+    fn vanished(&self, ifname: &str) -> Error {
+        Error::kernel("look up interface", ifname)(io::Error::from_raw_os_error(Errno::ENODEV as i32))
+    }
+}
+
+fn in_pod(route: &Route, device: u32) -> RouteSpec {
+    RouteSpec { destination: route.dst, gateway: route.gw, device, source: None }
+}
+
+fn ipv6_key(ifname: &str, key: &str) -> String {
+    format!("ipv6/conf/{ifname}/{key}")
+}

@@ -1,0 +1,163 @@
+//! `check-config`: the mistakes that would be found at three in the morning.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::config::{Config, ConfigError, OnError, Registry, Source};
+use crate::error::chain;
+use crate::file::{self, FileError, Loaded};
+use crate::image::ImageRef;
+use crate::pattern::Pattern;
+use crate::provider::docker_config::{Auths, AuthsError, Unusable};
+use crate::report::Finding;
+
+/// Looks at the configuration at `path` and every file it names.
+pub fn check_config(path: &Path) -> Vec<Finding> {
+    let object = path.display().to_string();
+    let loaded = match file::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => return vec![unreadable("config", &object, &error)],
+    };
+    let mut findings = Vec::from_iter(writable("config", &object, loaded.mode));
+    match Config::parse(path, loaded.bytes.expose()) {
+        Ok(config) => {
+            findings.push(summary(&object, &config));
+            findings.extend(shadowed(&object, &config));
+            for registry in &config.registries {
+                for finding in check_registry(&object, registry) {
+                    // Several entries may name one file.
+                    if !findings.contains(&finding) {
+                        findings.push(finding);
+                    }
+                }
+            }
+        }
+        Err(error) => findings.extend(mistakes(&object, &error)),
+    }
+    findings
+}
+
+fn summary(object: &str, config: &Config) -> Finding {
+    match config.registries.len() {
+        0 => Finding::warn("config", object, "no registries: every request fails")
+            .fix("add an entry for each private registry"),
+        count => Finding::ok("config", object, format!("{count} registries")),
+    }
+}
+
+fn mistakes(object: &str, error: &ConfigError) -> Vec<Finding> {
+    let ConfigError::Value { first, others, .. } = error else {
+        return vec![
+            Finding::fail("config", object, chain(error)).fix(error.remedy().unwrap_or("correct that line")),
+        ];
+    };
+    std::iter::once(first.as_ref())
+        .chain(others)
+        .map(|error| {
+            Finding::fail("config", format!("{object}:{}", error.line), chain(error))
+                .fix("correct that value")
+        })
+        .collect()
+}
+
+fn unreadable(check: &'static str, object: &str, error: &FileError) -> Finding {
+    Finding::fail(check, object, chain(error)).fix(error.remedy())
+}
+
+/// Who can write it decides where every password of the node goes.
+fn writable(check: &'static str, object: &str, mode: u32) -> Option<Finding> {
+    let evidence = format!("mode {mode:04o} lets others than its owner write it");
+    (mode & 0o022 != 0).then(|| Finding::warn(check, object, evidence).fix(format!("chmod go-w {object}")))
+}
+
+/// Patterns that an earlier entry already has.
+fn shadowed(object: &str, config: &Config) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let mut findings = Vec::new();
+    for registry in &config.registries {
+        for pattern in &registry.patterns {
+            if !seen.insert(pattern.as_str()) {
+                let evidence =
+                    format!("pattern {:?} stands in an earlier entry, which answers", pattern.as_str());
+                findings.push(
+                    Finding::warn("match", format!("{object}:{}", registry.line), evidence)
+                        .fix("remove one of the two"),
+                );
+            }
+        }
+    }
+    findings
+}
+
+fn check_registry(config: &str, registry: &Registry) -> Vec<Finding> {
+    let entry = format!("{config}:{}", registry.line);
+    let mut findings: Vec<Finding> =
+        registry.patterns.iter().filter(|p| p.ends_within_segment()).map(|p| open_ended(&entry, p)).collect();
+    match &registry.source {
+        Source::DockerConfig { file } => findings.extend(check_docker_config(&entry, registry, file)),
+    }
+    findings
+}
+
+fn open_ended(entry: &str, pattern: &Pattern) -> Finding {
+    let text = pattern.as_str();
+    Finding::warn(
+        "match",
+        entry,
+        format!("pattern {text:?} is a prefix and also matches {:?}", format!("{text}-other")),
+    )
+    .fix(format!("if only what is below it is meant, write \"{text}/\""))
+}
+
+fn check_docker_config(entry: &str, registry: &Registry, path: &Path) -> Vec<Finding> {
+    let object = path.display().to_string();
+    let Loaded { bytes, mode } = match file::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => return vec![missing(registry, "file", &object, chain(&error)).fix(error.remedy())],
+    };
+    let auths = match Auths::parse(path, bytes.expose()) {
+        Ok(auths) => auths,
+        Err(error) => return vec![Finding::fail("file", object, chain(&error)).fix(error.remedy())],
+    };
+    let mut findings = vec![Finding::ok("file", object.as_str(), format!("{} auths keys", auths.len()))];
+    findings.extend(writable("file", &object, mode));
+    if mode & 0o044 != 0 {
+        let evidence = format!("mode {mode:04o} lets others than its owner read the passwords");
+        findings.push(Finding::warn("file", object.as_str(), evidence).fix(format!("chmod 0600 {object}")));
+    }
+    findings.extend(check_auths(&object, &auths));
+    findings.extend(
+        registry.patterns.iter().filter_map(|pattern| check_pattern(entry, registry, &auths, pattern)),
+    );
+    findings
+}
+
+fn check_auths(object: &str, auths: &Auths) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if auths.unreadable_keys() > 0 {
+        let evidence = format!("{} auths keys name no registry and are passed over", auths.unreadable_keys());
+        findings.push(Finding::warn("auths", object, evidence).fix("write a key as host[:port][/path]"));
+    }
+    // An empty entry is what "docker login" leaves where a helper keeps the password.
+    for (key, problem) in auths.unusable_keys().filter(|(_, problem)| *problem != Unusable::Empty) {
+        findings
+            .push(Finding::warn("auths", object, format!("key {key:?}: {problem}")).fix(problem.remedy()));
+    }
+    findings
+}
+
+/// A pattern without globs names one registry, for which there should be credentials.
+fn check_pattern(entry: &str, registry: &Registry, auths: &Auths, pattern: &Pattern) -> Option<Finding> {
+    let image = ImageRef::parse(&pattern.example()?).ok()?;
+    let error: AuthsError = auths.select(&image).err()?;
+    let evidence = format!("for pattern {:?}: {}", pattern.as_str(), chain(&error));
+    Some(missing(registry, "credentials", entry, evidence).fix(error.remedy()))
+}
+
+/// Credentials that cannot be had, which an entry may put up with.
+fn missing(registry: &Registry, check: &'static str, object: &str, evidence: String) -> Finding {
+    match registry.on_error {
+        OnError::Fail => Finding::fail(check, object, evidence),
+        OnError::Anonymous => Finding::warn(check, object, evidence),
+    }
+}

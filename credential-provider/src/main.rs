@@ -1,0 +1,49 @@
+//! The program: hands over arguments and stdin, writes what comes back.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use tripod_credential_provider::{Environment, run};
+
+fn main() -> ExitCode {
+    // A panic's own text could quote what was being read.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        complain(&format!("tripod-credential-provider: internal error at {place}; please report it"));
+    }));
+    let mut stdin = io::stdin().lock();
+    let outcome = run(Environment {
+        arguments: std::env::args_os().skip(1).collect(),
+        stdin_is_terminal: stdin.is_terminal(),
+        stdin: &mut stdin,
+        folder: std::env::current_exe()
+            .ok()
+            .and_then(|path| path.parent().map(PathBuf::from))
+            .unwrap_or_default(),
+        start: Instant::now(),
+    });
+    complain(&outcome.stderr);
+    if let Err(error) = write_out(outcome.stdout.expose()) {
+        complain(&format!("tripod-credential-provider: cannot write the answer to stdout: {error}"));
+        return ExitCode::FAILURE;
+    }
+    if outcome.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// A line on stderr; if nobody can read it there, nobody can be told. Only a terminal gets the line break:
+/// the kubelet puts the text into a line of its own log, which a break at the end would turn into three.
+fn complain(line: &str) {
+    let mut stderr = io::stderr().lock();
+    let _unheard = stderr.write_all(line.as_bytes());
+    if !line.is_empty() && stderr.is_terminal() {
+        let _unheard = stderr.write_all(b"\n");
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+/// Offers a node's devices to its kubelet.
+///
+/// Reads a config that names resources and the devices that belong to each, registers every resource
+/// with the kubelet, and keeps it registered: through kubelet restarts, devices that come and go, and
+/// changes of the config, which are taken up as they happen.
+#[derive(Debug, Parser)]
+#[command(name = "tripod-device-plugin", version, max_term_width = 100, after_long_help = CONFIG_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// How much to log, as JSON lines on standard error.
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    pub log_level: LevelFilter,
+}
+
+const CONFIG_HELP: &str = "\
+A config:
+
+  version: v1
+  resources:
+    - name: example.com/serial            # what pods ask for: limits: {example.com/serial: 1}
+      match:
+        paths: [/dev/ttyUSB*, /dev/ttyACM*]
+    - name: example.com/kvm
+      count: 100                          # so many containers may hold /dev/kvm at a time
+      match: {kind: path, paths: [/dev/kvm]}
+    - name: example.com/sound
+      match: {paths: [/dev/snd]}          # a folder: one device made of all nodes in it
+
+Try it:
+
+  tripod-device-plugin check-config --config device-plugin.yaml
+  tripod-device-plugin discover --config device-plugin.yaml --output table";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Offer the devices until stopped by SIGTERM or SIGINT.
+    Run(RunArgs),
+    /// Print what would be offered on this node now, and exit.
+    Discover(DiscoverArgs),
+    /// Report every problem of a config file; exit code 1 if there is one.
+    CheckConfig(CheckConfigArgs),
+}
+
+/// Flags of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The config file; changes are taken up at once, invalid ones refused as a whole.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where the host's / is mounted.
+    #[arg(long, value_name = "FOLDER", default_value = "/")]
+    pub host_root: PathBuf,
+    /// The kubelet's device plugin directory, which holds kubelet.sock and our sockets.
+    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/kubelet/device-plugins")]
+    pub plugin_dir: PathBuf,
+    /// Where CDI specs are written. Devices of kind path need none, so nothing is written yet.
+    #[arg(long, value_name = "FOLDER", default_value = "/var/run/cdi")]
+    pub cdi_dir: PathBuf,
+    /// Where /livez and /readyz are answered; empty for nowhere.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9676", value_parser = health_address)]
+    pub health_addr: HealthAddress,
+}
+
+/// Flags of `discover`.
+#[derive(Args, Debug)]
+pub struct DiscoverArgs {
+    /// The config file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where the host's / is mounted.
+    #[arg(long, value_name = "FOLDER", default_value = "/")]
+    pub host_root: PathBuf,
+    /// For programs or for people.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `check-config`.
+#[derive(Args, Debug)]
+pub struct CheckConfigArgs {
+    /// The config file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print a JSON list of {check, severity, object, evidence, fix} instead of lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// One JSON document.
+    Json,
+    /// Columns.
+    Table,
+}
+
+/// Where probes are answered, if anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthAddress(pub Option<SocketAddr>);
+
+fn health_address(text: &str) -> Result<HealthAddress, String> {
+    if text.is_empty() {
+        return Ok(HealthAddress(None));
+    }
+    let address = text.parse().map_err(|_not_one| "give an IP address and a port, such as 127.0.0.1:9676")?;
+    Ok(HealthAddress(Some(address)))
+}

@@ -1,0 +1,5 @@
+//! The verbs of the command line.
+
+pub(crate) mod check_config;
+pub(crate) mod discover;
+pub(crate) mod run;

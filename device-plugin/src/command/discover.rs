@@ -1,0 +1,99 @@
+//! `discover`: what would be offered now.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::cli::{DiscoverArgs, Output};
+use crate::config::Config;
+use crate::discovery::{self, Known};
+use crate::error::RunError;
+use crate::hostroot::HostRoot;
+use crate::inventory::Snapshot;
+use crate::offer::take_stock;
+
+/// The document printed.
+#[derive(Debug, Serialize)]
+struct Document {
+    version: &'static str,
+    devices: Vec<Row>,
+}
+
+/// One advertised id.
+#[derive(Debug, Serialize)]
+struct Row {
+    id: String,
+    resource: String,
+    kind: String,
+    vendor: Option<String>,
+    model: Option<String>,
+    numa: Option<u32>,
+    health: String,
+    nodes: Vec<String>,
+    /// Other ids with the weight of the link to them; kinds without links have none.
+    links: BTreeMap<String, u32>,
+}
+
+/// Prints on `stdout`; faults of the scan are logged.
+pub(crate) fn run(args: &DiscoverArgs, stdout: &mut dyn Write) -> Result<(), RunError> {
+    let config = Config::load(&args.config)?;
+    let rows = rows(&config, &HostRoot::new(&args.host_root));
+    print(args.output, rows, stdout)
+        .map_err(|source| RunError::System { act: "write to standard output", source })
+}
+
+fn rows(config: &Config, root: &HostRoot) -> Vec<Row> {
+    let scans = discovery::scan(&config.resources, &Known::default(), root);
+    let mut rows = Vec::new();
+    for (resource, mut scan) in config.resources.iter().zip(scans) {
+        let fitted = take_stock(resource, &[], &mut scan, 0);
+        for fault in scan.faults {
+            tracing::warn!(resource = %resource.name, "{fault}");
+        }
+        if fitted.left_out > 0 {
+            tracing::warn!(resource = %resource.name, left_out = fitted.left_out, "too many devices for one list");
+        }
+        rows.extend(resource_rows(&Snapshot::new(resource.name.clone(), fitted.devices, resource.count)));
+    }
+    rows
+}
+
+fn resource_rows(snapshot: &Snapshot) -> Vec<Row> {
+    let row = |(id, device): (&str, &crate::device::Device)| Row {
+        id: id.to_owned(),
+        resource: snapshot.resource().to_string(),
+        kind: device.found.kind.to_string(),
+        vendor: device.found.vendor.clone(),
+        model: device.found.model.clone(),
+        numa: device.found.numa,
+        health: device.found.health.to_string(),
+        nodes: device.found.nodes.iter().map(|node| node.path.clone()).collect(),
+        links: BTreeMap::new(),
+    };
+    snapshot.ids().map(row).collect()
+}
+
+fn print(output: Output, rows: Vec<Row>, stdout: &mut dyn Write) -> io::Result<()> {
+    if output == Output::Json {
+        serde_json::to_writer_pretty(&mut *stdout, &Document { version: "v1", devices: rows })?;
+        return writeln!(stdout);
+    }
+    let header = ["RESOURCE", "ID", "KIND", "NUMA", "HEALTH", "NODES"].map(str::to_owned);
+    let cells = rows.into_iter().map(|row| {
+        let numa = row.numa.map_or_else(|| "-".to_owned(), |numa| numa.to_string());
+        [row.resource, row.id, row.kind, numa, row.health, row.nodes.join(" ")]
+    });
+    let lines: Vec<_> = std::iter::once(header).chain(cells).collect();
+    let mut widths = [0; 6];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.len().max(*width);
+        }
+    }
+    for line in &lines {
+        let padded: Vec<_> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(stdout, "{}", padded.join("  ").trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `run`: a runtime, signals, and the lifecycle.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::RunArgs;
+use crate::error::RunError;
+use crate::hostroot::HostRoot;
+use crate::lifecycle::{self, Places};
+
+/// Runs until SIGTERM or SIGINT. One thread is enough: no call blocks, and scans run beside it.
+pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System { act: "start the runtime", source })?;
+    runtime.block_on(async {
+        let stop = stop_signal().map_err(|source| RunError::System { act: "listen for signals", source })?;
+        let places = Places {
+            config: args.config,
+            host_root: HostRoot::new(args.host_root),
+            plugin_dir: args.plugin_dir,
+            health: args.health_addr.0,
+        };
+        lifecycle::run(places, stop).await
+    })
+}
+
+fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+        stop.send_replace(true);
+        // Dropping the sender would look like another change.
+        stop.closed().await;
+    });
+    Ok(stopped)
+}

@@ -1,0 +1,89 @@
+//! What is known about one device.
+
+use std::fmt;
+
+use crate::hostroot::DeviceNumber;
+
+/// Which backend found a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A device node named by its path.
+    Path,
+}
+
+/// Whether a device can be handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Healthy,
+    /// It cannot.
+    Unhealthy {
+        /// Why, for a person.
+        reason: String,
+    },
+}
+
+/// A node through which a device is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceNode {
+    /// Absolute path on the host, not below any mount of this container. It may be a link such as
+    /// `/dev/serial/by-id/…`: the runtime follows it when the container starts, so an answer the
+    /// kubelet has stored stays right when the device comes back under another number.
+    pub path: String,
+    /// What the path led to when it was last looked at.
+    pub number: DeviceNumber,
+}
+
+/// A device as a scan found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What stays the same when the device goes and comes back: of a path device its path.
+    pub key: String,
+    /// The id it would like to be listed under.
+    pub id: String,
+    /// Its backend.
+    pub kind: Kind,
+    /// Vendor, when known.
+    pub vendor: Option<String>,
+    /// Model, when known.
+    pub model: Option<String>,
+    /// The NUMA node it hangs on, when known.
+    pub numa: Option<u32>,
+    /// Its nodes; not empty.
+    pub nodes: Vec<DeviceNode>,
+    /// Its health by what the scan could observe.
+    pub health: Health,
+}
+
+/// A device of an inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its id, unique within the resource, without replica suffix.
+    pub id: String,
+    /// What the last scan that saw it found; unhealthy when later ones did not see it.
+    pub found: Found,
+    /// The first scan that did not see it any more, by its number.
+    pub vanished: Option<u64>,
+}
+
+impl Health {
+    /// Whether the device can be handed out.
+    pub fn is_healthy(&self) -> bool {
+        *self == Health::Healthy
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Path => f.write_str("path"),
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    /// The words of the device plugin API.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_healthy() { "Healthy" } else { "Unhealthy" })
+    }
+}

@@ -1,0 +1,216 @@
+//! The devices of one resource over time: pure merging of what a scan found into what was known.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+
+use tripod_proto::deviceplugin::v1beta1 as wire;
+
+use crate::device::{Device, Found, Health};
+
+mod id;
+pub mod limits;
+pub mod snapshot;
+
+pub(crate) use id::hash8;
+pub use snapshot::Snapshot;
+
+/// Something that happened to a device between two scans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// It is listed for the first time.
+    Appeared(&'a Device),
+    /// It was healthy and no longer is.
+    Failed(&'a Device),
+    /// It was unhealthy and no longer is.
+    Recovered(&'a Device),
+    /// It is no longer listed.
+    Forgotten(&'a Device),
+}
+
+/// A device list cut to what one message carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fitted {
+    /// The devices that fit, ordered by key.
+    pub devices: Vec<Device>,
+    /// How many devices that are present had to be left out.
+    pub left_out: usize,
+}
+
+/// Merges the devices `found` by scan number `scan` into the `previous` ones, ordered by key. Known
+/// devices keep their ids. One that was not found stays, unhealthy: of an allocated device that is
+/// missing from the list the kubelet would report that it is healthy.
+pub fn merge(previous: &[Device], found: Vec<Found>, scan: u64) -> Vec<Device> {
+    let mut known: BTreeMap<&str, &Device> = previous.iter().map(|d| (d.found.key.as_str(), d)).collect();
+    let mut taken: HashSet<String> = previous.iter().map(|d| d.id.clone()).collect();
+    let mut devices = Vec::with_capacity(found.len());
+    for found in found {
+        let id = match known.remove(found.key.as_str()) {
+            Some(device) => device.id.clone(),
+            None => id::device_id(&found.id, &found.key, &taken),
+        };
+        taken.insert(id.clone());
+        devices.push(Device { id, found, vanished: None });
+    }
+    devices.extend(known.values().map(|device| vanish(device, scan)));
+    devices.sort_by(|a, b| a.found.key.cmp(&b.found.key));
+    devices
+}
+
+fn vanish(device: &Device, scan: u64) -> Device {
+    let mut device = device.clone();
+    let node = device.found.nodes.first().map_or(device.found.key.as_str(), |node| node.path.as_str());
+    device.found.health = Health::Unhealthy { reason: format!("its node {node} is gone") };
+    device.vanished = device.vanished.or(Some(scan));
+    device
+}
+
+/// Cuts `devices`, each listed `count` times, to `limit` bytes. Devices that were listed before go first,
+/// then new ones, then those that have vanished, latest first.
+pub fn fit(devices: Vec<Device>, previous: &[Device], count: u32, limit: usize) -> Fitted {
+    let listed: HashSet<&str> = previous.iter().map(|d| d.id.as_str()).collect();
+    let mut ranked = devices;
+    ranked.sort_by_key(|d| (d.vanished.is_some(), Reverse(d.vanished), !listed.contains(d.id.as_str())));
+    let (mut bytes, mut vanished, mut left_out) = (0_usize, 0, 0);
+    let mut kept = Vec::with_capacity(ranked.len());
+    for device in ranked {
+        bytes = bytes.saturating_add(listed_size(&device, count));
+        vanished += usize::from(device.vanished.is_some());
+        if bytes <= limit && vanished <= limits::MAX_VANISHED {
+            kept.push(device);
+        } else {
+            left_out += usize::from(device.vanished.is_none());
+        }
+    }
+    kept.sort_by(|a, b| a.found.key.cmp(&b.found.key));
+    Fitted { devices: kept, left_out }
+}
+
+fn listed_size(device: &Device, count: u32) -> usize {
+    let longest = id::replica_id(&device.id, count.saturating_sub(1), count);
+    let replicas = usize::try_from(count).unwrap_or(usize::MAX);
+    limits::entry_size(&longest, device.found.numa).saturating_mul(replicas)
+}
+
+/// What differs between two inventories.
+pub fn changes<'a>(old: &'a [Device], new: &'a [Device]) -> Vec<Change<'a>> {
+    let mut before: BTreeMap<&str, &Device> = old.iter().map(|d| (d.id.as_str(), d)).collect();
+    let mut changes = Vec::new();
+    for device in new {
+        let was = before.remove(device.id.as_str()).map(|d| d.found.health.is_healthy());
+        match (was, device.found.health.is_healthy()) {
+            (None, _) => changes.push(Change::Appeared(device)),
+            (Some(true), false) => changes.push(Change::Failed(device)),
+            (Some(false), true) => changes.push(Change::Recovered(device)),
+            _ => {}
+        }
+    }
+    changes.extend(before.into_values().map(Change::Forgotten));
+    changes
+}
+
+/// One entry of a device list, as the kubelet reads it.
+fn wire_device(id: &str, healthy: bool, numa: Option<u32>) -> wire::Device {
+    let health = if healthy { "Healthy" } else { "Unhealthy" };
+    let node = |numa| wire::TopologyInfo { nodes: vec![wire::NumaNode { id: i64::from(numa) }] };
+    wire::Device { id: id.to_owned(), health: health.to_owned(), topology: numa.map(node) }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::device::{DeviceNode, Kind};
+    use crate::hostroot::DeviceNumber;
+
+    pub(crate) fn found(path: &str) -> Found {
+        let number = DeviceNumber { block: false, major: 1, minor: 3 };
+        Found {
+            key: path.to_owned(),
+            id: path.trim_start_matches("/dev/").replace('/', "-"),
+            kind: Kind::Path,
+            vendor: None,
+            model: None,
+            numa: None,
+            nodes: vec![DeviceNode { path: path.to_owned(), number }],
+            health: Health::Healthy,
+        }
+    }
+
+    pub(crate) fn devices(paths: &[&str]) -> Vec<Device> {
+        merge(&[], paths.iter().map(|path| found(path)).collect(), 1)
+    }
+
+    fn ids(devices: &[Device]) -> Vec<(&str, bool)> {
+        devices.iter().map(|d| (d.id.as_str(), d.found.health.is_healthy())).collect()
+    }
+
+    #[test]
+    fn a_device_that_vanished_stays_listed_unhealthy_and_recovers_with_its_id() {
+        let first = devices(&["/dev/a", "/dev/b"]);
+        let second = merge(&first, vec![found("/dev/b")], 2);
+        assert_eq!(ids(&second), [("a", false), ("b", true)]);
+        let reason = Health::Unhealthy { reason: "its node /dev/a is gone".to_owned() };
+        assert_eq!(second[0].found.health, reason);
+        let third = merge(&second, vec![found("/dev/a"), found("/dev/b")], 3);
+        assert_eq!(third, first);
+    }
+
+    #[test]
+    fn two_paths_that_would_have_one_id_get_two_and_keep_them() {
+        let nested_first = merge(&[], vec![found("/dev/a/b")], 1);
+        let both = merge(&nested_first, vec![found("/dev/a-b"), found("/dev/a/b")], 2);
+        let by_key: Vec<_> = both.iter().map(|d| (d.found.key.as_str(), d.id.as_str())).collect();
+        let hashed = format!("a-b-{}", hash8("/dev/a-b"));
+        assert_eq!(by_key, [("/dev/a-b", hashed.as_str()), ("/dev/a/b", "a-b")]);
+    }
+
+    #[test]
+    fn changes_name_what_happened() {
+        let old = devices(&["/dev/a", "/dev/b", "/dev/c"]);
+        let new = merge(&old[..2], vec![found("/dev/a"), found("/dev/d")], 2);
+        let said: Vec<_> = changes(&old, &new)
+            .into_iter()
+            .map(|change| match change {
+                Change::Appeared(d) => format!("+{}", d.id),
+                Change::Failed(d) => format!("!{}", d.id),
+                Change::Recovered(d) => format!("^{}", d.id),
+                Change::Forgotten(d) => format!("-{}", d.id),
+            })
+            .collect();
+        assert_eq!(said, ["!b", "+d", "-c"]);
+        assert!(matches!(
+            changes(&new, &old)[..],
+            [Change::Recovered(_), Change::Appeared(_), Change::Forgotten(_)]
+        ));
+    }
+
+    #[test]
+    fn a_list_is_cut_at_its_limit_old_devices_first() {
+        let old = devices(&["/dev/b", "/dev/gone"]);
+        let new = merge(&old, vec![found("/dev/a"), found("/dev/b")], 2);
+        let one = limits::entry_size("b", None);
+        assert_eq!(ids(&fit(new.clone(), &old, 1, one).devices), [("b", true)]);
+        assert_eq!(fit(new.clone(), &old, 1, one).left_out, 1);
+        assert_eq!(ids(&fit(new.clone(), &old, 1, 2 * one).devices), [("a", true), ("b", true)]);
+        assert_eq!(fit(new.clone(), &old, 1, 100 * one), Fitted { devices: new, left_out: 0 });
+    }
+
+    #[test]
+    fn only_so_many_vanished_devices_are_remembered_latest_first() {
+        let paths: Vec<_> = (0..limits::MAX_VANISHED).map(|n| format!("/dev/old{n:04}")).collect();
+        let old = merge(&[], paths.iter().map(|p| found(p)).collect(), 1);
+        let old = merge(&old, vec![found("/dev/last")], 2);
+        let new = fit(merge(&old, Vec::new(), 3), &old, 1, limits::MAX_LIST_BYTES);
+        assert_eq!((new.devices.len(), new.left_out), (limits::MAX_VANISHED, 0));
+        assert!(new.devices.iter().any(|d| d.id == "last"));
+    }
+
+    #[test]
+    fn the_size_of_an_entry_is_what_it_adds_to_the_encoded_list() {
+        use prost::Message;
+        let list = |n: usize| wire::ListAndWatchResponse {
+            devices: vec![wire_device("ttyUSB0::1", false, Some(1)); n],
+        };
+        let added = list(3).encoded_len() - list(2).encoded_len();
+        assert_eq!(limits::entry_size("ttyUSB0::1", Some(1)), added);
+    }
+}

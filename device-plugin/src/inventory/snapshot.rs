@@ -1,0 +1,85 @@
+//! The state of one resource at one moment, made for answering the kubelet quickly.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
+
+use super::id::replica_id;
+use crate::config::resource_name::ResourceName;
+use crate::device::Device;
+
+/// Immutable; shared by all calls and streams that see this moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    resource: ResourceName,
+    count: u32,
+    devices: Vec<Device>,
+    list: ListAndWatchResponse,
+    entries: HashMap<Arc<str>, Entry>,
+}
+
+/// Where an advertised id leads.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    device: usize,
+    position: usize,
+}
+
+/// An advertised id that was looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// The device behind the id.
+    pub device: &'a Device,
+    /// Position of the id in the list.
+    pub position: usize,
+}
+
+impl Snapshot {
+    /// The snapshot in which each of `devices` is listed `count` times.
+    pub fn new(resource: ResourceName, devices: Vec<Device>, count: u32) -> Snapshot {
+        let mut list = ListAndWatchResponse::default();
+        let mut entries = HashMap::new();
+        for (index, device) in devices.iter().enumerate() {
+            for replica in 0..count {
+                let id = replica_id(&device.id, replica, count);
+                let healthy = device.found.health.is_healthy();
+                entries.insert(Arc::from(id.as_str()), Entry { device: index, position: list.devices.len() });
+                list.devices.push(super::wire_device(&id, healthy, device.found.numa));
+            }
+        }
+        Snapshot { resource, count, devices, list, entries }
+    }
+
+    /// The resource this is the state of.
+    pub fn resource(&self) -> &ResourceName {
+        &self.resource
+    }
+
+    /// The devices, each once, ordered by key.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// What the kubelet is to be told.
+    pub fn list(&self) -> &ListAndWatchResponse {
+        &self.list
+    }
+
+    /// The device that is listed under `id`.
+    pub fn find(&self, id: &str) -> Option<Listed<'_>> {
+        let entry = self.entries.get(id)?;
+        Some(Listed { device: self.devices.get(entry.device)?, position: entry.position })
+    }
+
+    /// The ids under which the devices are listed, each with its device, in the order of the list.
+    pub fn ids(&self) -> impl Iterator<Item = (&str, &Device)> {
+        self.list.devices.iter().filter_map(|entry| Some((entry.id.as_str(), self.find(&entry.id)?.device)))
+    }
+}
+
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Snapshot) -> bool {
+        self.resource == other.resource && self.count == other.count && self.devices == other.devices
+    }
+}

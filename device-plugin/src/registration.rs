@@ -1,0 +1,307 @@
+//! Keeping one resource registered with the kubelet.
+//!
+//! ```text
+//! Idle → Bound → Registering → Live → Drain → Idle …
+//! ```
+//!
+//! Each turn has a socket with a new name, serves before it registers (the kubelet calls back inside
+//! Register), and ends only after its streams have: two registrations of one resource at a time make
+//! kubelets up to 1.35 drop both.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tonic::transport::Endpoint as Target;
+use tripod_proto::deviceplugin::v1beta1::RegisterRequest;
+use tripod_proto::deviceplugin::v1beta1::registration_client::RegistrationClient;
+
+use crate::config::resource_name::ResourceName;
+use crate::inventory::Snapshot;
+use crate::service;
+use crate::socket::{PluginDir, SocketIdentity};
+
+mod backoff;
+mod server;
+
+use backoff::Backoff;
+use server::Server;
+
+/// The kubelet itself gives the back-dial 10 s.
+const REGISTER: Duration = Duration::from_secs(15);
+/// How long after Register a kubelet may take to open its stream.
+const FIRST_STREAM: Duration = Duration::from_secs(10);
+/// A registration that held this long was a good one: the next trouble starts with short waits again.
+const STABLE: Duration = Duration::from_secs(5);
+const FAR_FUTURE: Duration = Duration::from_secs(86_400);
+
+/// Keeps one resource registered; see [`Registration::run`].
+#[derive(Debug)]
+pub struct Registration {
+    dir: PluginDir,
+    resource: ResourceName,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    directory: watch::Receiver<u64>,
+    stop: watch::Receiver<bool>,
+    backoff: Backoff,
+    /// When the next attempt may be made.
+    not_before: Instant,
+    /// The kubelet's socket at the last attempt.
+    kubelet: Option<SocketIdentity>,
+    /// The last failure that was logged, so that one that repeats is logged once.
+    complaint: String,
+}
+
+/// Where a registration stands.
+#[derive(Debug)]
+enum State {
+    /// Nothing is served.
+    Idle,
+    /// Calls are answered; the kubelet does not know of it.
+    Bound(Server),
+    /// The kubelet is being told.
+    Registering(Server),
+    /// The kubelet that listens on this socket has been told.
+    Live(Server, SocketIdentity),
+    /// Over, for this reason.
+    Drain(Server, Cause),
+    /// Nothing is served and nothing will be.
+    Stopped,
+}
+
+/// Why a turn ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    KubeletRestarted,
+    SocketGone,
+    StreamLost,
+    NoStream,
+    ServingEnded,
+    Stopping,
+}
+
+/// Why the kubelet does not know the resource.
+#[derive(Debug, thiserror::Error)]
+enum RegisterError {
+    #[error("cannot connect to {socket}")]
+    Connect { socket: String, source: tonic::transport::Error },
+    #[error("the kubelet refuses: {0}")]
+    Refused(String),
+    #[error("the kubelet does not answer within {REGISTER:?}")]
+    Deadline,
+}
+
+impl Registration {
+    /// Prepares to offer what `snapshots` hold in `dir`; `directory` says when to look at it again.
+    pub fn new(
+        dir: PluginDir,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        directory: watch::Receiver<u64>,
+        stop: watch::Receiver<bool>,
+    ) -> Registration {
+        let resource = snapshots.borrow().resource().clone();
+        Registration {
+            dir,
+            resource,
+            snapshots,
+            directory,
+            stop,
+            backoff: Backoff::new(),
+            not_before: Instant::now(),
+            kubelet: None,
+            complaint: String::new(),
+        }
+    }
+
+    /// Runs until stopped; leaves no socket.
+    pub async fn run(mut self) {
+        let mut state = State::Idle;
+        loop {
+            tracing::debug!(resource = %self.resource, %state, "registration");
+            state = match state {
+                State::Idle => self.bind().await,
+                State::Bound(server) => self.wait_out(server).await,
+                State::Registering(server) => self.register(server).await,
+                State::Live(server, kubelet) => self.live(server, kubelet).await,
+                State::Drain(server, cause) => self.drain(server, cause).await,
+                State::Stopped => return,
+            };
+        }
+    }
+
+    async fn bind(&mut self) -> State {
+        match Server::start(&self.dir, self.snapshots.clone()) {
+            Ok(server) => State::Bound(server),
+            Err(error) => {
+                self.complain(format!("cannot bind a socket in {}: {error}", self.dir.path().display()));
+                let until = Instant::now() + self.backoff.next();
+                self.wake(until).await;
+                if *self.stop.borrow() { State::Stopped } else { State::Idle }
+            }
+        }
+    }
+
+    /// Waits until an attempt makes sense: there is a kubelet, and it has not just failed us.
+    async fn wait_out(&mut self, server: Server) -> State {
+        loop {
+            if *self.stop.borrow() {
+                return State::Drain(server, Cause::Stopping);
+            }
+            if !server.endpoint.is_present() {
+                return State::Drain(server, Cause::SocketGone);
+            }
+            let kubelet = self.dir.kubelet();
+            if kubelet.is_some() && kubelet != self.kubelet {
+                self.kubelet = kubelet;
+                self.backoff.reset();
+                self.not_before = Instant::now();
+            }
+            let until = match kubelet {
+                Some(_) => self.not_before,
+                None => {
+                    self.complain(format!(
+                        "waiting for the kubelet: there is no {}",
+                        self.dir.kubelet_socket()
+                    ));
+                    Instant::now() + FAR_FUTURE
+                }
+            };
+            if until <= Instant::now() {
+                return State::Registering(server);
+            }
+            self.wake(until).await;
+        }
+    }
+
+    async fn register(&mut self, server: Server) -> State {
+        let Some(kubelet) = self.dir.kubelet() else { return State::Bound(server) };
+        let began = Instant::now();
+        let attempt = announce(self.dir.kubelet_socket(), server.endpoint.name().to_owned(), &self.resource);
+        let answer = tokio::select! {
+            answer = attempt => answer,
+            _ = self.stop.wait_for(|stop| *stop) => return State::Drain(server, Cause::Stopping),
+        };
+        match answer {
+            Ok(()) => {
+                self.complaint.clear();
+                let socket = server.endpoint.name();
+                tracing::info!(resource = %self.resource, socket, took = ?began.elapsed(), "registered");
+                State::Live(server, kubelet)
+            }
+            Err(error) => {
+                self.complain(crate::error::chain(&error));
+                self.not_before = Instant::now() + self.backoff.next();
+                State::Bound(server)
+            }
+        }
+    }
+
+    async fn live(&mut self, server: Server, kubelet: SocketIdentity) -> State {
+        let began = Instant::now();
+        let mut streams = server.streams.clone();
+        let cause = loop {
+            if *self.stop.borrow() {
+                break Cause::Stopping;
+            }
+            // A missing kubelet.sock alone means nothing: the kubelet's stream tells whether it lives.
+            if self.dir.kubelet().is_some_and(|now| now != kubelet) {
+                break Cause::KubeletRestarted;
+            }
+            if !server.endpoint.is_present() {
+                break Cause::SocketGone;
+            }
+            let seen = *streams.borrow_and_update();
+            match (seen.open, seen.opened) {
+                (0, 0) if began.elapsed() >= FIRST_STREAM => break Cause::NoStream,
+                (0, opened) if opened > 0 => break Cause::StreamLost,
+                _ => {}
+            }
+            let until = if seen.opened == 0 { began + FIRST_STREAM } else { Instant::now() + FAR_FUTURE };
+            tokio::select! {
+                () = self.wake(until) => {}
+                changed = streams.changed() => if changed.is_err() { break Cause::ServingEnded },
+            }
+        };
+        self.settle_account(began.elapsed());
+        State::Drain(server, cause)
+    }
+
+    /// A short life counts as a failed attempt: two plugins that fight for one name must not do so at
+    /// full speed.
+    fn settle_account(&mut self, lived: Duration) {
+        if lived >= STABLE {
+            self.backoff.reset();
+            self.not_before = Instant::now();
+        } else {
+            self.not_before = Instant::now() + self.backoff.next();
+        }
+    }
+
+    async fn drain(&mut self, server: Server, cause: Cause) -> State {
+        tracing::info!(resource = %self.resource, socket = server.endpoint.name(), %cause, "closing the socket");
+        server.stop().await;
+        if cause == Cause::Stopping { State::Stopped } else { State::Idle }
+    }
+
+    /// Waits for `until`, a change in the directory, or the order to stop, whichever comes first.
+    async fn wake(&mut self, until: Instant) {
+        tokio::select! {
+            () = sleep_until(until) => {}
+            // The watch lives as long as this receiver, so an error cannot come.
+            _ = self.directory.changed() => {}
+            _ = self.stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    fn complain(&mut self, complaint: String) {
+        if complaint != self.complaint {
+            tracing::warn!(resource = %self.resource, "not registered: {complaint}");
+            self.complaint = complaint;
+        }
+    }
+}
+
+async fn announce(socket: String, endpoint: String, resource: &ResourceName) -> Result<(), RegisterError> {
+    let connect_failed = |source| RegisterError::Connect { socket: socket.clone(), source };
+    let target = Target::from_shared(format!("unix:{socket}")).map_err(connect_failed)?;
+    let attempt = async {
+        let channel = target.connect().await.map_err(connect_failed)?;
+        let request = RegisterRequest {
+            version: "v1beta1".to_owned(),
+            endpoint,
+            resource_name: resource.to_string(),
+            options: Some(service::OPTIONS),
+        };
+        let answer = RegistrationClient::new(channel).register(request).await;
+        answer.map(drop).map_err(|status| RegisterError::Refused(status.message().to_owned()))
+    };
+    tokio::time::timeout(REGISTER, attempt).await.unwrap_or(Err(RegisterError::Deadline))
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Idle => "idle",
+            State::Bound(_) => "bound",
+            State::Registering(_) => "registering",
+            State::Live(..) => "live",
+            State::Drain(..) => "drain",
+            State::Stopped => "stopped",
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::KubeletRestarted => "kubelet.sock was made anew",
+            Cause::SocketGone => "the socket was removed",
+            Cause::StreamLost => "the kubelet closed its stream",
+            Cause::NoStream => "the kubelet opened no stream",
+            Cause::ServingEnded => "nothing answers on it any more",
+            Cause::Stopping => "stopping",
+        })
+    }
+}

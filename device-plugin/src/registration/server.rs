@@ -1,0 +1,70 @@
+//! A resource being served on a socket of its own.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::UnixListenerStream;
+
+use crate::inventory::Snapshot;
+use crate::service::{Service, Streams};
+use crate::socket::{Endpoint, PluginDir};
+
+/// How long calls that are being answered may take to finish.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Bound and serving until stopped.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) endpoint: Endpoint,
+    pub(super) streams: watch::Receiver<Streams>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds a new socket in `dir` and serves what `snapshots` hold.
+    pub(super) fn start(dir: &PluginDir, snapshots: watch::Receiver<Arc<Snapshot>>) -> io::Result<Server> {
+        let resource = snapshots.borrow().resource().clone();
+        let (endpoint, listener) = Endpoint::bind(dir, &resource)?;
+        let (stop, stopped) = watch::channel(false);
+        let (opened, streams) = watch::channel(Streams::default());
+        let task = tokio::spawn(serve(listener, snapshots, opened, stopped));
+        Ok(Server { endpoint, streams, stop, task })
+    }
+
+    /// Ends all streams, lets other calls finish, and removes the socket.
+    pub(super) async fn stop(self) {
+        self.stop.send_replace(true);
+        let abort = self.task.abort_handle();
+        if tokio::time::timeout(DRAIN, self.task).await.is_err() {
+            abort.abort();
+        }
+        if let Err(error) = self.endpoint.remove() {
+            tracing::warn!(socket = self.endpoint.name(), %error, "cannot remove the socket");
+        }
+    }
+}
+
+async fn serve(
+    listener: UnixListener,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    streams: watch::Sender<Streams>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = Service::server(snapshots, streams, stop.clone());
+    let stopped = async move {
+        // An error means that the server itself is gone, which is a stop as well.
+        drop(stop.wait_for(|stop| *stop).await);
+    };
+    let served = tonic::transport::Server::builder()
+        .add_service(service)
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "serving ended");
+    }
+}

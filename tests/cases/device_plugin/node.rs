@@ -1,0 +1,145 @@
+//! A made node and the device plugin that runs on it.
+
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tripod_tests::programs::program;
+
+/// A made node: a host tree with `/dev`, a device plugin directory and a config.
+pub(super) struct Node {
+    pub(super) folder: TempDir,
+}
+
+impl Node {
+    /// `None`, loudly, where device nodes cannot be made; in CI that is a failure.
+    pub(super) fn new(config: &str) -> Option<Node> {
+        if !nix::unistd::Uid::effective().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "device nodes are made as root only");
+            eprintln!("SKIPPED: device nodes are made as root only");
+            return None;
+        }
+        let node = Node { folder: tempfile::tempdir().unwrap() };
+        std::fs::create_dir_all(node.root().join("dev")).unwrap();
+        std::fs::create_dir_all(node.plugins()).unwrap();
+        node.configure(config);
+        Some(node)
+    }
+
+    pub(super) fn root(&self) -> PathBuf {
+        self.folder.path().join("host")
+    }
+
+    pub(super) fn plugins(&self) -> PathBuf {
+        self.folder.path().join("device-plugins")
+    }
+
+    pub(super) fn config(&self) -> PathBuf {
+        self.folder.path().join("device-plugin.yaml")
+    }
+
+    pub(super) fn configure(&self, text: &str) {
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    pub(super) fn dev(&self, name: &str) -> PathBuf {
+        self.root().join("dev").join(name)
+    }
+
+    /// A node of the kernel's memory devices (major 1): harmless, and never the same device twice.
+    pub(super) fn add_device(&self, name: &str, minor: u64) {
+        mknod(&self.dev(name), SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, makedev(1, minor)).unwrap();
+    }
+
+    pub(super) fn remove_device(&self, name: &str) {
+        std::fs::remove_file(self.dev(name)).unwrap();
+    }
+
+    pub(super) fn run(&self) -> Plugin {
+        self.run_with(&self.config())
+    }
+
+    pub(super) fn run_with(&self, config: &Path) -> Plugin {
+        let log = self.folder.path().join(format!("log-{:?}", Instant::now()));
+        let child = Command::new(program("tripod-device-plugin"))
+            .args(["run", "--health-addr", "127.0.0.1:0", "--log-level", "debug", "--config"])
+            .arg(config)
+            .arg("--host-root")
+            .arg(self.root())
+            .arg("--plugin-dir")
+            .arg(self.plugins())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Plugin { child, log }
+    }
+}
+
+/// A running device plugin.
+pub(super) struct Plugin {
+    pub(super) child: Child,
+    log: PathBuf,
+}
+
+impl Plugin {
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub(super) async fn until_logged(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "{text:?} is not in the log:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(super) async fn probe_address(&self) -> String {
+        self.until_logged("answering probes").await;
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("answering probes")).unwrap();
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        event["address"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) async fn stop(mut self) -> ExitStatus {
+        kill(Pid::from_raw(self.child.id().unwrap().cast_signed()), Signal::SIGTERM).unwrap();
+        self.wait().await
+    }
+
+    pub(super) async fn log_at_failure(mut self) -> String {
+        assert_eq!(self.wait().await.code(), Some(1), "{}", self.log());
+        self.log()
+    }
+
+    pub(super) async fn wait(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        ended.unwrap_or_else(|_| panic!("it still runs:\n{}", self.log())).unwrap()
+    }
+}
+
+pub(super) fn sockets(node: &Node) -> Vec<String> {
+    let entries = node.plugins().read_dir().unwrap().map(Result::unwrap);
+    let sockets = entries.filter(|entry| entry.file_type().unwrap().is_socket());
+    let mut names: Vec<_> = sockets.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+pub(super) async fn http_get(address: &str, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}

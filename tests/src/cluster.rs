@@ -1,0 +1,167 @@
+//! A real Kubernetes on one machine, every part of it in namespaces of its own.
+//!
+//! One machine made of namespaces holds the control plane and the network between the nodes; one more
+//! per node holds a container runtime and a kubelet. The machine below sees processes, cgroups and one
+//! folder, and none of them after the run: its network, mounts and settings stay as they were.
+
+pub mod addresses;
+pub mod cgroups;
+mod containerd;
+mod controlplane;
+mod debian;
+pub mod eventually;
+mod filesystem;
+mod golang;
+mod identity;
+pub mod images;
+pub mod interrupt;
+mod kubectl;
+mod kubelet;
+pub mod machine;
+pub mod mirror;
+mod namespaces;
+pub mod node;
+mod nodes;
+pub mod pods;
+mod process;
+mod programs;
+pub mod progress;
+pub mod registry;
+pub mod state;
+pub mod traces;
+mod underlay;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+pub use self::kubectl::Kubectl;
+pub use self::programs::Programs;
+
+use self::identity::Identities;
+use self::images::Image;
+use self::machine::Machine;
+use self::node::Node;
+use self::progress::step;
+use self::state::StateFolder;
+
+/// A running cluster. Dropping it takes everything down, nodes first.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    underlay: Machine,
+    identities: Identities,
+    programs: Programs,
+    state: StateFolder,
+}
+
+impl Cluster {
+    /// Starts a control plane and `nodes` nodes that have no network plugin yet. `name` is for its logs.
+    pub fn start(name: &str, programs: &Programs, nodes: u8) -> anyhow::Result<Self> {
+        let mut cluster =
+            step("start the control plane", || Self::start_control_plane(name, programs, nodes))?;
+        let images = step("write the test images", || cluster.write_test_images())?;
+        for number in 1..=nodes {
+            step(&format!("start {}", node::name(number)), || cluster.add_node(number, &images))?;
+        }
+        Ok(cluster)
+    }
+
+    fn start_control_plane(name: &str, programs: &Programs, nodes: u8) -> anyhow::Result<Self> {
+        let state = StateFolder::create(name)?;
+        let names: Vec<String> = (1..=nodes).map(node::name).collect();
+        let identities = Identities::create(&state.path().join("pki"), &names)?;
+        let underlay = Machine::create("underlay", programs, state.logs())?;
+        underlay::lay(&underlay)?;
+        let cluster = Self { nodes: Vec::new(), underlay, identities, programs: programs.clone(), state };
+        let started =
+            controlplane::start(&cluster.underlay, programs, &cluster.identities, cluster.state.path());
+        started.with_context(|| cluster.describe())?;
+        Ok(cluster)
+    }
+
+    fn add_node(&mut self, number: u8, images: &[PathBuf]) -> anyhow::Result<()> {
+        let node = Node::create(number, &self.programs, &self.state, &self.identities, &self.underlay)?;
+        self.nodes.push(node);
+        let node = self.nodes.last().expect("a node was added");
+        node.start(images).with_context(|| node.machine().describe())
+    }
+
+    fn write_test_images(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let pause = images::pause(&self.programs)?;
+        let busybox = images::busybox(&self.programs, images::BUSYBOX)?;
+        Ok(vec![self.write_image("pause", &pause)?, self.write_image("busybox", &busybox)?])
+    }
+
+    /// Writes `image` as an archive that every node finds under the returned path.
+    pub fn write_image(&self, file: &str, image: &Image) -> anyhow::Result<PathBuf> {
+        let path = self.state.path().join(format!("{file}.tar"));
+        image.write(File::create(&path)?)?;
+        Ok(path)
+    }
+
+    /// Loads a docker archive into the container runtime of every node.
+    pub fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        self.nodes.iter().try_for_each(|node| node.import(archive))
+    }
+
+    /// Starts the registry that asks for a password.
+    pub fn start_registry(&self) -> anyhow::Result<()> {
+        registry::start(&self.underlay, &self.state.path().join("registry"))
+    }
+
+    /// The admin's `kubectl`.
+    pub fn kubectl(&self) -> anyhow::Result<Kubectl<'_>> {
+        Kubectl::open(&self.underlay, &self.programs, &self.identities, self.state.path())
+    }
+
+    /// The same from a shell.
+    pub fn kubectl_line(&self) -> String {
+        let (enter, kube) = (self.underlay.init(), self.programs.kube());
+        let kubeconfig = self.state.path().join("pki/admin.kubeconfig");
+        format!(
+            "nsenter --net --target {enter} {} kubectl --kubeconfig={}",
+            kube.display(),
+            kubeconfig.display()
+        )
+    }
+
+    /// All nodes, in the order of their numbers.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The machine of the control plane, through which nodes reach each other and the outside.
+    pub fn underlay(&self) -> &Machine {
+        &self.underlay
+    }
+
+    /// The programs it runs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// Folder for files that end with the cluster.
+    pub fn folder(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// Folder of all logs, which are kept.
+    pub fn logs(&self) -> &Path {
+        self.state.logs()
+    }
+
+    /// State and last words of every program, for a person who looks into a failure.
+    pub fn describe(&self) -> String {
+        let machines = std::iter::once(&self.underlay).chain(self.nodes.iter().map(Node::machine));
+        let states: String = machines.map(Machine::describe).collect();
+        format!("{states}{}\nall logs: {}", self.objects(), self.logs().display())
+    }
+
+    fn objects(&self) -> String {
+        let list = |words: &[&str]| self.kubectl()?.run(words);
+        let pods = list(&["get", "nodes,pods", "--all-namespaces", "--output=wide"]);
+        pods.unwrap_or_else(|error| format!("no list of nodes and pods: {error:#}"))
+    }
+}

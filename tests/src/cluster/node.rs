@@ -1,0 +1,104 @@
+//! One Kubernetes node: a machine with its own cgroup, files, container runtime and kubelet.
+
+use std::path::{Path, PathBuf};
+
+use super::addresses::{self, DualStack, REGISTRY, REGISTRY_NAME};
+use super::cgroups::Cgroup;
+use super::filesystem::NodeFiles;
+use super::identity::Identities;
+use super::machine::Machine;
+use super::programs::Programs;
+use super::state::StateFolder;
+use super::{containerd, kubelet, underlay};
+
+/// A node. Fields are dropped in this order: a cgroup can go once nothing runs in it.
+#[derive(Debug)]
+pub struct Node {
+    machine: Machine,
+    cgroup: Cgroup,
+    address: DualStack,
+    programs: Programs,
+}
+
+/// Name of the node with this number, from 1.
+pub fn name(number: u8) -> String {
+    format!("node{number}")
+}
+
+impl Node {
+    /// Makes the node with this number on the network of `underlay`, without any program running.
+    pub fn create(
+        number: u8,
+        programs: &Programs,
+        state: &StateFolder,
+        identities: &Identities,
+        underlay: &Machine,
+    ) -> anyhow::Result<Self> {
+        let (name, address) = (name(number), addresses::node(number));
+        let cgroup = Cgroup::create(&format!("{}-{name}", state.mark()))?;
+        let files = NodeFiles::create(&state.path().join(&name))?;
+        configure(&files, &name, &cgroup, identities)?;
+        let machine = Machine::create(&name, programs, state.logs())?;
+        machine.within(|| files.mount())?;
+        underlay::connect(underlay, &machine, address)?;
+        Ok(Self { machine, cgroup, address, programs: programs.clone() })
+    }
+
+    /// Starts the container runtime, gives it `images`, and starts the kubelet.
+    pub fn start(&self, images: &[PathBuf]) -> anyhow::Result<()> {
+        containerd::start(&self.machine)?;
+        images.iter().try_for_each(|image| self.import(image))?;
+        kubelet::start(&self.machine, &self.programs, self.address, &[])
+    }
+
+    /// Ends the kubelet and starts it again with further flags; what runs on the node goes on.
+    pub fn restart_kubelet(&self, flags: &[String]) -> anyhow::Result<()> {
+        self.machine.stop("kubelet")?;
+        kubelet::start(&self.machine, &self.programs, self.address, flags)
+    }
+
+    /// Loads a docker archive into the container runtime, for the kubelet.
+    pub fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        containerd::import(&self.machine, archive)
+    }
+
+    /// Runs a command line in the node's own namespaces and returns what it printed.
+    pub fn exec<S: AsRef<str>>(&self, words: &[S]) -> anyhow::Result<String> {
+        self.machine.exec(words)
+    }
+
+    /// Its name in the cluster.
+    pub fn name(&self) -> &str {
+        self.machine.name()
+    }
+
+    /// Its addresses on the test network.
+    pub fn address(&self) -> DualStack {
+        self.address
+    }
+
+    /// Its cgroup.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// Where its `path` is found from outside.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.machine.path(path)
+    }
+
+    /// The machine it runs on.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+fn configure(files: &NodeFiles, name: &str, cgroup: &Cgroup, identities: &Identities) -> anyhow::Result<()> {
+    files.write("/etc/hostname", &format!("{name}\n"))?;
+    let hosts = format!("127.0.0.1 localhost\n::1 localhost\n{} {REGISTRY_NAME}\n", REGISTRY.v4);
+    files.write("/etc/hosts", &hosts)?;
+    // Nothing answers there, and nobody else is asked.
+    files.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")?;
+    containerd::configure(files)?;
+    kubelet::configure(files, name, cgroup, identities)
+}

@@ -1,0 +1,58 @@
+//! Everything a cluster runs, ready on disk under `target/cluster/`.
+
+use std::path::{Path, PathBuf};
+
+use super::{debian, golang};
+use crate::programs::target_dir;
+
+/// The folders that hold the programs of the cluster.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    built: PathBuf,
+    debian: PathBuf,
+}
+
+impl Programs {
+    /// Builds what comes from Go modules and unpacks what comes from Debian. Both are kept, so that only
+    /// the first time takes minutes.
+    pub fn prepare() -> anyhow::Result<Self> {
+        let folder = std::path::absolute(target_dir().join("cluster"))?;
+        let programs = Self { built: folder.join("bin"), debian: folder.join("debian") };
+        debian::unpack(&programs.debian)?;
+        golang::build(&programs.built)?;
+        Ok(programs)
+    }
+
+    /// All programs of Kubernetes in one: `kube kubelet`, `kube kubectl`.
+    pub fn kube(&self) -> PathBuf {
+        self.built.join("kube")
+    }
+
+    /// A static first process that only reaps.
+    pub fn catatonit(&self) -> PathBuf {
+        self.debian.join("usr/bin/catatonit")
+    }
+
+    /// A static shell with all the small tools.
+    pub fn busybox(&self) -> PathBuf {
+        self.debian.join("bin/busybox")
+    }
+
+    /// A program built from a Go module: containerd, ctr, etcd, crictl, a reference CNI plugin.
+    pub fn built(&self, name: &str) -> PathBuf {
+        self.built.join(name)
+    }
+
+    /// `PATH` of the machines: what was made here first.
+    pub fn search_path(&self) -> String {
+        let ours = [self.built.clone(), self.debian.join("usr/sbin"), self.debian.join("usr/bin")];
+        let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
+        let folders: Vec<_> = ours.iter().chain(&system).map(|folder| folder.to_string_lossy()).collect();
+        folders.join(":")
+    }
+}
+
+/// The Go modules of the cluster in this checkout.
+pub(super) fn modules() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster")
+}

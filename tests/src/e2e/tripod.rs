@@ -1,0 +1,67 @@
+//! Tripod itself, installed as its README says, on nodes that have nothing else.
+
+mod device;
+mod footprint;
+mod install;
+mod network;
+mod private_image;
+mod restart;
+
+use super::{Case, Suite};
+use crate::cluster::progress::step;
+use crate::cluster::{Cluster, Programs};
+use crate::programs;
+
+pub(super) const SUITE: Suite = Suite {
+    name: "tripod",
+    prepare,
+    cases: &[
+        Case {
+            name: "tripod-install",
+            about: "kubectl apply makes nodes Ready that were not",
+            long: false,
+            run: install::apply_makes_nodes_ready,
+        },
+        Case {
+            name: "tripod-network",
+            about: "pods reach each other, their node and the outside; a docker0 and a VIP do not confuse the node",
+            long: false,
+            run: network::pods_are_connected,
+        },
+        Case {
+            name: "tripod-device",
+            about: "a pod that asks for a device gets it, and the next one waits",
+            long: false,
+            run: device::one_pod_gets_the_device,
+        },
+        Case {
+            name: "tripod-private-image",
+            about: "a private image runs once the kubelet is wired as the README tells",
+            long: false,
+            run: private_image::the_provider_opens_the_registry,
+        },
+        Case {
+            name: "tripod-restart",
+            about: "restarts of the kubelet and of Tripod change nothing for a running pod",
+            long: false,
+            run: restart::running_pods_do_not_notice,
+        },
+    ],
+};
+
+/// Two nodes without a network, which have the image, as they would after a pull.
+fn prepare(cluster_programs: &Programs) -> anyhow::Result<Cluster> {
+    step("build the image", build_image)?;
+    let cluster = Cluster::start("tripod", cluster_programs, 2)?;
+    step("load the image into every node", || {
+        cluster.import(&programs::target_dir().join("image/tripod.tar"))
+    })?;
+    Ok(cluster)
+}
+
+fn build_image() -> anyhow::Result<()> {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let status = cargo.current_dir(programs::workspace()).arg("image").status()?;
+    anyhow::ensure!(status.success(), "cargo image: {status}");
+    Ok(())
+}
