@@ -1,10 +1,7 @@
 //! One integration binary (one link) of all cases that run the real programs.
 
 mod cni;
-<<<<<<< HEAD
-mod node;
-=======
 mod credential_provider;
 mod device_plugin;
->>>>>>> main
+mod node;
 mod workspace;
