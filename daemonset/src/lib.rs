@@ -1,1 +1,114 @@
-//! The node agent: installs the programs and makes the node ready.
+//! The node agent, in two containers of one DaemonSet: `install` drops the programs and their
+//! configuration onto the host, `agent` prepares the kernel and hands the runtime its conflist.
+//!
+//! It speaks to the Kubernetes API (its own Node object only), to nf_tables, and to the kubelet's
+//! probes. It may touch its own files in the CNI, credential-provider and `/etc/tripod` folders,
+//! `/run/tripod`, the node's forwarding parameters and table `inet tripod`. It never touches pods:
+//! those are `tripod-cni`'s, which needs no agent.
+
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod conflist;
+pub mod desired;
+pub mod firewall;
+pub mod health;
+pub mod hostfs;
+pub mod install;
+pub mod node_facts;
+pub mod plan;
+pub mod report;
+pub mod state;
+pub mod sysctl;
+pub mod watch;
+
+use std::time::Duration;
+
+use agent::{AgentError, Paths, Settings};
+use api::Access;
+use cli::{Cli, Command};
+use install::InstallError;
+use plan::Places;
+
+/// The variables of the environment that mean something here.
+#[derive(Clone, Debug, Default)]
+pub struct Env {
+    /// `NODE_NAME`, by the downward API.
+    pub node_name: Option<String>,
+    /// `KUBERNETES_SERVICE_HOST`.
+    pub service_host: Option<String>,
+    /// `KUBERNETES_SERVICE_PORT`.
+    pub service_port: Option<String>,
+}
+
+/// Why the program ended in failure.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody said which Node this is.
+    #[error("no node name: set NODE_NAME from spec.nodeName or give --node-name")]
+    NodeName,
+    /// The installation failed.
+    #[error("cannot install")]
+    Install(#[from] InstallError),
+    /// The agent failed.
+    #[error("cannot run the agent")]
+    Agent(#[from] AgentError),
+}
+
+/// Does what the command line says, until it is done or `stop` returns.
+pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    match cli.command {
+        Command::Install(flags) => {
+            let period = Duration::from_secs(flags.period);
+            let is_watch = flags.watch;
+            let places = places(flags);
+            if is_watch {
+                return Ok(install::keep(&places, period, stop).await?);
+            }
+            let changed = install::once(&places)?;
+            tracing::info!(changed, "the host's files are as the image and the configuration say");
+            Ok(())
+        }
+        Command::Agent(flags) => Ok(agent::run(&settings(*flags, env)?, stop).await?),
+    }
+}
+
+fn places(flags: cli::Install) -> Places {
+    Places {
+        source: flags.source_dir,
+        config: flags.config_dir,
+        cni_bin: flags.cni_bin_dir,
+        credential_bin: flags.credential_bin_dir,
+        etc: flags.etc_dir,
+    }
+}
+
+fn settings(flags: cli::Agent, env: Env) -> Result<Settings, Error> {
+    let in_cluster = in_cluster(&env);
+    let node_name =
+        flags.node_name.or(env.node_name).filter(|name| !name.is_empty()).ok_or(Error::NodeName)?;
+    Ok(Settings {
+        node_name,
+        config: flags.config,
+        paths: Paths {
+            conflist: flags.conflist,
+            state: flags.state_dir,
+            sysctl: flags.sysctl_root,
+            proc_net: flags.proc_net,
+        },
+        access: Access { in_cluster, service_account: flags.service_account_dir },
+        health: flags.health_addr,
+        resync: Duration::from_secs(flags.resync),
+    })
+}
+
+/// The kubelet gives each container the address of the cluster's own Service.
+fn in_cluster(env: &Env) -> Option<String> {
+    let (host, port) = (env.service_host.as_deref()?, env.service_port.as_deref()?);
+    Some(if host.contains(':') {
+        format!("https://[{host}]:{port}")
+    } else {
+        format!("https://{host}:{port}")
+    })
+}

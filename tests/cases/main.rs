@@ -3,4 +3,5 @@
 mod cni;
 mod credential_provider;
 mod device_plugin;
+mod node;
 mod workspace;

@@ -1,0 +1,69 @@
+//! The programs of the image, built by cargo.
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// Static, so that the first two run on any host that the image's own files are not on.
+const STATIC: [&str; 3] = ["tripod-cni", "tripod-credential-provider", "tripod-node"];
+const DYNAMIC: &str = "tripod-device-plugin";
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// A build that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Cargo itself cannot be run.
+    #[error("cannot run {cargo:?}")]
+    Run {
+        /// The program tried.
+        cargo: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Cargo said why on its own output.
+    #[error("the build of {packages} failed: {status}")]
+    Failed {
+        /// What was to be built.
+        packages: String,
+        /// How cargo ended.
+        status: ExitStatus,
+    },
+}
+
+/// Builds the static programs. Returns their paths.
+pub(crate) fn build_static(workspace: &Path, target: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    // One at a time: built together, they would share features, and each program would carry what only
+    // another one needs.
+    STATIC.iter().map(|package| build(workspace, target, package, &[])).collect()
+}
+
+/// Builds the dynamic program. Returns its path.
+pub(crate) fn build_dynamic(workspace: &Path, target: &Path) -> Result<PathBuf, BuildError> {
+    // Joined to the workspace's own flags, of which the last one of a kind counts. In a folder of its
+    // own, since other flags mean other builds of everything.
+    let flags = format!("target.{TARGET}.rustflags=['-Ctarget-feature=-crt-static']");
+    build(workspace, &target.join("dynamic"), DYNAMIC, &["--config", &flags])
+}
+
+fn build(workspace: &Path, target: &Path, package: &str, extra: &[&str]) -> Result<PathBuf, BuildError> {
+    let cargo = env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+    let mut command = Command::new(&cargo);
+    command.current_dir(workspace).args([
+        "build",
+        "--release",
+        "--quiet",
+        "--package",
+        package,
+        "--bin",
+        package,
+    ]);
+    command.args(["--target", TARGET]).arg("--target-dir").arg(target).args(extra);
+    let status = command.status().map_err(|source| BuildError::Run { cargo, source })?;
+    if !status.success() {
+        return Err(BuildError::Failed { packages: package.to_owned(), status });
+    }
+    Ok(target.join(TARGET).join("release").join(package))
+}

@@ -1,0 +1,206 @@
+//! `agent`: keeps this node's pod network in the state that its Node object and `node.yaml` decide.
+//!
+//! Whatever changes only marks the node dirty; one loop looks at everything, decides, and applies. It
+//! removes nothing when it ends: pods keep their network, and the plugin goes on working without it.
+
+mod node;
+mod phase;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use node::{ApplyError, Paths};
+pub use phase::Phase;
+
+use crate::api::{self, Access};
+use crate::config::{self, ConfigError, NodeConfig};
+use crate::desired;
+use crate::health::{self, ListenError};
+use crate::hostfs::{self, HostFsError};
+use crate::node_facts::NodeFacts;
+use crate::report;
+use crate::state::Snapshot;
+use crate::watch::Watch;
+use node::Node;
+
+/// What the agent is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of this node's Node object.
+    pub node_name: String,
+    /// Path of `node.yaml`.
+    pub config: PathBuf,
+    /// Where things are on this node.
+    pub paths: Paths,
+    /// How to reach API servers.
+    pub access: Access,
+    /// Where probes are answered.
+    pub health: SocketAddr,
+    /// How often to look for drift that no event tells of.
+    pub resync: Duration,
+}
+
+/// Why the agent ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// `node.yaml` is missing or cannot be read.
+    #[error("cannot load the configuration")]
+    LoadConfig(#[source] HostFsError),
+    /// `node.yaml` cannot be used.
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    /// The probes' address is taken.
+    #[error("cannot answer probes")]
+    Health(#[from] ListenError),
+    /// A part of the agent ended.
+    #[error("answering probes ended")]
+    Probes(#[source] std::io::Error),
+}
+
+/// Runs until `stop` returns.
+pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let config = load(&settings.config)?;
+    let listener = health::open(settings.health).await?;
+    let (phase, phases) = watch::channel(Phase::default());
+    let (facts, seen) = watch::channel(None);
+    let (servers, known_servers) = watch::channel(config.api_servers.clone());
+    // Dropping the set ends the tasks.
+    let mut tasks = JoinSet::new();
+    let access = settings.access.clone();
+    tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, facts, phases.clone()));
+    let agent =
+        Agent { settings, config, node: Node::new(settings.paths.clone()), facts: None, phase, servers };
+    tokio::select! {
+        () = stop => Ok(()),
+        () = agent.keep(seen) => Ok(()),
+        ended = health::run(listener, phases) => ended.map_err(AgentError::Probes),
+    }
+}
+
+struct Agent<'a> {
+    settings: &'a Settings,
+    config: NodeConfig,
+    node: Node,
+    facts: Option<NodeFacts>,
+    phase: watch::Sender<Phase>,
+    servers: watch::Sender<Vec<String>>,
+}
+
+/// Changes come in bursts; one look answers all of them.
+const SETTLE: Duration = Duration::from_millis(20);
+
+impl Agent<'_> {
+    async fn keep(mut self, mut seen: watch::Receiver<Option<NodeFacts>>) {
+        // A restart must not wait for an API server: the state it left is the state it restores.
+        let last_known = self.node.last_known(&self.settings.node_name);
+        self.learn(last_known);
+        loop {
+            // Armed before the look, so that no change falls between the two.
+            let watch = self.arm();
+            self.reload();
+            let news = seen.borrow_and_update().clone();
+            self.learn(news);
+            self.apply();
+            tokio::select! {
+                () = changed(watch, self.settings.resync) => {}
+                // The sender lives as long as the API task, which does not end.
+                Ok(()) = seen.changed() => {}
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+
+    fn arm(&self) -> Option<Watch> {
+        let config = self.settings.config.parent().into_iter();
+        let armed = Watch::open().map(|mut watch| {
+            for folder in self.node.folders().chain(config) {
+                if let Err(error) = watch.add(folder) {
+                    tracing::debug!(folder = %folder.display(), error = report::chain(&error), "not watched");
+                }
+            }
+            watch
+        });
+        armed.inspect_err(|error| tracing::warn!(error = report::chain(error), "cannot watch for drift")).ok()
+    }
+
+    /// Takes over a changed `node.yaml`. One that cannot be used is told, and the last good one stays.
+    fn reload(&mut self) {
+        match load(&self.settings.config) {
+            Ok(config) if config == self.config => {}
+            Ok(config) => {
+                tracing::info!(path = %self.settings.config.display(), "took over the changed configuration");
+                self.servers.send_if_modified(|servers| {
+                    let is_new = *servers != config.api_servers;
+                    servers.clone_from(&config.api_servers);
+                    is_new
+                });
+                self.config = config;
+                self.facts.iter().for_each(|facts| node::tell_unlisted(&self.config, facts));
+            }
+            Err(error) => {
+                tracing::error!(error = report::chain(&error), "keeping the last good configuration")
+            }
+        }
+    }
+
+    /// Takes over new facts. A Node object that lost its pod CIDRs was made anew and will get some;
+    /// until then its pods keep what they have.
+    fn learn(&mut self, news: Option<NodeFacts>) {
+        let Some(news) = news.filter(|news| self.facts.as_ref() != Some(news)) else { return };
+        if news.pod_cidrs.is_empty() && self.facts.as_ref().is_some_and(|facts| !facts.pod_cidrs.is_empty()) {
+            tracing::debug!("the Node object has no pod CIDRs any more; keeping the last ones");
+            return;
+        }
+        tracing::info!(node = self.settings.node_name, facts = ?news, "learned about this node");
+        node::tell_unlisted(&self.config, &news);
+        self.facts = Some(news);
+    }
+
+    fn apply(&mut self) {
+        let phase = match &self.facts {
+            None => Phase::Absent,
+            Some(facts) if facts.pod_cidrs.is_empty() => Phase::WaitingForPodCidrs,
+            Some(facts) => {
+                let desired = desired::decide(&self.config, facts, &self.settings.paths.state);
+                let snapshot = Snapshot::new(&self.settings.node_name, facts.clone());
+                match self.node.apply(&desired, &snapshot) {
+                    Ok(()) => Phase::Ready,
+                    Err(error) => Phase::Failing(report::chain(&error)),
+                }
+            }
+        };
+        self.enter(phase);
+    }
+
+    fn enter(&self, phase: Phase) {
+        let is_new = self.phase.send_if_modified(|current| {
+            let is_new = *current != phase;
+            current.clone_from(&phase);
+            is_new
+        });
+        match &phase {
+            _ if !is_new => {}
+            Phase::Failing(error) => {
+                tracing::error!(error, "cannot bring the node to its state; trying again")
+            }
+            phase => tracing::info!(%phase, "entered a phase"),
+        }
+    }
+}
+
+async fn changed(watch: Option<Watch>, resync: Duration) {
+    match watch {
+        Some(mut watch) => watch.changed(resync).await,
+        None => tokio::time::sleep(resync).await,
+    }
+}
+
+fn load(path: &Path) -> Result<NodeConfig, AgentError> {
+    let bytes = hostfs::read(path, config::LONGEST).map_err(AgentError::LoadConfig)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(config::parse(&path.display().to_string(), &text)?)
+}

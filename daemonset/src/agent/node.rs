@@ -1,0 +1,155 @@
+//! The node's side of the agent: brings it to a desired state, step by step, and remembers the facts.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::NodeConfig;
+use crate::conflist;
+use crate::desired::{self, Desired};
+use crate::firewall::{self, FirewallError};
+use crate::hostfs::{self, Change, Dir, HostFsError};
+use crate::node_facts::NodeFacts;
+use crate::report;
+use crate::state::{self, Snapshot};
+use crate::sysctl::{self, SysctlError};
+
+/// Name of the marker that lets `tripod-cni` work after a boot.
+const READY: &str = "ready";
+
+/// No snapshot of two prefixes and two addresses is longer.
+const LONGEST_SNAPSHOT: u64 = 64 * 1024;
+
+/// Where the agent finds and leaves things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// The conflist; its folder is the runtime's.
+    pub conflist: PathBuf,
+    /// Folder of the marker and the snapshot, on a tmpfs.
+    pub state: PathBuf,
+    /// The node's `/proc/sys/net`.
+    pub sysctl: PathBuf,
+    /// The node's `/proc/net`.
+    pub proc_net: PathBuf,
+}
+
+/// A step that failed; those after it were not tried.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A kernel parameter.
+    #[error("cannot prepare the kernel")]
+    Sysctl(#[from] SysctlError),
+    /// The base table.
+    #[error("cannot prepare the firewall")]
+    Firewall(#[from] FirewallError),
+    /// The snapshot, the marker or the conflist.
+    #[error("cannot write the node's files")]
+    Files(#[from] HostFsError),
+    /// The snapshot's text.
+    #[error("cannot render the agent's snapshot")]
+    Snapshot(#[from] serde_json::Error),
+    /// The conflist's path has no folder or no name.
+    #[error("{0:?} is no path of a conflist")]
+    ConflistPath(PathBuf),
+}
+
+/// The node, and what was last done to it.
+#[derive(Debug)]
+pub(super) struct Node {
+    paths: Paths,
+    applied: Option<Desired>,
+    preempting: Vec<String>,
+}
+
+impl Node {
+    /// A node nothing was done to yet in this run.
+    pub(super) fn new(paths: Paths) -> Self {
+        Self { paths, applied: None, preempting: Vec::new() }
+    }
+
+    /// Folders in which a change means that the node must be looked at.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.paths.conflist.parent().into_iter().chain([self.paths.state.as_path()])
+    }
+
+    /// The facts that an earlier run left about Node `name`.
+    pub(super) fn last_known(&self, name: &str) -> Option<NodeFacts> {
+        let path = self.paths.state.join(state::FILE);
+        let text = hostfs::read(&path, LONGEST_SNAPSHOT).ok()?;
+        match Snapshot::parse(&text) {
+            Ok(snapshot) if snapshot.node == name => Some(snapshot.facts),
+            Ok(snapshot) => {
+                tracing::warn!(path = %path.display(), node = snapshot.node, "ignored: it is another node's");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), error = report::chain(&error), "ignored: it cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Brings the node to `desired`. The marker opens the plugin's gate and the conflist makes the
+    /// runtime call it, so they come when all that a pod needs is there, in this order.
+    pub(super) fn apply(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
+        sysctl::apply(&self.paths.sysctl, &self.paths.proc_net, &desired.sysctls)?;
+        self.apply_firewall(desired)?;
+        let state = Dir::open(&self.paths.state)?;
+        state.write(state::FILE, &snapshot.render()?, 0o600)?;
+        state.write(READY, b"", 0o644)?;
+        self.apply_conflist(desired)?;
+        self.applied = Some(desired.clone());
+        Ok(())
+    }
+
+    fn apply_firewall(&self, desired: &Desired) -> Result<(), FirewallError> {
+        let is_current =
+            self.applied.as_ref().is_some_and(|applied| applied.masquerade == desired.masquerade);
+        if is_current && firewall::is_whole()? {
+            return Ok(());
+        }
+        firewall::apply(&desired.masquerade)?;
+        tracing::info!(masquerade = ?desired.masquerade, "applied the base table inet tripod");
+        Ok(())
+    }
+
+    fn apply_conflist(&mut self, desired: &Desired) -> Result<(), ApplyError> {
+        let path = &self.paths.conflist;
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+        else {
+            return Err(ApplyError::ConflistPath(path.clone()));
+        };
+        let dir = Dir::open(folder)?;
+        if dir.write(name, &desired.conflist, 0o600)? == Change::Written {
+            tracing::info!(path = %path.display(), "wrote the conflist");
+        }
+        let names = dir.names()?;
+        let preempting = conflist::preempting(names.iter().map(String::as_str), name);
+        let preempting: Vec<_> = preempting.into_iter().map(str::to_owned).collect();
+        self.tell_preempting(preempting);
+        Ok(())
+    }
+
+    fn tell_preempting(&mut self, preempting: Vec<String>) {
+        if preempting != self.preempting && !preempting.is_empty() {
+            let conflist = self.paths.conflist.display();
+            tracing::warn!(
+                %conflist,
+                files = preempting.join(", "),
+                "other configurations sort before ours and the runtime takes the first; remove or rename them"
+            );
+        }
+        self.preempting = preempting;
+    }
+}
+
+/// Tells once what the admin may not have meant.
+pub(super) fn tell_unlisted(config: &NodeConfig, facts: &NodeFacts) {
+    let unlisted = desired::unlisted(config, facts);
+    if !unlisted.is_empty() && config.masquerade.enabled {
+        let cidrs: Vec<_> = unlisted.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            pod_cidrs = cidrs.join(", "),
+            "clusterCIDRs in node.yaml does not contain this node's pods: traffic to pods of other nodes \
+             will leave with this node's address"
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! How far a node is on its way to a pod network.
+
+use std::fmt;
+
+/// From nothing known to everything done. Each step needs the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// No API server has told about the Node yet, and no earlier run has left its knowledge.
+    #[default]
+    Absent,
+    /// The Node has no pod CIDRs yet; the cluster assigns them.
+    WaitingForPodCidrs,
+    /// The node's state is known and could not be reached.
+    Failing(String),
+    /// The kernel is prepared, the marker stands, the runtime has its conflist.
+    Ready,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("waiting for an API server to tell about this node"),
+            Self::WaitingForPodCidrs => f.write_str(
+                "waiting for spec.podCIDRs of this node; \
+                 kube-controller-manager assigns them with --allocate-node-cidrs and --cluster-cidr",
+            ),
+            Self::Failing(error) => write!(f, "failing: {error}"),
+            Self::Ready => f.write_str("ready"),
+        }
+    }
+}

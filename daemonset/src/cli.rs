@@ -1,0 +1,82 @@
+//! The command line. Every path is a flag, and its default is the one of a node set up by kubeadm.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Makes a Kubernetes node ready for Tripod.
+#[derive(Debug, Parser)]
+#[command(name = "tripod-node", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Installs the programs and their configuration on the host
+    Install(Install),
+    /// Keeps the node's pod network in the state that its Node object and node.yaml decide
+    Agent(Box<Agent>),
+}
+
+/// Flags of `install`.
+#[derive(Args, Debug)]
+pub struct Install {
+    /// Folder of the programs to install
+    #[arg(long, default_value = "/")]
+    pub source_dir: PathBuf,
+    /// Folder of the mounted ConfigMap; without it no configuration is installed
+    #[arg(long)]
+    pub config_dir: Option<PathBuf>,
+    /// Where the container runtime finds CNI plugins
+    #[arg(long, default_value = "/opt/cni/bin")]
+    pub cni_bin_dir: PathBuf,
+    /// Where the kubelet finds credential providers (its --image-credential-provider-bin-dir)
+    #[arg(long, default_value = "/opt/tripod/credential-provider")]
+    pub credential_bin_dir: PathBuf,
+    /// Where the programs find their configuration
+    #[arg(long, default_value = "/etc/tripod")]
+    pub etc_dir: PathBuf,
+    /// Stays, and installs again whenever something changes on either side
+    #[arg(long)]
+    pub watch: bool,
+    /// With --watch: how often to look in any case, in seconds
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub period: u64,
+}
+
+/// Flags of `agent`.
+#[derive(Args, Debug)]
+pub struct Agent {
+    /// The node's configuration
+    #[arg(long, default_value = "/etc/tripod/node.yaml")]
+    pub config: PathBuf,
+    /// Name of this node's Node object; by default the environment's NODE_NAME
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// The conflist to keep
+    #[arg(long, default_value = "/etc/cni/net.d/10-tripod.conflist")]
+    pub conflist: PathBuf,
+    /// Folder of the agent's state on a tmpfs, under the same path on the host
+    #[arg(long, default_value = "/run/tripod")]
+    pub state_dir: PathBuf,
+    /// The node's /proc/sys/net
+    #[arg(long, default_value = "/proc/sys/net")]
+    pub sysctl_root: PathBuf,
+    /// The node's /proc/net
+    #[arg(long, default_value = "/proc/net")]
+    pub proc_net: PathBuf,
+    /// Folder of the ServiceAccount's token and ca.crt
+    #[arg(long, default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
+    pub service_account_dir: PathBuf,
+    /// Where /livez and /readyz are answered
+    #[arg(long, default_value = "127.0.0.1:9674")]
+    pub health_addr: SocketAddr,
+    /// How often to look for drift that no event tells of, in seconds
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub resync: u64,
+}

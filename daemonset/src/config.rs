@@ -1,0 +1,195 @@
+//! `node.yaml`: what the admin says about this node's network, checked.
+
+mod raw;
+
+use ipnetwork::IpNetwork;
+
+/// No sensible `node.yaml` is longer; a ConfigMap as a whole cannot exceed it either.
+pub const LONGEST: u64 = 1 << 20;
+
+/// Bound of each list in the file.
+const MOST_ENTRIES: usize = 256;
+
+/// A checked `node.yaml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// API servers as `https://host:port`, tried in this order before the in-cluster address.
+    pub api_servers: Vec<String>,
+    /// Prefixes of all pods of the cluster, whose traffic keeps the pod's own address.
+    pub cluster_cidrs: Vec<IpNetwork>,
+    /// MTU of pod links in bytes; none when the plugin shall find it.
+    pub mtu: Option<u32>,
+    /// What happens to the source address of packets that leave the cluster.
+    pub masquerade: Masquerading,
+}
+
+/// Whether and for which destinations packets of pods leave with the node's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masquerading {
+    /// Whether any do.
+    pub enabled: bool,
+    /// Destinations beyond the cluster's own that see the pod's address.
+    pub exclude: Vec<IpNetwork>,
+}
+
+impl Default for Masquerading {
+    fn default() -> Self {
+        Self { enabled: true, exclude: Vec::new() }
+    }
+}
+
+/// Where in a file something is wrong; prints as `path:line:column`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}")]
+pub struct Place {
+    /// Path of the file.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u64,
+    /// Column, from 1.
+    pub column: u64,
+}
+
+/// Why a `node.yaml` cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A key that means nothing.
+    #[error("{place}: unknown key {key:?}; known here: {}", known.join(", "))]
+    UnknownKey {
+        /// Where it stands.
+        place: Place,
+        /// The key as written.
+        key: String,
+        /// The keys that mean something at this place.
+        known: Vec<&'static str>,
+    },
+    /// A key whose value cannot be.
+    #[error("{place}: {key}: {value:?} {problem}")]
+    Value {
+        /// Where it stands.
+        place: Place,
+        /// Path of the key, for example `masquerade.exclude`.
+        key: &'static str,
+        /// The value as written.
+        value: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// A list longer than anything sensible.
+    #[error("{file}: {key} has {count} entries, the limit is {MOST_ENTRIES}")]
+    TooMany {
+        /// Path of the file.
+        file: String,
+        /// Path of the key.
+        key: &'static str,
+        /// How many there are.
+        count: usize,
+    },
+    /// The text is no YAML, or has another shape.
+    #[error("{place}: {problem}")]
+    Shape {
+        /// Where it stands.
+        place: Place,
+        /// What the parser says.
+        problem: String,
+    },
+}
+
+/// Parses the text of a `node.yaml`. `file` is its path, for errors.
+pub fn parse(file: &str, text: &str) -> Result<NodeConfig, ConfigError> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let raw: raw::Raw =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| raw::refusal(file, &error))?;
+    raw.check(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        parse("/etc/tripod/node.yaml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_version_alone_gives_the_defaults() {
+        let config = parse("node.yaml", "version: v1\n").unwrap();
+        assert_eq!(config, NodeConfig::default());
+        assert!(config.masquerade.enabled);
+    }
+
+    #[test]
+    fn every_key_of_the_schema_is_read() {
+        let text = "version: v1\napiServers: [https://172.30.0.1:6443, 'https://[fd00::1]']\n\
+            clusterCIDRs: [10.244.0.0/16, fd00:10::/48]\nbackend: auto\nmtu: 1450\n\
+            masquerade: {enabled: false, exclude: [192.168.0.0/16]}\nvxlan: {checksumOffload: auto}\n\
+            forwardDrop: report\nplatform: auto\n";
+        let config = parse("node.yaml", text).unwrap();
+        assert_eq!(config.api_servers, ["https://172.30.0.1:6443", "https://[fd00::1]"]);
+        assert_eq!(config.cluster_cidrs.len(), 2);
+        assert_eq!(config.mtu, Some(1450));
+        assert!(!config.masquerade.enabled);
+        assert_eq!(config.masquerade.exclude, ["192.168.0.0/16".parse::<IpNetwork>().unwrap()]);
+    }
+
+    #[test]
+    fn mtu_0_leaves_the_choice_to_the_plugin() {
+        assert_eq!(parse("node.yaml", "version: v1\nmtu: 0\n").unwrap().mtu, None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_file_line_and_key() {
+        let error = refusal("version: v1\nclusterCIDR: [10.0.0.0/8]\n");
+        assert!(error.starts_with("/etc/tripod/node.yaml:2:1: unknown key \"clusterCIDR\""), "{error}");
+        assert!(error.contains("clusterCIDRs"), "{error}");
+        let error = refusal("version: v1\nmasquerade:\n  enable: true\n");
+        assert!(error.starts_with("/etc/tripod/node.yaml:3:3: unknown key \"enable\""), "{error}");
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_told_with_their_place() {
+        let cases = [
+            ("version: v2\n", "/etc/tripod/node.yaml:1:10: version: \"v2\""),
+            ("version: v1\nbackend: vxlan\n", ":2:10: backend: \"vxlan\" is not available"),
+            ("version: v1\nbackend: ipip\n", ":2:10: backend: \"ipip\" is no backend"),
+            ("version: v1\nvxlan: {vni: 7}\n", "vxlan.vni: \"7\" is not available"),
+            ("version: v1\nvxlan: {checksumOffload: off}\n", "vxlan.checksumOffload"),
+            ("version: v1\nforwardDrop: repair\n", "forwardDrop: \"repair\" is not available"),
+            ("version: v1\nplatform: k3s\n", "platform: \"k3s\" is not available"),
+            ("version: v1\nmtu: 500\n", "mtu: \"500\""),
+            ("version: v1\nclusterCIDRs: [10.1.2.3/16]\n", "clusterCIDRs: \"10.1.2.3/16\""),
+            ("version: v1\nclusterCIDRs: [ten]\n", "clusterCIDRs: \"ten\""),
+            ("version: v1\napiServers: [\"http://1.2.3.4\"]\n", "apiServers: \"http://1.2.3.4\""),
+            ("version: v1\napiServers: [\"https://a b\"]\n", "apiServers"),
+            ("version: v1\napiServers: [\"https://1.2.3.4/path\"]\n", "apiServers"),
+            ("version: v1\napiServers: [\"https://u:p@1.2.3.4\"]\n", "apiServers"),
+        ];
+        for (text, expected) in cases {
+            let error = refusal(text);
+            assert!(error.contains(expected), "{text:?} gave {error:?}, not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_repeated() {
+        let error = refusal("version: v1\napiServers: [\"https://user:hunter2@1.2.3.4\"]\n");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn text_of_another_shape_is_refused() {
+        for text in
+            ["", "[]", "version: v1\nmtu: [1]\n", "version: v1\nversion: v1\n", "mtu: 0\n", "a: b: c\n"]
+        {
+            let error = refusal(text);
+            assert!(error.starts_with("/etc/tripod/node.yaml"), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let many = vec!["10.0.0.0/8"; MOST_ENTRIES + 1].join(", ");
+        let error = refusal(&format!("version: v1\nclusterCIDRs: [{many}]\n"));
+        assert!(error.contains("clusterCIDRs has 257 entries"), "{error}");
+    }
+}

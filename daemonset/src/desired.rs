@@ -1,0 +1,151 @@
+//! What the node shall look like, decided from the admin's word and the cluster's. Pure.
+
+use std::path::Path;
+
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use tripod_cni::nft::base::Masquerade;
+
+use crate::config::NodeConfig;
+use crate::conflist;
+use crate::node_facts::NodeFacts;
+
+/// The state of a node whose pods have a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Parameters below `/proc/sys/net`.
+    pub sysctls: Vec<Sysctl>,
+    /// Which packets leave with the node's address.
+    pub masquerade: Masquerade,
+    /// Bytes of the conflist.
+    pub conflist: Vec<u8>,
+}
+
+/// A kernel parameter that the node's pods need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// Path below `/proc/sys/net`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: &'static str,
+}
+
+/// The node is to forward packets of this family.
+const FORWARD4: Sysctl = Sysctl { key: "ipv4/ip_forward", value: "1" };
+const FORWARD6: Sysctl = Sysctl { key: "ipv6/conf/all/forwarding", value: "1" };
+
+/// Decides the state of a node with `facts`. `agent_state` is the folder of the readiness marker.
+pub fn decide(config: &NodeConfig, facts: &NodeFacts, agent_state: &Path) -> Desired {
+    let families = [(FORWARD4, facts.pod_cidrs.iter().any(IpNetwork::is_ipv4)), (FORWARD6, has_ipv6(facts))];
+    Desired {
+        sysctls: families.into_iter().filter_map(|(sysctl, wanted)| wanted.then_some(sysctl)).collect(),
+        masquerade: masquerade(config, facts),
+        conflist: conflist::render(&facts.pod_cidrs, &facts.node_ips, config.mtu, agent_state),
+    }
+}
+
+/// Whether the pods have IPv6 addresses.
+pub fn has_ipv6(facts: &NodeFacts) -> bool {
+    facts.pod_cidrs.iter().any(IpNetwork::is_ipv6)
+}
+
+/// The node's pod CIDRs that `clusterCIDRs` leaves out. Traffic of other nodes' pods to them would be
+/// taken for traffic with the outside.
+pub fn unlisted<'a>(config: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a IpNetwork> {
+    facts
+        .pod_cidrs
+        .iter()
+        .filter(|cidr| !config.cluster_cidrs.iter().any(|all| contains(all, cidr)))
+        .collect()
+}
+
+fn masquerade(config: &NodeConfig, facts: &NodeFacts) -> Masquerade {
+    if !config.masquerade.enabled {
+        return Masquerade::default();
+    }
+    let own = unlisted(config, facts).into_iter().copied();
+    let known = config.cluster_cidrs.iter().chain(&config.masquerade.exclude).copied();
+    let mut spared: Vec<_> = known.chain(own).chain(MULTICAST).filter(|p| has_family(facts, p)).collect();
+    let mut seen = std::collections::HashSet::new();
+    spared.retain(|prefix| seen.insert(*prefix));
+    Masquerade { pods: facts.pod_cidrs.clone(), spared }
+}
+
+/// A group address says where a packet goes to; the receivers need to know from which pod it came.
+const MULTICAST: [IpNetwork; 2] = [
+    IpNetwork::V4(match Ipv4Network::new_checked(std::net::Ipv4Addr::new(224, 0, 0, 0), 4) {
+        Some(prefix) => prefix,
+        None => unreachable!(),
+    }),
+    IpNetwork::V6(match Ipv6Network::new_checked(std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8) {
+        Some(prefix) => prefix,
+        None => unreachable!(),
+    }),
+];
+
+fn has_family(facts: &NodeFacts, prefix: &IpNetwork) -> bool {
+    facts.pod_cidrs.iter().any(|cidr| cidr.is_ipv4() == prefix.is_ipv4())
+}
+
+fn contains(all: &IpNetwork, part: &IpNetwork) -> bool {
+    all.is_ipv4() == part.is_ipv4() && all.prefix() <= part.prefix() && all.contains(part.network())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Masquerading;
+
+    fn networks(texts: &[&str]) -> Vec<IpNetwork> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn facts(cidrs: &[&str]) -> NodeFacts {
+        NodeFacts { pod_cidrs: networks(cidrs), node_ips: vec!["10.0.0.1".parse().unwrap()] }
+    }
+
+    #[test]
+    fn each_family_of_pods_brings_its_sysctl() {
+        let keys = |cidrs: &[&str]| -> Vec<_> {
+            let desired = decide(&NodeConfig::default(), &facts(cidrs), Path::new("/run/tripod"));
+            desired.sysctls.iter().map(|sysctl| sysctl.key).collect()
+        };
+        assert_eq!(keys(&["10.1.0.0/24"]), ["ipv4/ip_forward"]);
+        assert_eq!(keys(&["fd00::/64"]), ["ipv6/conf/all/forwarding"]);
+        assert_eq!(keys(&["fd00::/64", "10.1.0.0/24"]), ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]);
+    }
+
+    #[test]
+    fn cluster_cidrs_exclusions_and_multicast_are_spared_once_and_per_family() {
+        let config = NodeConfig {
+            cluster_cidrs: networks(&["10.0.0.0/8", "fd00::/48"]),
+            masquerade: Masquerading { enabled: true, exclude: networks(&["192.168.0.0/16", "10.0.0.0/8"]) },
+            ..NodeConfig::default()
+        };
+        let desired = decide(&config, &facts(&["10.1.0.0/24"]), Path::new("/run/tripod"));
+        assert_eq!(desired.masquerade.pods, networks(&["10.1.0.0/24"]));
+        assert_eq!(desired.masquerade.spared, networks(&["10.0.0.0/8", "192.168.0.0/16", "224.0.0.0/4"]));
+    }
+
+    #[test]
+    fn without_cluster_cidrs_the_nodes_own_are_spared() {
+        let facts = facts(&["10.1.0.0/24", "fd00:1::/64"]);
+        let config = NodeConfig::default();
+        assert_eq!(unlisted(&config, &facts), facts.pod_cidrs.iter().collect::<Vec<_>>());
+        let spared = decide(&config, &facts, Path::new("/run/tripod")).masquerade.spared;
+        assert_eq!(spared, networks(&["10.1.0.0/24", "fd00:1::/64", "224.0.0.0/4", "ff00::/8"]));
+    }
+
+    #[test]
+    fn a_smaller_cluster_cidr_does_not_contain_the_nodes() {
+        let config = NodeConfig { cluster_cidrs: networks(&["10.1.0.0/25"]), ..NodeConfig::default() };
+        assert_eq!(unlisted(&config, &facts(&["10.1.0.0/24"])).len(), 1);
+    }
+
+    #[test]
+    fn without_masquerade_nothing_is_hidden() {
+        let masquerade = Masquerading { enabled: false, exclude: Vec::new() };
+        let config = NodeConfig { masquerade, ..NodeConfig::default() };
+        let desired = decide(&config, &facts(&["10.1.0.0/24"]), Path::new("/run/tripod"));
+        assert_eq!(desired.masquerade, Masquerade::default());
+    }
+}

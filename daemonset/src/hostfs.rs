@@ -1,0 +1,257 @@
+//! Files of the host: whole or not at all, at every moment.
+//!
+//! Runtimes watch these folders, execute from them and survive our crashes, so a file is written under
+//! a temporary name beside its own, gets its mode and reaches the disk, and only then takes the name.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir as Listing;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+
+use crate::plan::{Content, HostFile};
+
+/// How many bytes are read or written at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Whether the host had to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was as wanted.
+    None,
+    /// The file was made or replaced.
+    Written,
+    /// Something else has the name and stays.
+    Foreign,
+}
+
+/// A file operation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HostFsError {
+    /// The operation was tried and refused.
+    #[error("cannot {act} {path:?}")]
+    Act {
+        /// What was tried.
+        act: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A folder to write to in which others could replace our files.
+    #[error("{path:?} {problem}")]
+    UnsafeDir {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        problem: &'static str,
+    },
+    /// A file longer than it can sensibly be.
+    #[error("{path:?} is longer than {limit} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The bound in bytes.
+        limit: u64,
+    },
+}
+
+/// Makes `file` what it shall be.
+pub fn apply(file: &HostFile) -> Result<Change, HostFsError> {
+    let dir = Dir::open(&file.dir)?;
+    match &file.content {
+        Content::LinkIfAbsent { target } => dir.link_if_absent(&file.name, target),
+        Content::Copy { source, mode } => {
+            let open = || File::open(source).map_err(refused("open", source));
+            if dir.equals(&file.name, &mut open()?, *mode)? {
+                return Ok(Change::None);
+            }
+            dir.replace(&file.name, &mut open()?, *mode)
+        }
+    }
+}
+
+/// Reads at most `limit` bytes of a file.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, HostFsError> {
+    let file = File::open(path).map_err(refused("open", path))?;
+    let mut content = Vec::new();
+    file.take(limit + 1).read_to_end(&mut content).map_err(refused("read", path))?;
+    if u64::try_from(content.len()).is_ok_and(|length| length > limit) {
+        return Err(HostFsError::TooLong { path: path.to_owned(), limit });
+    }
+    Ok(content)
+}
+
+/// A folder of the host that only its owner can write to, held open so that nobody can swap it.
+#[derive(Debug)]
+pub struct Dir {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Dir {
+    /// Opens `path`, and makes it first when it is missing. Refuses a symbolic link and a folder in which
+    /// somebody other than its owner could replace what root will execute or believe.
+    pub fn open(path: &Path) -> Result<Self, HostFsError> {
+        let unsafe_dir = |problem| HostFsError::UnsafeDir { path: path.to_owned(), problem };
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+        made.map_err(refused("create folder", path))?;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = match nix::fcntl::open(path, flags, Mode::empty()) {
+            // The kernel's answers to a link where a folder was asked for.
+            Err(Errno::ELOOP | Errno::ENOTDIR) => {
+                return Err(unsafe_dir("is a symbolic link; name the folder it points to"));
+            }
+            other => other.map_err(failed("open folder", path))?,
+        };
+        let metadata = File::from(fd.try_clone().map_err(refused("open folder", path))?).metadata();
+        if metadata.map_err(refused("inspect folder", path))?.permissions().mode() & 0o022 != 0 {
+            return Err(unsafe_dir("is writable by its group or by everyone; run chmod go-w on it"));
+        }
+        Ok(Self { path: path.to_owned(), fd })
+    }
+
+    /// Gives the file `name` this content and mode, unless it has both.
+    pub fn write(&self, name: &str, content: &[u8], mode: u32) -> Result<Change, HostFsError> {
+        if self.equals(name, &mut &*content, mode)? {
+            return Ok(Change::None);
+        }
+        self.replace(name, &mut &*content, mode)
+    }
+
+    /// The names in the folder.
+    pub fn names(&self) -> Result<Vec<String>, HostFsError> {
+        let listing = Listing::openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let mut listing = listing.map_err(failed("list folder", &self.path))?;
+        let entries = listing.iter().map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        entries.collect::<Result<_, Errno>>().map_err(failed("list folder", &self.path))
+    }
+
+    fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Whether `name` is a regular file of this content and mode.
+    fn equals(&self, name: &str, wanted: &mut dyn Read, mode: u32) -> Result<bool, HostFsError> {
+        let path = self.path_of(name);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut file = match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ENOENT | Errno::ELOOP) => return Ok(false),
+            Err(errno) => return Err(failed("open", &path)(errno)),
+        };
+        let metadata = file.metadata().map_err(refused("inspect", &path))?;
+        if !metadata.is_file() || metadata.mode() & 0o7777 != mode {
+            return Ok(false);
+        }
+        same_bytes(&mut file, wanted).map_err(refused("compare", &path))
+    }
+
+    fn replace(&self, name: &str, content: &mut dyn Read, mode: u32) -> Result<Change, HostFsError> {
+        // The runtime reads names ending in .conf, .conflist and .json; a process number ends in none.
+        let temporary = format!("{}{}", temporary_prefix(name), std::process::id());
+        self.remove_temporaries(name)?;
+        let moved = self.write_temporary(&temporary, content, mode).and_then(|()| {
+            renameat(&self.fd, temporary.as_str(), &self.fd, name)
+                .map_err(failed("replace", &self.path_of(name)))
+        });
+        if moved.is_err() {
+            // The first failure is the one to tell; what stays here, the next write removes.
+            if let Err(errno) = unlinkat(&self.fd, temporary.as_str(), UnlinkatFlags::NoRemoveDir) {
+                tracing::debug!(path = %self.path_of(&temporary).display(), %errno, "not removed");
+            }
+        }
+        moved?;
+        nix::unistd::fsync(&self.fd).map_err(failed("sync folder", &self.path))?;
+        Ok(Change::Written)
+    }
+
+    /// The mode is set before the name, so that nobody executes a plugin that cannot be executed yet.
+    fn write_temporary(&self, name: &str, content: &mut dyn Read, mode: u32) -> Result<(), HostFsError> {
+        let path = self.path_of(name);
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd =
+            openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed("create", &path))?;
+        let file = File::from(fd);
+        let mut writer = BufWriter::with_capacity(CHUNK, &file);
+        io::copy(content, &mut writer).and_then(|_length| writer.flush()).map_err(refused("write", &path))?;
+        drop(writer);
+        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(refused("set the mode of", &path))?;
+        file.sync_all().map_err(refused("sync", &path))
+    }
+
+    /// Removes what a killed predecessor left. Of two writers of one file at once, which no pod of ours
+    /// has, one then fails to rename and tries again.
+    fn remove_temporaries(&self, name: &str) -> Result<(), HostFsError> {
+        let prefix = temporary_prefix(name);
+        for stale in self.names()?.iter().filter(|other| other.starts_with(&prefix)) {
+            match unlinkat(&self.fd, stale.as_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(failed("remove", &self.path_of(stale))(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn link_if_absent(&self, name: &str, target: &str) -> Result<Change, HostFsError> {
+        let path = self.path_of(name);
+        match symlinkat(target, &self.fd, name) {
+            Ok(()) => nix::unistd::fsync(&self.fd).map_err(failed("sync folder", &self.path)),
+            Err(Errno::EEXIST) if self.links_to(name, target) => return Ok(Change::None),
+            Err(Errno::EEXIST) => return Ok(Change::Foreign),
+            Err(errno) => return Err(failed("link", &path)(errno)),
+        }
+        .map(|()| Change::Written)
+    }
+
+    fn links_to(&self, name: &str, target: &str) -> bool {
+        let is_there = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        is_there && readlinkat(self.fd.as_fd(), name).is_ok_and(|found| found == target)
+    }
+}
+
+fn temporary_prefix(name: &str) -> String {
+    format!(".tripod.{name}.")
+}
+
+fn same_bytes(one: &mut dyn Read, other: &mut dyn Read) -> io::Result<bool> {
+    let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
+    loop {
+        let (read_left, read_right) = (fill(one, &mut left)?, fill(other, &mut right)?);
+        if left.get(..read_left) != right.get(..read_right) {
+            return Ok(false);
+        }
+        if read_left == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// Reads until `buffer` is full or the source is at its end.
+fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match source.read(rest) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn refused<'a>(act: &'static str, path: &'a Path) -> impl Fn(io::Error) -> HostFsError + 'a {
+    move |source| HostFsError::Act { act, path: path.to_owned(), source }
+}
+
+fn failed<'a>(act: &'static str, path: &'a Path) -> impl Fn(Errno) -> HostFsError + 'a {
+    move |errno| refused(act, path)(errno.into())
+}

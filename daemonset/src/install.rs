@@ -1,0 +1,144 @@
+//! `install`: makes the host's files what the image and the ConfigMap say, once or for as long as it runs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::hostfs::{self, Change, Dir, HostFsError};
+use crate::plan::{self, Facts, Places};
+use crate::report;
+use crate::watch::Watch;
+
+/// An installation that did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The mounted ConfigMap cannot be looked into.
+    #[error("cannot list the configuration in {path:?}")]
+    ListConfig {
+        /// Its folder.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A file could not be made what it shall be; the others were tried all the same.
+    #[error("{failed} of {planned} files are not installed")]
+    Files {
+        /// How many failed.
+        failed: usize,
+        /// How many there are.
+        planned: usize,
+        /// The first failure; all of them are in the log.
+        #[source]
+        first: HostFsError,
+    },
+    /// The folders cannot be watched.
+    #[error("cannot watch folders for changes")]
+    Watch(#[source] io::Error),
+}
+
+/// Installs once. Returns how many files had to change.
+pub fn once(places: &Places) -> Result<usize, InstallError> {
+    let configs = places.config.as_deref().map_or_else(|| Ok(Vec::new()), names_in)?;
+    let files = plan::plan(places, &Facts { configs });
+    let (mut changed, mut failures) = (0, Vec::new());
+    for file in &files {
+        let path = file.dir.join(&file.name);
+        match hostfs::apply(file) {
+            Ok(Change::None) => {}
+            Ok(Change::Written) => {
+                changed += 1;
+                tracing::info!(path = %path.display(), "installed");
+            }
+            Ok(Change::Foreign) => tracing::debug!(path = %path.display(), "left alone: it is not ours"),
+            Err(error) => {
+                tracing::error!(path = %path.display(), error = report::chain(&error), "not installed");
+                failures.push(error);
+            }
+        }
+    }
+    let failed = failures.len();
+    match failures.into_iter().next() {
+        None => Ok(changed),
+        Some(first) => Err(InstallError::Files { failed, planned: files.len(), first }),
+    }
+}
+
+/// Installs again whenever something changes on either side, and every `period` in case a change went
+/// unseen. Failures are told and tried again. Returns when `stop` does; the host keeps everything.
+pub async fn keep(
+    places: &Places,
+    period: Duration,
+    stop: impl Future<Output = ()>,
+) -> Result<(), InstallError> {
+    tokio::pin!(stop);
+    let mut pause = SETTLE;
+    loop {
+        // Armed before the look, so that no change falls between the two.
+        let mut watch = Watch::open().map_err(InstallError::Watch)?;
+        arm(&mut watch, places);
+        pause = next_pause(pause, &once(places));
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = watch.changed(period) => {}
+        }
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Changes come in bursts: a file is made, written, renamed. One look answers all of them.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Somebody who reverts our files each time is not won over by haste.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long to collect changes before the next look: longer each time the last one still had to act.
+fn next_pause(last: Duration, outcome: &Result<usize, InstallError>) -> Duration {
+    match outcome {
+        Ok(0) => SETTLE,
+        _ => (last * 2).min(LONGEST_PAUSE),
+    }
+}
+
+fn arm(watch: &mut Watch, places: &Places) {
+    let targets = [&places.cni_bin, &places.credential_bin, &places.etc];
+    for dir in targets {
+        // Only a folder that exists can be watched; the look that follows tells why this one cannot be.
+        if let Err(error) = Dir::open(dir) {
+            tracing::debug!(path = %dir.display(), error = report::chain(&error), "not made");
+        }
+    }
+    for dir in targets.into_iter().chain(&places.config) {
+        if let Err(error) = watch.add(dir) {
+            tracing::debug!(path = %dir.display(), error = report::chain(&error), "not watched");
+        }
+    }
+}
+
+fn names_in(path: &Path) -> Result<Vec<String>, InstallError> {
+    let list = |source| InstallError::ListConfig { path: path.to_owned(), source };
+    let entries = fs::read_dir(path).map_err(list)?;
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()
+        .map_err(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fight_over_files_slows_down_and_a_quiet_look_ends_it() {
+        let mut pause = SETTLE;
+        for _ in 0..20 {
+            pause = next_pause(pause, &Ok(1));
+        }
+        assert_eq!(pause, LONGEST_PAUSE);
+        assert_eq!(next_pause(pause, &Ok(0)), SETTLE);
+    }
+}

@@ -1,0 +1,57 @@
+//! The real environment, signals and stderr for [`tripod_node::run`], and the exit code.
+
+use std::env;
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use tripod_node::{Env, cli::Cli, report};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info,kube=warn"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(io::stderr)
+        .with_env_filter(filter)
+        .init();
+    let result = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anything);
+    let result = result.and_then(|runtime| runtime.block_on(run(cli)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = report::chain(error.as_ref()), "ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    // Listening before any work begins: until then the kernel drops signals to process 1 of a container.
+    let mut terminate = signal(SignalKind::terminate()).map_err(anything)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(anything)?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tripod_node::run(cli, environment(), stop).await.map_err(anything)
+}
+
+fn anything(error: impl Error + 'static) -> Box<dyn Error> {
+    Box::new(error)
+}
+
+fn environment() -> Env {
+    let read = |name| env::var(name).ok();
+    Env {
+        node_name: read("NODE_NAME"),
+        service_host: read("KUBERNETES_SERVICE_HOST"),
+        service_port: read("KUBERNETES_SERVICE_PORT"),
+    }
+}

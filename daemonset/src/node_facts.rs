@@ -1,0 +1,144 @@
+//! What a Node object says about its node's network.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use k8s_openapi::api::core::v1::Node;
+use serde::{Deserialize, Serialize};
+
+/// The facts that decide a node's network, in the order of the Node object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// `spec.podCIDRs`: the prefixes of this node's pods. Empty until the cluster has assigned them.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<IpNetwork>,
+    /// The first `InternalIP` of each family: the sources of packets from this node to its pods.
+    #[serde(rename = "nodeIPs")]
+    pub node_ips: Vec<IpAddr>,
+}
+
+/// A Node whose fields make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FactsError {
+    /// An entry of `spec.podCIDRs` is no prefix.
+    #[error("spec.podCIDRs of node {node}: {value:?} is no CIDR")]
+    PodCidr {
+        /// The Node's name.
+        node: String,
+        /// The entry.
+        value: String,
+    },
+    /// More prefixes than there are families.
+    #[error("spec.podCIDRs of node {node} has {count} entries; one per IP family is possible")]
+    PodCidrCount {
+        /// The Node's name.
+        node: String,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl NodeFacts {
+    /// Reads them off `node`.
+    pub fn inspect(node: &Node) -> Result<Self, FactsError> {
+        Ok(Self { pod_cidrs: pod_cidrs(node)?, node_ips: internal_ips(node) })
+    }
+}
+
+/// The Node's condition `NetworkUnavailable`, if it has one: cloud providers set it until somebody has
+/// given the node's pods a network.
+pub fn network_unavailable(node: &Node) -> Option<&str> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|condition| condition.type_ == "NetworkUnavailable")?;
+    Some(&condition.status)
+}
+
+fn pod_cidrs(node: &Node) -> Result<Vec<IpNetwork>, FactsError> {
+    let name = || node.metadata.name.clone().unwrap_or_default();
+    let spec = node.spec.as_ref();
+    let texts = match spec.and_then(|spec| spec.pod_cidrs.as_deref()) {
+        Some(texts) => texts,
+        // Before dual stack there was one prefix, in a field of its own.
+        None => spec.and_then(|spec| spec.pod_cidr.as_ref()).map(std::slice::from_ref).unwrap_or_default(),
+    };
+    let parse = |value: &String| {
+        let refuse = |_no_cidr| FactsError::PodCidr { node: name(), value: value.clone() };
+        value.parse().map_err(refuse)
+    };
+    let cidrs =
+        texts.iter().filter(|text| !text.is_empty()).map(parse).collect::<Result<Vec<IpNetwork>, _>>()?;
+    let families =
+        [cidrs.iter().filter(|c| c.is_ipv4()).count(), cidrs.iter().filter(|c| c.is_ipv6()).count()];
+    if families.iter().any(|count| *count > 1) {
+        return Err(FactsError::PodCidrCount { node: name(), count: cidrs.len() });
+    }
+    Ok(cidrs)
+}
+
+fn internal_ips(node: &Node) -> Vec<IpAddr> {
+    let addresses = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
+    let mut first_of_family = Vec::<IpAddr>::new();
+    for address in addresses.iter().filter(|address| address.type_ == "InternalIP") {
+        // What is no address is a cloud provider's affair; the kubelet itself writes only addresses.
+        if let Ok(ip) = address.address.parse::<IpAddr>()
+            && first_of_family.iter().all(|known| known.is_ipv4() != ip.is_ipv4())
+        {
+            first_of_family.push(ip);
+        }
+    }
+    first_of_family
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(spec: serde_json::Value, status: serde_json::Value) -> Node {
+        serde_json::from_value(
+            serde_json::json!({"metadata": {"name": "n1"}, "spec": spec, "status": status}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn cidrs_keep_their_order_and_the_first_internal_ip_per_family_counts() {
+        let status = serde_json::json!({"addresses": [
+            {"type": "Hostname", "address": "n1"}, {"type": "ExternalIP", "address": "203.0.113.7"},
+            {"type": "InternalIP", "address": "fd00::1"}, {"type": "InternalIP", "address": "10.0.0.1"},
+            {"type": "InternalIP", "address": "10.0.0.2"}]});
+        let spec = serde_json::json!({"podCIDR": "fd00:1::/64", "podCIDRs": ["fd00:1::/64", "10.1.0.0/24"]});
+        let facts = NodeFacts::inspect(&node(spec, status)).unwrap();
+        let cidrs: Vec<_> = facts.pod_cidrs.iter().map(ToString::to_string).collect();
+        assert_eq!(cidrs, ["fd00:1::/64", "10.1.0.0/24"]);
+        let ips: Vec<_> = facts.node_ips.iter().map(ToString::to_string).collect();
+        assert_eq!(ips, ["fd00::1", "10.0.0.1"]);
+    }
+
+    #[test]
+    fn a_node_without_cidrs_has_none_and_the_old_field_is_read() {
+        let none = serde_json::json!({});
+        assert!(NodeFacts::inspect(&node(none.clone(), none.clone())).unwrap().pod_cidrs.is_empty());
+        let old = serde_json::json!({"podCIDR": "10.1.0.0/24"});
+        assert_eq!(NodeFacts::inspect(&node(old, none)).unwrap().pod_cidrs.len(), 1);
+    }
+
+    #[test]
+    fn cidrs_that_make_no_sense_are_refused_by_name() {
+        let none = serde_json::json!({});
+        let bad = serde_json::json!({"podCIDRs": ["ten"]});
+        let error = NodeFacts::inspect(&node(bad, none.clone())).unwrap_err().to_string();
+        assert_eq!(error, "spec.podCIDRs of node n1: \"ten\" is no CIDR");
+        let two = serde_json::json!({"podCIDRs": ["10.1.0.0/24", "10.2.0.0/24"]});
+        let error = NodeFacts::inspect(&node(two, none)).unwrap_err().to_string();
+        assert_eq!(error, "spec.podCIDRs of node n1 has 2 entries; one per IP family is possible");
+    }
+
+    #[test]
+    fn the_condition_is_found() {
+        let status = serde_json::json!({"conditions": [{"type": "Ready", "status": "True"},
+            {"type": "NetworkUnavailable", "status": "True"}]});
+        let none = serde_json::json!({});
+        assert_eq!(network_unavailable(&node(none.clone(), status)), Some("True"));
+        assert_eq!(network_unavailable(&node(none.clone(), none)), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! Which files the installer wants on the host, and in which order. Pure.
+
+use std::path::{Path, PathBuf};
+
+/// The programs that the container runtime and the kubelet execute on the host.
+const CNI_PLUGIN: &str = "tripod-cni";
+const CREDENTIAL_PROVIDER: &str = "tripod-credential-provider";
+
+/// The reference plugin of this name brings up `lo` in each pod; where a node has none, ours does.
+pub const LOOPBACK: &str = "loopback";
+
+/// The keys of the ConfigMap that become files of the host.
+const CONFIGS: [&str; 3] = ["node.yaml", "device-plugin.yaml", "credential-provider.yaml"];
+
+/// Where things come from and go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The image's folder of programs.
+    pub source: PathBuf,
+    /// The mounted ConfigMap, if any.
+    pub config: Option<PathBuf>,
+    /// Where the runtime finds CNI plugins.
+    pub cni_bin: PathBuf,
+    /// Where the kubelet finds credential providers.
+    pub credential_bin: PathBuf,
+    /// Where the programs find their configuration.
+    pub etc: PathBuf,
+}
+
+/// What was found before anything is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Names in the mounted ConfigMap.
+    pub configs: Vec<String>,
+}
+
+/// A file the host shall have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFile {
+    /// Its folder, which is made when missing.
+    pub dir: PathBuf,
+    /// Its name there.
+    pub name: String,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What a host file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A copy of `source` with `mode`.
+    Copy {
+        /// The file to copy.
+        source: PathBuf,
+        /// Permission bits of the copy.
+        mode: u32,
+    },
+    /// A symbolic link that is made only where nothing has its name: what is there is foreign.
+    LinkIfAbsent {
+        /// Relative, since the host knows the folder under another path than we do.
+        target: &'static str,
+    },
+}
+
+/// Plans the host's files: programs before the link and the configurations that name them.
+pub fn plan(places: &Places, facts: &Facts) -> Vec<HostFile> {
+    let program = |dir: &Path, name: &str| {
+        let content = Content::Copy { source: places.source.join(name), mode: 0o755 };
+        HostFile { dir: dir.to_owned(), name: name.to_owned(), content }
+    };
+    let mut files = vec![
+        program(&places.cni_bin, CNI_PLUGIN),
+        program(&places.credential_bin, CREDENTIAL_PROVIDER),
+        HostFile {
+            dir: places.cni_bin.clone(),
+            name: LOOPBACK.to_owned(),
+            content: Content::LinkIfAbsent { target: CNI_PLUGIN },
+        },
+    ];
+    files.extend(configs(places, facts));
+    files
+}
+
+/// Only the keys that are ours, and only what is there: a key taken out of the ConfigMap leaves its
+/// file, since a missing one would stop a program that works.
+fn configs(places: &Places, facts: &Facts) -> Vec<HostFile> {
+    let Some(config) = &places.config else { return Vec::new() };
+    let known = CONFIGS.iter().filter(|name| facts.configs.iter().any(|found| found == *name));
+    known
+        .map(|name| HostFile {
+            dir: places.etc.clone(),
+            name: (*name).to_owned(),
+            // An admin may put what is nobody else's business here.
+            content: Content::Copy { source: config.join(name), mode: 0o600 },
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> Places {
+        Places {
+            source: "/".into(),
+            config: Some("/config".into()),
+            cni_bin: "/opt/cni/bin".into(),
+            credential_bin: "/opt/tripod/credential-provider".into(),
+            etc: "/etc/tripod".into(),
+        }
+    }
+
+    fn paths(files: &[HostFile]) -> Vec<String> {
+        files.iter().map(|file| file.dir.join(&file.name).display().to_string()).collect()
+    }
+
+    #[test]
+    fn programs_come_first_then_the_link_then_the_configurations() {
+        let configs = ["..data", "node.yaml", "note.txt", "credential-provider.yaml"].map(str::to_owned);
+        let files = plan(&places(), &Facts { configs: configs.to_vec() });
+        let expected = [
+            "/opt/cni/bin/tripod-cni",
+            "/opt/tripod/credential-provider/tripod-credential-provider",
+            "/opt/cni/bin/loopback",
+            "/etc/tripod/node.yaml",
+            "/etc/tripod/credential-provider.yaml",
+        ];
+        assert_eq!(paths(&files), expected);
+        assert_eq!(files[0].content, Content::Copy { source: "/tripod-cni".into(), mode: 0o755 });
+        assert_eq!(files[2].content, Content::LinkIfAbsent { target: "tripod-cni" });
+        assert_eq!(files[3].content, Content::Copy { source: "/config/node.yaml".into(), mode: 0o600 });
+    }
+
+    #[test]
+    fn without_a_config_map_only_the_programs_are_planned() {
+        let places = Places { config: None, ..places() };
+        assert_eq!(plan(&places, &Facts { configs: vec!["node.yaml".into()] }).len(), 3);
+    }
+}

@@ -1,0 +1,355 @@
+//! `tripod-node agent` and what it does to its node: kernel, marker, conflist.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use inotify::EventMask;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tripod_tests::apiserver::{ApiServer, Authority, Cluster, write_service_account};
+use tripod_tests::daemon::Daemon;
+use tripod_tests::eventually;
+use tripod_tests::exec::Call;
+use tripod_tests::namespace::Namespace;
+use tripod_tests::programs::program;
+
+use super::{Recorder, mode, names};
+
+/// A node with an API server, and the folders its agent works in.
+pub(super) struct Lab {
+    pub(super) node: Namespace,
+    pub(super) cluster: Cluster,
+    pub(super) authority: Authority,
+    files: TempDir,
+}
+
+/// Where the API server of a [`Lab`] listens.
+pub(super) const API: &str = "127.0.0.1:6443";
+
+impl Lab {
+    /// `None` without root.
+    pub(super) fn new() -> Option<Self> {
+        let lab = Self {
+            node: Namespace::node()?,
+            cluster: Cluster::default(),
+            authority: Authority::default(),
+            files: tempfile::tempdir().expect("a folder"),
+        };
+        write_service_account(&lab.path("account"), &lab.authority);
+        lab.configure("version: v1\nclusterCIDRs: [10.244.0.0/16, fd00:10:244::/48]\n");
+        Some(lab)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// Writes `node.yaml` with the API server's address.
+    pub(super) fn configure(&self, text: &str) {
+        self.configure_exactly(&format!("{text}apiServers: [\"https://{API}\"]\n"));
+    }
+
+    pub(super) fn configure_exactly(&self, text: &str) {
+        fs::create_dir_all(self.path("config")).expect("a folder");
+        fs::write(self.path("config/node.yaml"), text).expect("a file");
+    }
+
+    pub(super) fn api_server(&self) -> ApiServer {
+        ApiServer::start(&self.node, API.parse().expect("an address"), &self.authority, &self.cluster)
+    }
+
+    /// Starts the agent with the node's own `/run`, and everything else in the lab's folders.
+    pub(super) fn agent(&self) -> Daemon {
+        self.agent_with(&["--resync", "1"])
+    }
+
+    pub(super) fn agent_with(&self, extra: &[&str]) -> Daemon {
+        let mut command = Command::new(program("tripod-node"));
+        command.env("NODE_NAME", "n1").arg("agent");
+        command.arg("--config").arg(self.path("config/node.yaml"));
+        command.arg("--conflist").arg(self.conflist_path());
+        command.arg("--service-account-dir").arg(self.path("account"));
+        command.args(extra);
+        Daemon::start_on(&self.node, command)
+    }
+
+    fn conflist_path(&self) -> PathBuf {
+        self.path("net.d/10-tripod.conflist")
+    }
+
+    pub(super) fn conflist(&self) -> String {
+        fs::read_to_string(self.conflist_path()).unwrap_or_default()
+    }
+
+    /// The status line and the body of an answer to a probe.
+    pub(super) fn probe(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.0\\r\\n\\r\\n");
+        let script = format!("exec 3<>/dev/tcp/127.0.0.1/9674 && printf '{request}' >&3 && cat <&3");
+        self.node.sh(&format!("bash -c \"{script}\" 2>/dev/null || true"))
+    }
+
+    pub(super) fn wait_until_ready(&self) {
+        eventually("the agent is ready", || self.probe("/readyz").contains(" 200 OK"));
+    }
+
+    fn wait_for_conflist(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        eventually(what, || holds(&self.conflist()));
+    }
+
+    /// The rules of the table as short lines: chain, then what each rule matches and does.
+    pub(super) fn table(&self) -> String {
+        self.node.sh("nft list table inet tripod 2>/dev/null || true")
+    }
+
+    pub(super) fn sysctl(&self, key: &str) -> String {
+        self.node.sh(&format!("cat /proc/sys/net/{key}")).trim().to_owned()
+    }
+}
+
+/// Node `n1` with these pod CIDRs.
+pub(super) fn node(pod_cidrs: &[&str]) -> Value {
+    json!({
+        "metadata": {"name": "n1", "uid": "1"},
+        "spec": {"podCIDR": pod_cidrs.first(), "podCIDRs": pod_cidrs},
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": "172.30.0.11"},
+                {"type": "InternalIP", "address": "fd00:30::11"},
+                {"type": "Hostname", "address": "n1"},
+            ],
+            "conditions": [{"type": "NetworkUnavailable", "status": "True", "reason": "NoRouteCreated"}],
+        },
+    })
+}
+
+/// Both families.
+pub(super) const DUAL: [&str; 2] = ["10.244.1.0/24", "fd00:10:244:1::/64"];
+
+const GOLDEN: &str = include_str!("../../golden/node/10-tripod.conflist");
+
+#[test]
+fn a_node_without_pod_cidrs_waits_and_is_left_alone() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&[])));
+    let _agent = lab.agent();
+    eventually("the agent waits", || lab.probe("/readyz").contains("waiting for spec.podCIDRs"));
+    assert!(lab.probe("/readyz").contains(" 503 "));
+    assert!(lab.probe("/livez").contains(" 200 OK"));
+    assert_eq!(lab.table(), "");
+    assert_eq!(lab.sysctl("ipv4/ip_forward"), "0");
+    assert_eq!(lab.node.sh("ls /run"), "");
+    assert!(!lab.path("net.d").exists());
+    assert_eq!(lab.cluster.patches(), Vec::<Value>::new());
+
+    lab.cluster.set_node(Some(node(&DUAL)));
+    lab.wait_until_ready();
+    assert_eq!(lab.conflist(), GOLDEN);
+}
+
+#[test]
+fn a_node_with_pod_cidrs_gets_kernel_marker_conflist_and_condition() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let _agent = lab.agent();
+    lab.wait_until_ready();
+    assert_eq!([lab.sysctl("ipv4/ip_forward"), lab.sysctl("ipv6/conf/all/forwarding")], ["1", "1"]);
+    assert_eq!(lab.node.sh("ls -A /run/tripod"), "agent.json\nready\n");
+    assert_eq!(lab.conflist(), GOLDEN);
+    assert_eq!(mode(&lab.conflist_path()), 0o600);
+    assert_eq!(names(&lab.path("net.d")), ["10-tripod.conflist"]);
+    eventually("the condition is patched", || lab.cluster.patches().len() == 1);
+    let condition = &lab.cluster.patches()[0]["status"]["conditions"][0];
+    assert_eq!((&condition["type"], &condition["status"]), (&json!("NetworkUnavailable"), &json!("False")));
+}
+
+#[test]
+fn the_masquerade_spares_the_cluster_and_hides_the_pods() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let _agent = lab.agent();
+    lab.wait_until_ready();
+    assert_eq!(
+        masquerade_rules(&lab),
+        [
+            "ip daddr 10.244.0.0/16 return",
+            "ip6 daddr fd00:10:244::/48 return",
+            "ip daddr 224.0.0.0/4 return",
+            "ip6 daddr ff00::/8 return",
+            "ip saddr 10.244.1.0/24 masquerade",
+            "ip6 saddr fd00:10:244:1::/64 masquerade",
+        ]
+    );
+    // A changed configuration is taken over by a running agent, a broken one is not.
+    lab.configure("version: v1\nclusterCIDRs: [10.0.0.0/8, \"fd00::/16\"]\nmtu: 1400\n");
+    lab.wait_for_conflist("the new MTU", |text| text.contains("\"mtu\": 1400"));
+    assert_eq!(masquerade_rules(&lab)[..2], ["ip daddr 10.0.0.0/8 return", "ip6 daddr fd00::/16 return"]);
+}
+
+fn masquerade_rules(lab: &Lab) -> Vec<String> {
+    let chain = lab.node.sh("nft list chain inet tripod masquerade");
+    let rules = chain.lines().map(str::trim).filter(|line| line.starts_with("ip"));
+    rules.map(str::to_owned).collect()
+}
+
+#[test]
+fn without_cluster_cidrs_the_nodes_own_pods_are_spared_and_the_admin_is_told() {
+    let Some(lab) = Lab::new() else { return };
+    lab.configure("version: v1\n");
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&["10.244.1.0/24"])));
+    let agent = lab.agent();
+    lab.wait_until_ready();
+    let expected =
+        ["ip daddr 10.244.1.0/24 return", "ip daddr 224.0.0.0/4 return", "ip saddr 10.244.1.0/24 masquerade"];
+    assert_eq!(masquerade_rules(&lab), expected);
+    assert!(agent.log().contains("clusterCIDRs in node.yaml does not contain this node's pods"));
+    assert_eq!(lab.sysctl("ipv6/conf/all/forwarding"), "0");
+}
+
+#[test]
+fn the_plugin_works_with_the_agents_conflist_and_not_before() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    lab.node.sh("ip link add uplink type veth peer name outside && ip addr add 172.30.0.11/24 dev uplink");
+    lab.node
+        .sh("ip addr add fd00:30::11/64 dev uplink nodad && ip link set uplink up && ip link set outside up");
+    let agent = lab.agent();
+    lab.wait_until_ready();
+    // As a runtime does it: the list's name and version, then the plugin's own keys.
+    let list: Value = serde_json::from_str(&lab.conflist()).unwrap();
+    let mut conf = list["plugins"][0].clone();
+    conf["name"] = list["name"].clone();
+    conf["cniVersion"] = json!("1.1.0");
+    Call::new("STATUS", &conf).run(&lab.node).silent();
+    let sandbox = Namespace::sandbox();
+    let result = Call::new("ADD", &conf).netns(&sandbox.path()).run(&lab.node).ok();
+    assert_eq!(result["ips"].as_array().unwrap().len(), 2);
+    assert!(result["ips"][0]["address"].as_str().unwrap().starts_with("10.244.1."), "{result}");
+    let route = lab.node.sh("ip route show proto 84");
+    assert!(route.contains("src 172.30.0.11"), "{route}");
+    drop(agent);
+    // After a boot the conflist is still there and the marker is not.
+    lab.node.sh("rm /run/tripod/ready");
+    let (code, message) = Call::new("STATUS", &conf).run(&lab.node).failed();
+    assert_eq!(code, 50, "{message}");
+    let (code, message) =
+        Call::new("ADD", &conf).container("c2").netns(&sandbox.path()).run(&lab.node).failed();
+    assert_eq!(code, 11, "{message}");
+}
+
+#[test]
+fn a_restart_needs_no_api_server() {
+    let Some(lab) = Lab::new() else { return };
+    let api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let mut agent = lab.agent();
+    lab.wait_until_ready();
+    drop(api);
+    agent.terminate();
+    lab.node.sh("nft flush ruleset && echo 0 > /proc/sys/net/ipv4/ip_forward && rm /run/tripod/ready");
+    fs::remove_file(lab.conflist_path()).unwrap();
+    let _agent = lab.agent();
+    lab.wait_until_ready();
+    assert_eq!(lab.conflist(), GOLDEN);
+    assert!(lab.table().contains("masquerade") && lab.table().contains("guard"));
+    assert_eq!(lab.sysctl("ipv4/ip_forward"), "1");
+}
+
+#[test]
+fn the_knowledge_about_another_node_is_not_believed() {
+    let Some(lab) = Lab::new() else { return };
+    let api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let mut agent = lab.agent();
+    lab.wait_until_ready();
+    drop((api, agent.terminate()));
+    let agent = lab.agent_with(&["--node-name", "n2"]);
+    agent.wait_for_log("ignored: it is another node's");
+    eventually("it waits", || lab.probe("/readyz").contains("waiting for an API server"));
+    lab.node.sh("echo '{\"version\":' > /run/tripod/agent.json");
+    drop(agent);
+    lab.agent().wait_for_log("ignored: it cannot be read");
+}
+
+#[test]
+fn a_terminated_agent_removes_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let mut agent = lab.agent();
+    lab.wait_until_ready();
+    let before = (lab.conflist(), lab.table(), lab.node.sh("ls -la --full-time /run/tripod"));
+    assert!(agent.terminate().success());
+    assert_eq!((lab.conflist(), lab.table(), lab.node.sh("ls -la --full-time /run/tripod")), before);
+    assert_eq!(lab.sysctl("ipv4/ip_forward"), "1");
+}
+
+#[test]
+fn drift_is_repaired_and_a_quiet_node_is_left_in_peace() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let _agent = lab.agent();
+    lab.wait_until_ready();
+    let mut recorder = Recorder::watch(&lab.path("net.d"));
+    fs::remove_file(lab.conflist_path()).unwrap();
+    lab.wait_for_conflist("the conflist is back", |text| text == GOLDEN);
+    let events = recorder.events_of("10-tripod.conflist");
+    assert_eq!(events, [EventMask::DELETE, EventMask::MOVED_TO]);
+    fs::write(lab.conflist_path(), "{}").unwrap();
+    lab.wait_for_conflist("the conflist is ours again", |text| text == GOLDEN);
+    assert_eq!(recorder.events_of("10-tripod.conflist").last(), Some(&EventMask::MOVED_TO));
+    lab.node.sh("rm /run/tripod/ready");
+    eventually("the marker is back", || lab.node.sh("ls /run/tripod").contains("ready"));
+    let table = lab.table();
+    lab.node.sh("nft flush ruleset");
+    eventually("the table is back", || lab.table() == table);
+    lab.node.sh("nft delete chain inet tripod guard");
+    eventually("the guard is back", || lab.table().contains("chain guard"));
+    lab.node.sh("echo 0 > /proc/sys/net/ipv4/ip_forward");
+    eventually("the node forwards again", || lab.sysctl("ipv4/ip_forward") == "1");
+    // Looks at a node that is as it should be write nothing.
+    let handles = |lab: &Lab| lab.node.sh("nft -a list table inet tripod");
+    let (before, mut recorder) = (handles(&lab), Recorder::watch(&lab.path("net.d")));
+    fs::write(lab.path("net.d/zz-foreign.conf"), "{}").unwrap();
+    lab.configure("version: v1\nclusterCIDRs: [10.244.0.0/16, fd00:10:244::/48]\nmtu: 1300\n");
+    lab.wait_for_conflist("the agent has looked", |text| text.contains("1300"));
+    assert_eq!(handles(&lab), before);
+    assert_eq!(recorder.events_of("10-tripod.conflist"), [EventMask::MOVED_TO]);
+}
+
+#[test]
+fn a_foreign_conflist_that_comes_first_is_told_and_stays() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    fs::create_dir(lab.path("net.d")).unwrap();
+    fs::write(lab.path("net.d/05-other.conflist"), "{}").unwrap();
+    fs::write(lab.path("net.d/87-podman.conflist"), "{}").unwrap();
+    let agent = lab.agent();
+    agent.wait_for_log("other configurations sort before ours");
+    assert!(agent.log().contains("05-other.conflist") && !agent.log().contains("87-podman"));
+    assert_eq!(names(&lab.path("net.d")), ["05-other.conflist", "10-tripod.conflist", "87-podman.conflist"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_told_by_the_probe() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    fs::create_dir(lab.path("net.d")).unwrap();
+    fs::set_permissions(lab.path("net.d"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let _agent = lab.agent();
+    eventually("the probe tells", || {
+        let answer = lab.probe("/readyz");
+        answer.contains(" 503 ") && answer.contains("failing: ") && answer.contains("run chmod go-w on it")
+    });
+    assert_eq!(lab.cluster.patches(), Vec::<Value>::new());
+    fs::set_permissions(lab.path("net.d"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    lab.wait_until_ready();
+}

@@ -1,0 +1,159 @@
+//! `tripod-node install`, once.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::Command;
+
+use inotify::EventMask;
+
+use super::{Host, Recorder, mode, names};
+
+#[test]
+fn install_makes_programs_link_and_configuration() {
+    let host = Host::new();
+    host.install_well();
+    assert_eq!(names(&host.path("opt/cni/bin")), ["loopback", "tripod-cni"]);
+    assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 1");
+    assert_eq!(mode(&host.path("opt/cni/bin/tripod-cni")), 0o755);
+    assert_eq!(fs::read_link(host.path("opt/cni/bin/loopback")).unwrap().to_str(), Some("tripod-cni"));
+    assert_eq!(names(&host.path("opt/credential")), ["tripod-credential-provider"]);
+    assert_eq!(names(&host.path("etc/tripod")), ["node.yaml"]);
+    assert_eq!(host.read("etc/tripod/node.yaml"), "version: v1\n");
+    assert_eq!(mode(&host.path("etc/tripod/node.yaml")), 0o600);
+}
+
+#[test]
+fn install_replaces_by_rename_from_a_name_that_no_runtime_reads() {
+    let host = Host::new();
+    host.install_well();
+    host.image("tripod-cni", b"plugin 2");
+    let mut recorder = Recorder::watch(&host.path("opt/cni/bin"));
+    host.install_well();
+    assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 2");
+    let events = recorder.events();
+    let of_plugin: Vec<_> =
+        events.iter().filter(|(_, name)| name == "tripod-cni").map(|(mask, _)| *mask).collect();
+    assert_eq!(of_plugin, [EventMask::MOVED_TO], "{events:?}");
+    for (_, name) in events.iter().filter(|(_, name)| name != "tripod-cni") {
+        assert!(name.starts_with(".tripod.tripod-cni."), "{name}");
+        assert!(![".conf", ".conflist", ".json"].iter().any(|end| name.ends_with(end)), "{name}");
+    }
+    // The mode is there before the name: of all changes of attributes, none is after the rename.
+    let moved = events.iter().position(|(mask, _)| *mask == EventMask::MOVED_TO).unwrap();
+    assert!(events[..moved].iter().any(|(mask, _)| *mask == EventMask::ATTRIB), "{events:?}");
+    assert!(!events[moved..].iter().any(|(mask, _)| *mask == EventMask::ATTRIB), "{events:?}");
+}
+
+#[test]
+fn install_leaves_equal_files_untouched() {
+    let host = Host::new();
+    host.install_well();
+    let paths = ["opt/cni/bin/tripod-cni", "opt/cni/bin/loopback", "etc/tripod/node.yaml"];
+    let stamps = || {
+        paths.map(|path| {
+            let metadata = fs::symlink_metadata(host.path(path)).unwrap();
+            (metadata.ino(), metadata.mtime_nsec(), metadata.ctime_nsec())
+        })
+    };
+    let before = stamps();
+    let mut recorder = Recorder::watch(&host.path("opt/cni/bin"));
+    host.install_well();
+    assert_eq!(stamps(), before);
+    assert_eq!(recorder.events(), []);
+}
+
+#[test]
+fn install_repairs_a_mode_and_replaces_a_link_by_a_file() {
+    let host = Host::new();
+    host.install_well();
+    let plugin = host.path("opt/cni/bin/tripod-cni");
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o4755)).unwrap();
+    let provider = host.path("opt/credential/tripod-credential-provider");
+    fs::remove_file(&provider).unwrap();
+    fs::write(host.path("elsewhere"), "precious").unwrap();
+    symlink(host.path("elsewhere"), &provider).unwrap();
+    host.install_well();
+    assert_eq!(mode(&plugin), 0o755);
+    assert!(fs::symlink_metadata(&provider).unwrap().is_file());
+    assert_eq!(host.read("elsewhere"), "precious");
+}
+
+#[test]
+fn a_program_that_is_being_executed_is_replaced() {
+    let host = Host::new();
+    host.image("tripod-cni", &fs::read("/bin/sleep").unwrap());
+    host.install_well();
+    let mut running = Command::new(host.path("opt/cni/bin/tripod-cni")).arg("600").spawn().unwrap();
+    host.image("tripod-cni", b"plugin 2");
+    host.install_well();
+    assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 2");
+    assert!(running.try_wait().unwrap().is_none());
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
+#[test]
+fn a_foreign_loopback_stays_whatever_it_is() {
+    for make in [
+        (|path| fs::write(path, "the reference plugin").unwrap()) as fn(std::path::PathBuf),
+        |path| symlink("/nowhere", path).unwrap(),
+        |path| fs::create_dir(path).unwrap(),
+    ] {
+        let host = Host::new();
+        fs::create_dir_all(host.path("opt/cni/bin")).unwrap();
+        make(host.path("opt/cni/bin/loopback"));
+        let stamp =
+            || fs::symlink_metadata(host.path("opt/cni/bin/loopback")).map(|it| (it.ino(), it.ctime_nsec()));
+        let before = stamp().unwrap();
+        host.install_well();
+        assert_eq!(stamp().unwrap(), before);
+    }
+}
+
+#[test]
+fn what_a_killed_installer_left_is_removed_and_nothing_else() {
+    let host = Host::new();
+    let bin = host.path("opt/cni/bin");
+    fs::create_dir_all(&bin).unwrap();
+    for name in [".tripod.tripod-cni.77", ".tripod.other.1", "bridge"] {
+        fs::write(bin.join(name), "half").unwrap();
+    }
+    host.install_well();
+    assert_eq!(names(&bin), [".tripod.other.1", "bridge", "loopback", "tripod-cni"]);
+}
+
+#[test]
+fn folders_in_which_others_could_replace_our_files_are_refused() {
+    let host = Host::new();
+    let bin = host.path("opt/cni/bin");
+    fs::create_dir_all(&bin).unwrap();
+    for open in [0o777, 0o775, 0o1777] {
+        fs::set_permissions(&bin, fs::Permissions::from_mode(open)).unwrap();
+        let output = host.install();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("opt/cni/bin") && error.contains("run chmod go-w"), "{error}");
+        assert_eq!(names(&bin), Vec::<String>::new());
+    }
+    // The others were served all the same.
+    assert_eq!(host.read("opt/credential/tripod-credential-provider"), "provider 1");
+    fs::remove_dir(&bin).unwrap();
+    fs::create_dir(host.path("real")).unwrap();
+    symlink(host.path("real"), &bin).unwrap();
+    let error = String::from_utf8(host.install().stderr).unwrap();
+    assert!(error.contains("is a symbolic link; name the folder it points to"), "{error}");
+    assert_eq!(names(&host.path("real")), Vec::<String>::new());
+}
+
+#[test]
+fn a_missing_program_is_told_by_its_path() {
+    let host = Host::new();
+    fs::remove_file(host.path("image/tripod-cni")).unwrap();
+    let output = host.install();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains("image/tripod-cni") && error.contains("No such file"), "{error}");
+    for line in error.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("each line is one JSON document");
+    }
+}
