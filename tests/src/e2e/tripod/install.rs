@@ -83,7 +83,7 @@ fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
 /// There is no kube-proxy, and so no way to the in-cluster address.
 fn node_yaml() -> String {
     let cidrs: Vec<&str> = CLUSTER_CIDRS.split(',').collect();
-    format!("version: v1\napiServer: [\"https://{}:6443\"]\nclusterCIDRs: {cidrs:?}\n", CONTROL_PLANE.v4)
+    format!("version: v1\napiServers: [\"https://{}:6443\"]\nclusterCIDRs: {cidrs:?}\n", CONTROL_PLANE.v4)
 }
 
 fn device_plugin_yaml() -> String {
