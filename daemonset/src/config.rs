@@ -112,6 +112,15 @@ mod tests {
     }
 
     #[test]
+    fn the_readmes_example_is_valid() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("```yaml\n# node.yaml\n").expect("an example");
+        let config = parse("README.md", rest.split("```").next().unwrap_or_default()).unwrap();
+        assert_eq!(config.cluster_cidrs.len(), 2);
+        assert_eq!(config.api_servers.len(), 1);
+    }
+
+    #[test]
     fn a_version_alone_gives_the_defaults() {
         let config = parse("node.yaml", "version: v1\n").unwrap();
         assert_eq!(config, NodeConfig::default());

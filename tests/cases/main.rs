@@ -4,4 +4,5 @@ mod cni;
 mod credential_provider;
 mod device_plugin;
 mod node;
+mod readme;
 mod workspace;
