@@ -100,11 +100,14 @@ impl Agent<'_> {
         self.learn(last_known);
         loop {
             // Armed before the look, so that no change falls between the two.
-            let watch = self.arm();
+            let mut watch = Watch::open()
+                .inspect_err(|error| tracing::warn!(error = report::chain(error), "cannot watch for drift"))
+                .ok();
+            add(&mut watch, self.settings.config.parent());
             self.reload();
             let news = seen.borrow_and_update().clone();
             self.learn(news);
-            self.apply();
+            self.apply(&mut watch);
             tokio::select! {
                 () = changed(watch, self.settings.resync) => {}
                 // The sender lives as long as the API task, which does not end.
@@ -112,19 +115,6 @@ impl Agent<'_> {
             }
             tokio::time::sleep(SETTLE).await;
         }
-    }
-
-    fn arm(&self) -> Option<Watch> {
-        let config = self.settings.config.parent().into_iter();
-        let armed = Watch::open().map(|mut watch| {
-            for folder in self.node.folders().chain(config) {
-                if let Err(error) = watch.add(folder) {
-                    tracing::debug!(folder = %folder.display(), error = report::chain(&error), "not watched");
-                }
-            }
-            watch
-        });
-        armed.inspect_err(|error| tracing::warn!(error = report::chain(error), "cannot watch for drift")).ok()
     }
 
     /// Takes over a changed `node.yaml`. One that cannot be used is told, and the last good one stays.
@@ -155,16 +145,18 @@ impl Agent<'_> {
             tracing::debug!("the Node object has no pod CIDRs any more; keeping the last ones");
             return;
         }
-        tracing::info!(node = self.settings.node_name, facts = ?news, "learned about this node");
+        tracing::info!(node = self.settings.node_name, facts = %news, "learned about this node");
         node::tell_unlisted(&self.config, &news);
         self.facts = Some(news);
     }
 
-    fn apply(&mut self) {
+    fn apply(&mut self, watch: &mut Option<Watch>) {
         let phase = match &self.facts {
             None => Phase::Absent,
             Some(facts) if facts.pod_cidrs.is_empty() => Phase::WaitingForPodCidrs,
             Some(facts) => {
+                self.node.make_folders();
+                add(watch, self.node.folders());
                 let desired = desired::decide(&self.config, facts, &self.settings.paths.state);
                 let snapshot = Snapshot::new(&self.settings.node_name, facts.clone());
                 match self.node.apply(&desired, &snapshot) {
@@ -188,6 +180,16 @@ impl Agent<'_> {
                 tracing::error!(error, "cannot bring the node to its state; trying again")
             }
             phase => tracing::info!(%phase, "entered a phase"),
+        }
+    }
+}
+
+/// Adds folders to a watch. One that cannot be watched is looked at now and then all the same.
+fn add<'a>(watch: &mut Option<Watch>, folders: impl IntoIterator<Item = &'a Path>) {
+    let Some(watch) = watch else { return };
+    for folder in folders {
+        if let Err(error) = watch.add(folder) {
+            tracing::debug!(folder = %folder.display(), error = report::chain(&error), "not watched");
         }
     }
 }

@@ -198,6 +198,8 @@ struct Condition {
 impl Condition {
     fn observe(&mut self, node: Option<&Node>) {
         self.exists = node.is_some();
+        // A Node that is made anew deserves a new attempt.
+        self.resting &= self.exists;
         self.is_false = node.and_then(node_facts::network_unavailable) == Some("False");
     }
 

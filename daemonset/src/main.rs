@@ -12,7 +12,8 @@ use tripod_node::{Env, cli::Cli, report};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info,kube=warn"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info,kube_client=off"));
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

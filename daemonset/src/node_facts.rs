@@ -1,5 +1,6 @@
 //! What a Node object says about its node's network.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -15,6 +16,18 @@ pub struct NodeFacts {
     /// The first `InternalIP` of each family: the sources of packets from this node to its pods.
     #[serde(rename = "nodeIPs")]
     pub node_ips: Vec<IpAddr>,
+}
+
+impl fmt::Display for NodeFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (cidrs, ips) = (list(&self.pod_cidrs), list(&self.node_ips));
+        write!(f, "pod CIDRs [{cidrs}], internal IPs [{ips}]")
+    }
+}
+
+/// Values as a person writes them.
+pub fn list(values: impl IntoIterator<Item = impl ToString>) -> String {
+    values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// A Node whose fields make no sense.

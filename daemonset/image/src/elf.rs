@@ -38,6 +38,12 @@ pub enum ElfError {
         #[source]
         source: object::read::Error,
     },
+    /// It has no loader, and so cannot load anything.
+    #[error("{path:?} is static, but must load libraries while it runs")]
+    NotDynamic {
+        /// The file.
+        path: PathBuf,
+    },
     /// It needs a loader where there will be none.
     #[error("{path:?} needs loader {interpreter:?}, but must be static")]
     NotStatic {
@@ -63,6 +69,14 @@ impl Header {
                 Err(ElfError::NotStatic { path: path.to_owned(), interpreter: interpreter.clone() })
             }
         }
+    }
+
+    /// Refuses a program that cannot load libraries while it runs.
+    pub(crate) fn must_be_dynamic(&self, path: &Path) -> Result<(), ElfError> {
+        if self.interpreter.is_none() {
+            return Err(ElfError::NotDynamic { path: path.to_owned() });
+        }
+        Ok(())
     }
 }
 
@@ -105,8 +119,10 @@ mod tests {
         let own = read(&std::env::current_exe().unwrap()).unwrap();
         own.must_be_static(Path::new("own")).unwrap();
         assert_eq!(own.needed, Vec::<String>::new());
+        own.must_be_dynamic(Path::new("own")).unwrap_err();
         let shell = read(Path::new("/bin/sh")).unwrap();
         assert!(shell.needed.iter().any(|name| name == "libc.so.6"), "{shell:?}");
+        shell.must_be_dynamic(Path::new("/bin/sh")).unwrap();
         let error = shell.must_be_static(Path::new("/bin/sh")).unwrap_err().to_string();
         assert!(error.contains("ld-linux") && error.ends_with("but must be static"), "{error}");
     }

@@ -84,6 +84,7 @@ pub fn run(workspace: &Path, target: &Path, mut out: impl Write) -> Result<(), E
 /// its loader and libraries come with it.
 fn add_dynamic(root: &mut Root, program: &Path) -> Result<(), Error> {
     let header = elf::read(program)?;
+    header.must_be_dynamic(program)?;
     root.add(program.file_name().map(PathBuf::from).unwrap_or_default(), program, 0o755)?;
     for library in libraries::closure(program, &header)? {
         root.add(library.clone(), &library, 0o755)?;

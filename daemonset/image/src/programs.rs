@@ -42,13 +42,19 @@ pub(crate) fn build_static(workspace: &Path, target: &Path) -> Result<Vec<PathBu
 
 /// Builds the dynamic program. Returns its path.
 pub(crate) fn build_dynamic(workspace: &Path, target: &Path) -> Result<PathBuf, BuildError> {
-    // Joined to the workspace's own flags, of which the last one of a kind counts. In a folder of its
-    // own, since other flags mean other builds of everything.
-    let flags = format!("target.{TARGET}.rustflags=['-Ctarget-feature=-crt-static']");
-    build(workspace, &target.join("dynamic"), DYNAMIC, &["--config", &flags])
+    // The variable replaces the workspace's flags. Added to them it would change nothing: of two words
+    // about the C runtime, the compiler takes the one for a static program. In a folder of its own, since
+    // other flags mean other builds of everything.
+    let flags = [("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=-crt-static")];
+    build(workspace, &target.join("dynamic"), DYNAMIC, &flags)
 }
 
-fn build(workspace: &Path, target: &Path, package: &str, extra: &[&str]) -> Result<PathBuf, BuildError> {
+fn build(
+    workspace: &Path,
+    target: &Path,
+    package: &str,
+    env: &[(&str, &str)],
+) -> Result<PathBuf, BuildError> {
     let cargo = env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let mut command = Command::new(&cargo);
     command.current_dir(workspace).args([
@@ -60,7 +66,7 @@ fn build(workspace: &Path, target: &Path, package: &str, extra: &[&str]) -> Resu
         "--bin",
         package,
     ]);
-    command.args(["--target", TARGET]).arg("--target-dir").arg(target).args(extra);
+    command.args(["--target", TARGET]).arg("--target-dir").arg(target).envs(env.iter().copied());
     let status = command.status().map_err(|source| BuildError::Run { cargo, source })?;
     if !status.success() {
         return Err(BuildError::Failed { packages: package.to_owned(), status });

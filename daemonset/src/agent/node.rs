@@ -7,7 +7,7 @@ use crate::conflist;
 use crate::desired::{self, Desired};
 use crate::firewall::{self, FirewallError};
 use crate::hostfs::{self, Change, Dir, HostFsError};
-use crate::node_facts::NodeFacts;
+use crate::node_facts::{self, NodeFacts};
 use crate::report;
 use crate::state::{self, Snapshot};
 use crate::sysctl::{self, SysctlError};
@@ -70,6 +70,16 @@ impl Node {
         self.paths.conflist.parent().into_iter().chain([self.paths.state.as_path()])
     }
 
+    /// Makes those folders, so that they can be watched before anything is written to them.
+    pub(super) fn make_folders(&self) {
+        for folder in self.folders() {
+            if let Err(error) = Dir::open(folder) {
+                // Writing to it fails for the same reason, and that is told.
+                tracing::debug!(folder = %folder.display(), error = report::chain(&error), "not made");
+            }
+        }
+    }
+
     /// The facts that an earlier run left about Node `name`.
     pub(super) fn last_known(&self, name: &str) -> Option<NodeFacts> {
         let path = self.paths.state.join(state::FILE);
@@ -107,7 +117,12 @@ impl Node {
             return Ok(());
         }
         firewall::apply(&desired.masquerade)?;
-        tracing::info!(masquerade = ?desired.masquerade, "applied the base table inet tripod");
+        let spared = node_facts::list(&desired.masquerade.spared);
+        tracing::info!(
+            pods = node_facts::list(&desired.masquerade.pods),
+            spared,
+            "applied table inet tripod"
+        );
         Ok(())
     }
 
@@ -145,9 +160,8 @@ impl Node {
 pub(super) fn tell_unlisted(config: &NodeConfig, facts: &NodeFacts) {
     let unlisted = desired::unlisted(config, facts);
     if !unlisted.is_empty() && config.masquerade.enabled {
-        let cidrs: Vec<_> = unlisted.iter().map(ToString::to_string).collect();
         tracing::warn!(
-            pod_cidrs = cidrs.join(", "),
+            pod_cidrs = node_facts::list(unlisted),
             "clusterCIDRs in node.yaml does not contain this node's pods: traffic to pods of other nodes \
              will leave with this node's address"
         );

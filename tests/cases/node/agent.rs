@@ -97,7 +97,7 @@ impl Lab {
         eventually(what, || holds(&self.conflist()));
     }
 
-    /// The rules of the table as short lines: chain, then what each rule matches and does.
+    /// The node's table as `nft` tells it, empty when there is none.
     pub(super) fn table(&self) -> String {
         self.node.sh("nft list table inet tripod 2>/dev/null || true")
     }
@@ -179,8 +179,8 @@ fn the_masquerade_spares_the_cluster_and_hides_the_pods() {
             "ip6 daddr fd00:10:244::/48 return",
             "ip daddr 224.0.0.0/4 return",
             "ip6 daddr ff00::/8 return",
-            "ip saddr 10.244.1.0/24 masquerade",
-            "ip6 saddr fd00:10:244:1::/64 masquerade",
+            "ip saddr 10.244.1.0/24 masquerade fully-random",
+            "ip6 saddr fd00:10:244:1::/64 masquerade fully-random",
         ]
     );
     // A changed configuration is taken over by a running agent, a broken one is not.
@@ -190,7 +190,7 @@ fn the_masquerade_spares_the_cluster_and_hides_the_pods() {
 }
 
 fn masquerade_rules(lab: &Lab) -> Vec<String> {
-    let chain = lab.node.sh("nft list chain inet tripod masquerade");
+    let chain = lab.node.sh("nft list chain inet tripod postrouting");
     let rules = chain.lines().map(str::trim).filter(|line| line.starts_with("ip"));
     rules.map(str::to_owned).collect()
 }
@@ -203,8 +203,11 @@ fn without_cluster_cidrs_the_nodes_own_pods_are_spared_and_the_admin_is_told() {
     lab.cluster.set_node(Some(node(&["10.244.1.0/24"])));
     let agent = lab.agent();
     lab.wait_until_ready();
-    let expected =
-        ["ip daddr 10.244.1.0/24 return", "ip daddr 224.0.0.0/4 return", "ip saddr 10.244.1.0/24 masquerade"];
+    let expected = [
+        "ip daddr 10.244.1.0/24 return",
+        "ip daddr 224.0.0.0/4 return",
+        "ip saddr 10.244.1.0/24 masquerade fully-random",
+    ];
     assert_eq!(masquerade_rules(&lab), expected);
     assert!(agent.log().contains("clusterCIDRs in node.yaml does not contain this node's pods"));
     assert_eq!(lab.sysctl("ipv6/conf/all/forwarding"), "0");
@@ -243,6 +246,43 @@ fn the_plugin_works_with_the_agents_conflist_and_not_before() {
 }
 
 #[test]
+fn a_node_that_hears_its_router_goes_on_hearing_it() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    let router = Namespace::sandbox();
+    let (tid, links) = (router.path().display().to_string(), ["uplink", "other"]);
+    for link in links {
+        lab.node
+            .sh(&format!("ip link add {link} type veth peer name {link} netns {tid}; ip link set {link} up"));
+        router.sh(&format!("ip link set {link} up"));
+    }
+    advertise(&router, "uplink");
+    let default_route = || lab.node.sh("ip -6 route show default");
+    eventually("the router's route", || default_route().contains("proto ra"));
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let _agent = lab.agent();
+    lab.wait_until_ready();
+    assert_eq!(lab.sysctl("ipv6/conf/all/forwarding"), "1");
+    assert!(default_route().contains("proto ra"), "the node forgot its router: {:?}", default_route());
+    let accepts = |link: &str| lab.sysctl(&format!("ipv6/conf/{link}/accept_ra"));
+    assert_eq!(links.map(accepts), ["2", "1"]);
+}
+
+/// Makes `router` say on `link` that it is one.
+fn advertise(router: &Namespace, link: &str) {
+    let script = format!(
+        "import socket;s=socket.socket(socket.AF_INET6,socket.SOCK_RAW,58);\
+         s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_MULTICAST_HOPS,255);\
+         s.sendto(bytes([134,0,0,0,64,0,7,8]+[0]*8),('ff02::1',0,0,socket.if_nametoindex('{link}')))"
+    );
+    eventually("the router has a link-local address", || {
+        let addresses = router.json(&format!("ip -j -6 address show dev {link} scope link -tentative"));
+        addresses[0]["addr_info"].as_array().is_some_and(|list| !list.is_empty())
+    });
+    router.sh(&format!("python3 -c \"{script}\""));
+}
+
+#[test]
 fn a_restart_needs_no_api_server() {
     let Some(lab) = Lab::new() else { return };
     let api = lab.api_server();
@@ -256,7 +296,7 @@ fn a_restart_needs_no_api_server() {
     let _agent = lab.agent();
     lab.wait_until_ready();
     assert_eq!(lab.conflist(), GOLDEN);
-    assert!(lab.table().contains("masquerade") && lab.table().contains("guard"));
+    assert!(lab.table().contains("masquerade") && lab.table().contains("chain guard"));
     assert_eq!(lab.sysctl("ipv4/ip_forward"), "1");
 }
 

@@ -61,7 +61,7 @@ fn a_node_object_that_is_made_anew_does_not_take_the_network_away() {
     lab.cluster.set_node(Some(node(&DUAL)));
     let _api = lab.api_server();
     let agent = lab.agent();
-    lab.wait_until_ready();
+    eventually("the condition is patched", || lab.cluster.patches().len() == 1);
     let before = lab.conflist();
     lab.cluster.set_node(None);
     agent.wait_for_log("there is no such Node");
