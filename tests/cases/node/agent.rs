@@ -65,7 +65,11 @@ impl Lab {
     }
 
     pub(super) fn agent_with(&self, extra: &[&str]) -> Daemon {
-        let mut command = Command::new(program("tripod-node"));
+        self.agent_as(Command::new(program("tripod-node")), extra)
+    }
+
+    /// Starts the agent by a command that ends in its program.
+    fn agent_as(&self, mut command: Command, extra: &[&str]) -> Daemon {
         command.env("NODE_NAME", "n1").arg("agent");
         command.arg("--config").arg(self.path("config/node.yaml"));
         command.arg("--conflist").arg(self.conflist_path());
@@ -280,6 +284,24 @@ fn advertise(router: &Namespace, link: &str) {
         addresses[0]["addr_info"].as_array().is_some_and(|list| !list.is_empty())
     });
     router.sh(&format!("python3 -c \"{script}\""));
+}
+
+#[test]
+fn the_agent_needs_no_other_capability_than_net_admin_and_no_writable_proc_sys() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    // As in the container: /proc/sys is read-only, and the node's part of it is mounted elsewhere.
+    lab.node.sh("mkdir /run/sysctl && mount --bind /proc/sys/net /run/sysctl");
+    lab.node.sh("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
+    assert!(!lab.node.try_sh("echo 1 > /proc/sys/net/ipv4/ip_forward").status.success());
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs"]);
+    command.arg(program("tripod-node"));
+    let _agent = lab.agent_as(command, &["--resync", "1", "--sysctl-root", "/run/sysctl"]);
+    lab.wait_until_ready();
+    assert_eq!([lab.sysctl("ipv4/ip_forward"), lab.sysctl("ipv6/conf/all/forwarding")], ["1", "1"]);
+    assert!(lab.table().contains("chain guard"));
 }
 
 #[test]

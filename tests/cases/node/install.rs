@@ -23,6 +23,20 @@ fn install_makes_programs_link_and_configuration() {
 }
 
 #[test]
+fn install_needs_no_capability() {
+    if !tripod_tests::namespace::privileged() {
+        return;
+    }
+    let host = Host::new();
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
+    command.arg(tripod_tests::programs::program("tripod-node"));
+    host.add_arguments(&mut command);
+    assert!(command.status().unwrap().success());
+    assert_eq!(names(&host.path("opt/cni/bin")), ["loopback", "tripod-cni"]);
+}
+
+#[test]
 fn install_replaces_by_rename_from_a_name_that_no_runtime_reads() {
     let host = Host::new();
     host.install_well();
