@@ -1,8 +1,11 @@
 //! Restarts of what serves a pod leave the pod alone.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{footprint, install};
+use crate::cluster::eventually::eventually;
 use crate::cluster::pods::Pod;
 use crate::cluster::progress::step;
 use crate::cluster::{Cluster, Kubectl};
@@ -23,7 +26,10 @@ pub(super) fn running_pods_do_not_notice(cluster: &Cluster) -> anyhow::Result<()
             footprint::of(cluster)?
         );
         for address in kubectl.pod_addresses(&pods[1].name)? {
-            kubectl.exec(&pods[0].name, &["ping", "-c1", "-W2", &address])?;
+            // A new kubelet knows a pod only once it has asked the API server and the runtime.
+            eventually("the pods reach each other", Duration::from_secs(30), || {
+                kubectl.exec(&pods[0].name, &["ping", "-c1", "-W2", &address])
+            })?;
         }
         Ok(())
     };
