@@ -1,5 +1,6 @@
 //! The Kubernetes API as this agent sees it: one Node object, followed and patched.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -39,12 +40,14 @@ enum ApiError {
     Silent(Duration),
     #[error("cannot follow the Node object")]
     Watch(#[source] watcher::Error),
+    #[error("cannot patch the Node's status")]
+    Patch(#[source] kube::Error),
     #[error("the watch ended")]
     Ended,
 }
 
-/// An API server that is up answers a list of one object at once.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// An API server that is up answers a request for one object at once.
+const ANSWER: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(3);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -110,11 +113,11 @@ impl Follower {
     }
 
     /// Follows at one address. Returns only when it is of no more use.
-    async fn follow(&mut self, address: &str, was_heard: &mut bool) -> Result<(), ApiError> {
+    async fn follow(&mut self, address: &str, was_heard: &mut bool) -> Result<Infallible, ApiError> {
         let nodes = Api::<Node>::all(self.client(address)?);
         let mut stream = pin!(watcher::watch_object(nodes.clone(), &self.name));
-        let first = timeout(FIRST_ANSWER, stream.next()).await;
-        let mut item = first.map_err(|_elapsed| ApiError::Silent(FIRST_ANSWER))?;
+        let first = timeout(ANSWER, stream.next()).await;
+        let mut item = first.map_err(|_elapsed| ApiError::Silent(ANSWER))?;
         let mut condition = Condition::default();
         loop {
             if let Some(item) = item.take() {
@@ -170,7 +173,12 @@ impl Follower {
     /// Returns whether the API server took it.
     async fn patch(&self, nodes: &Api<Node>) -> bool {
         let patch = Patch::Strategic(network_available(Timestamp::now()));
-        match nodes.patch_status(&self.name, &PatchParams::default(), &patch).await {
+        let parameters = PatchParams::default();
+        let answer = timeout(ANSWER, nodes.patch_status(&self.name, &parameters, &patch)).await;
+        let answer = answer
+            .map_err(|_elapsed| ApiError::Silent(ANSWER))
+            .and_then(|answer| answer.map_err(ApiError::Patch));
+        match answer {
             Ok(_node) => {
                 tracing::info!(node = self.name, "set condition NetworkUnavailable=False");
                 true

@@ -2,6 +2,8 @@
 
 mod raw;
 
+use std::fmt;
+
 use ipnetwork::IpNetwork;
 
 /// No sensible `node.yaml` is longer; a ConfigMap as a whole cannot exceed it either.
@@ -39,8 +41,7 @@ impl Default for Masquerading {
 }
 
 /// Where in a file something is wrong; prints as `path:line:column`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}:{column}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Path of the file.
     pub file: String,
@@ -48,6 +49,12 @@ pub struct Place {
     pub line: u64,
     /// Column, from 1.
     pub column: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
 }
 
 /// Why a `node.yaml` cannot be used.
