@@ -14,16 +14,14 @@ pub struct FirewallError {
     source: io::Error,
 }
 
-/// Makes the guard chain unless it is there, and the masquerade chain what `masquerade` says.
+/// Makes the guard chain what it should be, and the masquerade chain what `masquerade` says.
 pub fn apply(masquerade: &Masquerade) -> Result<(), FirewallError> {
-    let nft = open()?;
-    base::ensure_guard(&nft).map_err(refused("make the guard chain"))?;
-    base::apply_masquerade(&nft, masquerade).map_err(refused("set the masquerade chain"))
+    base::apply(&open()?, Some(masquerade)).map_err(refused("set the chains"))
 }
 
-/// Whether both chains are there.
-pub fn is_whole() -> Result<bool, FirewallError> {
-    base::is_whole(&open()?).map_err(refused("look for the chains"))
+/// Whether both chains have the rules they should.
+pub fn is_whole(masquerade: &Masquerade) -> Result<bool, FirewallError> {
+    base::is_whole(&open()?, Some(masquerade)).map_err(refused("look at the chains"))
 }
 
 fn open() -> Result<Nft, FirewallError> {

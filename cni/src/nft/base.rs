@@ -7,12 +7,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
-use nix::errno::Errno;
 
 use super::expr::{Expr, Side, Verdict, address_in};
 use super::message::{Batch, Chain, Hook, Rule, Table};
 use super::socket::Nft;
-use crate::error;
 
 /// Group of every host end of a pod's link ("tp" in ASCII): one number by which rules and sweeps tell
 /// our links from others.
@@ -37,39 +35,43 @@ pub struct Masquerade {
     pub spared: Vec<IpNetwork>,
 }
 
-/// Makes the guard chain unless it is there.
+/// Makes the guard chain what it should be unless it is. Cheap where it is: one question.
 pub fn ensure_guard(nft: &Nft) -> io::Result<()> {
-    if nft.has_chain(&GUARD)? {
-        return Ok(());
-    }
-    let mut batch = Batch::new();
-    batch.add_table(TABLE);
-    // Exclusive, so that of two first ADDs one adds the rules and the other none.
-    batch.create_chain(&GUARD);
-    for rule in guard_rules() {
-        batch.add_rule(&rule);
-    }
-    match nft.commit(batch) {
-        Err(error) if error::is(&error, Errno::EEXIST) => Ok(()),
-        other => other,
-    }
+    if has_rules(nft, &GUARD, &guard_rules())? { Ok(()) } else { apply(nft, None) }
 }
 
-/// Makes the masquerade chain what `masquerade` says, in one transaction.
-pub fn apply_masquerade(nft: &Nft, masquerade: &Masquerade) -> io::Result<()> {
+/// Makes the guard chain, and with `masquerade` that chain too, what they should be, in one
+/// transaction: no packet finds a chain without its rules, and two who do this at once end well.
+pub fn apply(nft: &Nft, masquerade: Option<&Masquerade>) -> io::Result<()> {
     let mut batch = Batch::new();
     batch.add_table(TABLE);
-    batch.add_chain(&MASQUERADE);
-    batch.flush(&MASQUERADE);
-    for rule in masquerade_rules(masquerade) {
-        batch.add_rule(&rule);
+    replace(&mut batch, &GUARD, &guard_rules());
+    if let Some(masquerade) = masquerade {
+        replace(&mut batch, &MASQUERADE, &masquerade_rules(masquerade));
     }
     nft.commit(batch)
 }
 
-/// Whether both chains are there. They vanish together when somebody flushes the ruleset.
-pub fn is_whole(nft: &Nft) -> io::Result<bool> {
-    Ok(nft.has_chain(&GUARD)? && nft.has_chain(&MASQUERADE)?)
+/// Whether the chains have as many rules as they should. Somebody may have flushed the ruleset, or the
+/// chains alone.
+pub fn is_whole(nft: &Nft, masquerade: Option<&Masquerade>) -> io::Result<bool> {
+    let guard = has_rules(nft, &GUARD, &guard_rules())?;
+    let masquerade =
+        masquerade.map_or(Ok(true), |wanted| has_rules(nft, &MASQUERADE, &masquerade_rules(wanted)));
+    Ok(guard && masquerade?)
+}
+
+fn has_rules(nft: &Nft, chain: &Chain, rules: &[Rule]) -> io::Result<bool> {
+    let found = nft.count_rules(chain)?.and_then(|count| usize::try_from(count).ok());
+    Ok(found == Some(rules.len()))
+}
+
+fn replace(batch: &mut Batch, chain: &Chain, rules: &[Rule]) {
+    batch.add_chain(chain);
+    batch.flush(chain);
+    for rule in rules {
+        batch.add_rule(rule);
+    }
 }
 
 /// What a pod must not send, whatever the rest of the node's rules say.

@@ -46,8 +46,6 @@ pub enum Expr {
     Mask(Vec<u8>),
     /// Go on when the loaded value is this one.
     Equal(Vec<u8>),
-    /// Go on when the loaded value is another one.
-    Differs(Vec<u8>),
     /// Decide.
     Verdict(Verdict),
     /// Rewrite the source to the outgoing device's address, from a random port.
@@ -95,7 +93,7 @@ impl Expr {
             Self::Network { .. } | Self::Transport { .. } => "payload",
             Self::ReversePath => "fib",
             Self::Mask(_) => "bitwise",
-            Self::Equal(_) | Self::Differs(_) => "cmp",
+            Self::Equal(_) => "cmp",
             Self::Verdict(_) => "immediate",
             Self::Masquerade => "masq",
         }
@@ -116,8 +114,8 @@ impl Expr {
             // NFTA_FIB_RESULT: NFT_FIB_RESULT_OIF; NFTA_FIB_FLAGS: SADDR and IIF.
             Self::ReversePath => Attributes::new().number(1, REGISTER).number(2, 1).number(3, 1 | 8),
             Self::Mask(mask) => bitwise(mask),
+            // NFT_CMP_EQ
             Self::Equal(value) => compare(0, value),
-            Self::Differs(value) => compare(1, value),
             Self::Verdict(verdict) => immediate(*verdict),
             // NFTA_MASQ_FLAGS: NF_NAT_RANGE_PROTO_RANDOM_FULLY.
             Self::Masquerade => Attributes::new().number(1, 1 << 4),

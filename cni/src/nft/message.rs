@@ -9,7 +9,6 @@ const INET: u8 = 1;
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
-const EXCL: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 
@@ -136,11 +135,6 @@ impl Batch {
         self.change(3, CREATE, &chain.encode());
     }
 
-    /// Makes `chain`; the transaction fails with `EEXIST` when it is there.
-    pub fn create_chain(&mut self, chain: &Chain) {
-        self.change(3, CREATE | EXCL, &chain.encode());
-    }
-
     /// Appends `rule` to its chain.
     pub fn add_rule(&mut self, rule: &Rule) {
         self.change(6, CREATE | APPEND, &rule.encode());
@@ -172,6 +166,20 @@ impl Batch {
 pub(super) fn get_chain(chain: &Chain) -> Vec<u8> {
     Header { kind: SUBSYSTEM << 8 | 4, flags: REQUEST | ACK, family: INET, resource: 0 }
         .frame(1, &chain.key())
+}
+
+/// `NFTA_CHAIN_USE` of an answer to [`get_chain`]: how many rules a base chain has.
+pub(super) fn read_use(answer: &[u8]) -> Option<u32> {
+    const USE: u16 = 6;
+    let mut attributes = answer.get(Header::LENGTH..)?;
+    while let Some(([l0, l1, k0, k1], rest)) = attributes.split_first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
+        if u16::from_ne_bytes([*k0, *k1]) == USE {
+            return rest.first_chunk::<4>().map(|number| u32::from_be_bytes(*number));
+        }
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..).unwrap_or_default();
+    }
+    None
 }
 
 /// `struct nlmsghdr` and `struct nfgenmsg`.
@@ -207,6 +215,15 @@ mod tests {
     fn attributes_are_padded_and_numbers_are_in_network_order() {
         let attributes = Attributes::new().text(1, "ab").number(2, 1);
         assert_eq!(attributes.0, [7, 0, 1, 0, b'a', b'b', 0, 0, 8, 0, 2, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn the_number_of_rules_is_found_behind_other_attributes() {
+        let attributes = Attributes::new().text(1, "tripod").text(3, "guard").number(6, 5);
+        let answer = Header { kind: 0, flags: 0, family: INET, resource: 0 }.frame(1, &attributes);
+        assert_eq!(read_use(&answer), Some(5));
+        assert_eq!(read_use(&answer[..30]), None);
+        assert_eq!(read_use(&[]), None);
     }
 
     #[test]

@@ -29,30 +29,34 @@ impl Nft {
 
     /// Makes all changes of `batch`, or none.
     pub fn commit(&self, batch: Batch) -> io::Result<()> {
-        self.exchange(&batch.render())
+        self.exchange(&batch.render()).map(drop)
     }
 
-    /// Whether `chain` is there.
-    pub fn has_chain(&self, chain: &Chain) -> io::Result<bool> {
+    /// How many rules `chain` has; none when there is no such chain.
+    pub fn count_rules(&self, chain: &Chain) -> io::Result<Option<u32>> {
         match self.exchange(&message::get_chain(chain)) {
-            Ok(()) => Ok(true),
-            Err(error) if error::is(&error, Errno::ENOENT) => Ok(false),
+            Ok(answer) => Ok(Some(message::read_use(&answer).unwrap_or(0))),
+            Err(error) if error::is(&error, Errno::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Sends and reads all answers; the first refusal among them is the error.
-    fn exchange(&self, message: &[u8]) -> io::Result<()> {
+    /// Sends and reads all answers, of which it returns the bytes; the first refusal among them is the
+    /// error.
+    fn exchange(&self, message: &[u8]) -> io::Result<Vec<u8>> {
         self.socket.send_to(message, &SocketAddr::new(0, 0), 0)?;
-        let mut refusal = None;
+        let (mut refusal, mut answers) = (None, Vec::new());
         loop {
             match self.socket.recv_from_full() {
-                Ok((answer, _)) => refusal = refusal.or_else(|| first_refusal(&answer)),
+                Ok((answer, _)) => {
+                    refusal = refusal.or_else(|| first_refusal(&answer));
+                    answers.extend(answer);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        refusal.map_or(Ok(()), Err)
+        refusal.map_or(Ok(answers), Err)
     }
 }
 

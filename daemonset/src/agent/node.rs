@@ -113,7 +113,7 @@ impl Node {
     fn apply_firewall(&self, desired: &Desired) -> Result<(), FirewallError> {
         let is_current =
             self.applied.as_ref().is_some_and(|applied| applied.masquerade == desired.masquerade);
-        if is_current && firewall::is_whole()? {
+        if is_current && firewall::is_whole(&desired.masquerade)? {
             return Ok(());
         }
         firewall::apply(&desired.masquerade)?;

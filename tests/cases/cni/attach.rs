@@ -189,10 +189,12 @@ fn an_interrupted_add_is_repaired_by_the_next_one() {
 #[test]
 fn a_base_table_that_somebody_flushed_comes_back_with_the_next_pod() {
     let Some(node) = Namespace::node() else { return };
-    let sandboxes = [Namespace::sandbox(), Namespace::sandbox()];
+    let sandboxes = [Namespace::sandbox(), Namespace::sandbox(), Namespace::sandbox()];
     attach(&node, &sandboxes[0], "c1");
     let whole = node.sh("nft list ruleset");
-    node.sh("nft flush ruleset");
-    attach(&node, &sandboxes[1], "c2");
-    assert_eq!(node.sh("nft list ruleset"), whole);
+    for (number, damage) in ["nft flush ruleset", "nft flush table inet tripod"].into_iter().enumerate() {
+        node.sh(damage);
+        attach(&node, &sandboxes[number + 1], &format!("later{number}"));
+        assert_eq!(node.sh("nft list ruleset"), whole);
+    }
 }

@@ -14,7 +14,7 @@ fn masquerade() -> base::Masquerade {
 }
 
 fn apply(node: &Namespace) {
-    node.run(|| base::apply_masquerade(&Nft::open().unwrap(), &masquerade()).unwrap());
+    node.run(|| base::apply(&Nft::open().unwrap(), Some(&masquerade())).unwrap());
 }
 
 #[test]
@@ -39,15 +39,16 @@ fn the_chain_reads_back_as_it_was_meant_however_often_it_is_applied() {
 }
 
 #[test]
-fn the_table_is_whole_only_with_both_chains() {
+fn the_table_is_whole_only_with_the_rules_of_both_chains() {
     let Some(node) = Namespace::node() else { return };
-    let whole = |node: &Namespace| node.run(|| base::is_whole(&Nft::open().unwrap()).unwrap());
-    apply(&node);
-    assert!(!whole(&node));
-    node.run(|| base::ensure_guard(&Nft::open().unwrap()).unwrap());
-    assert!(whole(&node));
-    node.sh("nft flush ruleset");
-    assert!(!whole(&node));
+    let whole = || node.run(|| base::is_whole(&Nft::open().unwrap(), Some(&masquerade())).unwrap());
+    assert!(!whole());
+    for damage in ["nft flush ruleset", "nft flush table inet tripod", "nft flush chain inet tripod guard"] {
+        apply(&node);
+        assert!(whole());
+        node.sh(damage);
+        assert!(!whole(), "{damage}");
+    }
 }
 
 #[test]
