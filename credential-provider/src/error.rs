@@ -52,6 +52,9 @@ pub enum Error {
         /// Our configuration.
         config: PathBuf,
     },
+    /// Completing a relative path.
+    #[error("cannot tell the current folder")]
+    CurrentFolder(#[source] io::Error),
     /// The credentials cannot be had.
     #[error("no credentials for image {image} by {}:{line}", config.display())]
     Fetch {
@@ -87,6 +90,7 @@ impl Error {
             Self::NoEntry { .. } => {
                 Some("add its registry to a match list, or take it out of the kubelet's matchImages".into())
             }
+            Self::CurrentFolder(_) => Some("give --config and --bin-dir as absolute paths".into()),
             Self::NoRegistries { .. } => Some("add an entry for each private registry".into()),
             Self::Fetch { source, .. } => Some(source.remedy().into()),
             Self::ReadRequest(_) | Self::Image(_) | Self::Render(_) => None,

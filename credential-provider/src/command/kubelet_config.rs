@@ -3,7 +3,7 @@
 //! The kubelet reads its file and the flags only when it starts, and does not start with a mistake in
 //! them, so they are printed for the admin and never edited.
 
-use std::path::Path;
+use std::path::{self, Path};
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::error::Error;
@@ -18,7 +18,9 @@ pub fn kubelet_config(path: &Path, bin_dir: &Path) -> Result<String, Error> {
     if config.registries.is_empty() {
         return Err(Error::NoRegistries { config: path.to_owned() });
     }
-    Ok(render(&config, path, bin_dir))
+    // The kubelet runs in a folder of its own, where a relative path means something else.
+    let absolute = |path: &Path| path::absolute(path).map_err(Error::CurrentFolder);
+    Ok(render(&config, &absolute(path)?, &absolute(bin_dir)?))
 }
 
 fn render(config: &Config, path: &Path, bin_dir: &Path) -> String {

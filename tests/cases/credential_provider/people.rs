@@ -148,6 +148,17 @@ fn the_kubelets_configuration_comes_with_its_flags() {
         own_folder.contains(&format!("bin-dir={}\n", program.parent().unwrap().display())),
         "{own_folder}"
     );
+    // The kubelet's current folder is another than the admin's.
+    let mut command = Command::new(program);
+    command.args(["kubelet-config", "--config", "config.yaml", "--bin-dir", "bin"]);
+    command.current_dir(node.path(""));
+    let relative = run(command, b"").stdout;
+    for piece in [
+        format!("args: [\"--config\", {:?}]", node.path("config.yaml")),
+        format!("bin-dir={}\n", node.path("bin").display()),
+    ] {
+        assert!(relative.contains(&piece), "{piece:?} is not in {relative}");
+    }
     node.write("config.yaml", "version: v1\nregistries: []\n");
     assert!(node.run(&["kubelet-config"], b"").complaint().contains("has no registries"));
 }
