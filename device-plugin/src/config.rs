@@ -104,13 +104,6 @@ pub fn load_text(path: &Path) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|_not_utf8| ConfigError::NotText(path.to_owned()))
 }
 
-impl ConfigError {
-    /// The problems of a file that could be read; empty otherwise.
-    pub fn problems(&self) -> &[Problem] {
-        if let ConfigError::Invalid { problems, .. } = self { problems } else { &[] }
-    }
-}
-
 fn first_of(path: &Path, problems: &[Problem]) -> String {
     let Some(first) = problems.first() else { return path.display().to_string() };
     let more = match problems.len() {

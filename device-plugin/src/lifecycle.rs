@@ -49,7 +49,7 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
     }
     sweep(&dir);
     let mut node = Node::new(places.host_root, dir);
-    node.apply(config).await?;
+    node.start(config).await?;
     ready.send_replace(true);
     loop {
         tokio::select! {
@@ -101,13 +101,29 @@ impl Node {
         Node { root, dir, directory, folders, config: Config::default(), offers: BTreeMap::new(), scans: 0 }
     }
 
-    /// Puts `config` into force, whole or not at all. Resources that it does not change stay registered.
-    async fn apply(&mut self, config: Config) -> Result<(), RunError> {
+    /// Puts the first config into force. Lists too long for the kubelet are cut, as at a rescan: a node
+    /// that gained devices must come through a restart.
+    async fn start(&mut self, config: Config) -> Result<(), RunError> {
         let stocks = self.scan(&config).await?;
-        if let Some(stock) = stocks.iter().find(|stock| stock.fitted.left_out > 0) {
+        self.enforce(config, stocks).await;
+        Ok(())
+    }
+
+    /// Puts a changed config into force, whole or not at all. While somebody is there to read it, asking
+    /// for more than the kubelet can be told of is an error of the resources that were changed.
+    async fn change(&mut self, config: Config) -> Result<(), RunError> {
+        let stocks = self.scan(&config).await?;
+        let is_old = |stock: &Stock| self.config.resources.contains(&stock.resource);
+        if let Some(stock) = stocks.iter().find(|stock| stock.fitted.left_out > 0 && !is_old(stock)) {
             let (resource, left_out) = (stock.resource.name.clone(), stock.fitted.left_out);
             return Err(RunError::TooManyDevices { resource, left_out });
         }
+        self.enforce(config, stocks).await;
+        Ok(())
+    }
+
+    /// Offers what `config` says. Resources that it does not change stay registered.
+    async fn enforce(&mut self, config: Config, stocks: Vec<Stock>) {
         let wanted: HashSet<_> = config.resources.iter().map(|r| r.name.clone()).collect();
         let dropped: Vec<_> = self.offers.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
         for name in dropped {
@@ -118,11 +134,10 @@ impl Node {
         }
         self.config = config;
         self.publish(stocks);
-        Ok(())
     }
 
     async fn reload(&mut self, config: Config) {
-        match self.apply(config).await {
+        match self.change(config).await {
             Ok(()) => tracing::info!("the changed config is in force"),
             Err(error) => tracing::error!("the running config stays: {}", chain(&error)),
         }

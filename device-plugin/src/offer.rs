@@ -64,7 +64,8 @@ impl Offer {
         let mut faults = faults;
         if left_out > 0 {
             faults.insert(format!(
-                "{left_out} devices are left out: the list would be too long for the kubelet"
+                "{left_out} devices are left out: the list would be too long for the kubelet; \
+                 lower `count` or match fewer"
             ));
         }
         for fault in faults.difference(&self.faults) {
