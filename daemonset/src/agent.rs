@@ -21,7 +21,7 @@ use crate::config::{self, ConfigError, NodeConfig};
 use crate::desired;
 use crate::health::{self, ListenError};
 use crate::hostfs::{self, HostFsError};
-use crate::node_facts::NodeFacts;
+use crate::node_facts::{FactsError, NodeFacts, Seen};
 use crate::report;
 use crate::state::Snapshot;
 use crate::watch::Watch;
@@ -66,14 +66,14 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     let config = load(&settings.config)?;
     let listener = health::open(settings.health).await?;
     let (phase, phases) = watch::channel(Phase::default());
-    let (facts, seen) = watch::channel(None);
+    let (sight, seen) = watch::channel(None);
     let (servers, known_servers) = watch::channel(config.api_servers.clone());
     // Dropping the set ends the tasks.
     let mut tasks = JoinSet::new();
     let access = settings.access.clone();
-    tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, facts, phases.clone()));
-    let agent =
-        Agent { settings, config, node: Node::new(settings.paths.clone()), facts: None, phase, servers };
+    tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, sight, phases.clone()));
+    let node = Node::new(settings.paths.clone());
+    let agent = Agent { settings, config, complaint: None, node, facts: None, refused: None, phase, servers };
     tokio::select! {
         () = stop => Ok(()),
         () = agent.keep(seen) => Ok(()),
@@ -84,8 +84,12 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
 struct Agent<'a> {
     settings: &'a Settings,
     config: NodeConfig,
+    /// What is wrong with `node.yaml` since it was good, so that it is told once.
+    complaint: Option<String>,
     node: Node,
     facts: Option<NodeFacts>,
+    /// What is wrong with the Node object since it was good.
+    refused: Option<FactsError>,
     phase: watch::Sender<Phase>,
     servers: watch::Sender<Vec<String>>,
 }
@@ -94,10 +98,10 @@ struct Agent<'a> {
 const SETTLE: Duration = Duration::from_millis(20);
 
 impl Agent<'_> {
-    async fn keep(mut self, mut seen: watch::Receiver<Option<NodeFacts>>) {
+    async fn keep(mut self, mut seen: watch::Receiver<Option<Seen>>) {
         // A restart must not wait for an API server: the state it left is the state it restores.
         let last_known = self.node.last_known(&self.settings.node_name);
-        self.learn(last_known);
+        last_known.into_iter().for_each(|facts| self.learn(facts));
         loop {
             // Armed before the look, so that no change falls between the two.
             let mut watch = Watch::open()
@@ -106,7 +110,7 @@ impl Agent<'_> {
             add(&mut watch, self.settings.config.parent());
             self.reload();
             let news = seen.borrow_and_update().clone();
-            self.learn(news);
+            self.hear(news);
             self.apply(&mut watch);
             tokio::select! {
                 () = changed(watch, self.settings.resync) => {}
@@ -119,7 +123,9 @@ impl Agent<'_> {
 
     /// Takes over a changed `node.yaml`. One that cannot be used is told, and the last good one stays.
     fn reload(&mut self) {
-        match load(&self.settings.config) {
+        let loaded = load(&self.settings.config);
+        let complaint = loaded.as_ref().err().map(|error| report::chain(error));
+        match loaded {
             Ok(config) if config == self.config => {}
             Ok(config) => {
                 tracing::info!(path = %self.settings.config.display(), "took over the changed configuration");
@@ -131,16 +137,33 @@ impl Agent<'_> {
                 self.config = config;
                 self.facts.iter().for_each(|facts| node::tell_unlisted(&self.config, facts));
             }
-            Err(error) => {
-                tracing::error!(error = report::chain(&error), "keeping the last good configuration")
+            Err(_) if complaint == self.complaint => {}
+            Err(_) => tracing::error!(error = complaint, "keeping the last good configuration"),
+        }
+        self.complaint = complaint;
+    }
+
+    fn hear(&mut self, news: Option<Seen>) {
+        match news {
+            None => {}
+            Some(Ok(facts)) => {
+                self.refused = None;
+                self.learn(facts);
+            }
+            Some(Err(error)) if self.refused.as_ref() == Some(&error) => {}
+            Some(Err(error)) => {
+                tracing::error!(error = report::chain(&error), "keeping the last known facts");
+                self.refused = Some(error);
             }
         }
     }
 
     /// Takes over new facts. A Node object that lost its pod CIDRs was made anew and will get some;
     /// until then its pods keep what they have.
-    fn learn(&mut self, news: Option<NodeFacts>) {
-        let Some(news) = news.filter(|news| self.facts.as_ref() != Some(news)) else { return };
+    fn learn(&mut self, news: NodeFacts) {
+        if self.facts.as_ref() == Some(&news) {
+            return;
+        }
         if news.pod_cidrs.is_empty() && self.facts.as_ref().is_some_and(|facts| !facts.pod_cidrs.is_empty()) {
             tracing::debug!("the Node object has no pod CIDRs any more; keeping the last ones");
             return;
@@ -151,10 +174,8 @@ impl Agent<'_> {
     }
 
     fn apply(&mut self, watch: &mut Option<Watch>) {
-        let phase = match &self.facts {
-            None => Phase::Absent,
-            Some(facts) if facts.pod_cidrs.is_empty() => Phase::WaitingForPodCidrs,
-            Some(facts) => {
+        let phase = match (&self.facts, &self.refused) {
+            (Some(facts), _) if !facts.pod_cidrs.is_empty() => {
                 self.node.make_folders();
                 add(watch, self.node.folders());
                 let desired = desired::decide(&self.config, facts, &self.settings.paths.state);
@@ -164,6 +185,9 @@ impl Agent<'_> {
                     Err(error) => Phase::Failing(report::chain(&error)),
                 }
             }
+            (_, Some(error)) => Phase::WaitingForUsableNode(report::chain(error)),
+            (Some(_), None) => Phase::WaitingForPodCidrs,
+            (None, None) => Phase::Absent,
         };
         self.enter(phase);
     }

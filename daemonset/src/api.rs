@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::agent::Phase;
-use crate::node_facts::{self, NodeFacts};
+use crate::node_facts::{self, NodeFacts, Seen};
 use crate::report;
 
 /// How to sign in, and where when no address is configured.
@@ -55,16 +55,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const PATCH_AGAIN: Duration = Duration::from_secs(30);
 
 /// Follows Node `name` for ever. Each look begins with the first of `servers` and ends with the
-/// in-cluster address. `facts` always holds the latest; while `phase` is ready, the Node's condition
+/// in-cluster address. `seen` always holds the latest; while `phase` is ready, the Node's condition
 /// `NetworkUnavailable` is made false.
 pub async fn follow(
     access: Access,
     name: String,
     mut servers: watch::Receiver<Vec<String>>,
-    facts: watch::Sender<Option<NodeFacts>>,
+    seen: watch::Sender<Option<Seen>>,
     phase: watch::Receiver<Phase>,
 ) {
-    let mut follower = Follower { access, name, facts, phase };
+    let mut follower = Follower { access, name, seen, phase };
     let mut pause = SHORTEST_PAUSE;
     loop {
         let addresses = follower.addresses(&servers.borrow_and_update().clone());
@@ -95,7 +95,7 @@ pub async fn follow(
 struct Follower {
     access: Access,
     name: String,
-    facts: watch::Sender<Option<NodeFacts>>,
+    seen: watch::Sender<Option<Seen>>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -158,16 +158,12 @@ impl Follower {
             tracing::warn!(node = self.name, "there is no such Node; the kubelet makes it when it registers");
             return;
         };
-        match NodeFacts::inspect(node) {
-            Ok(facts) => {
-                self.facts.send_if_modified(|known| {
-                    let is_new = known.as_ref() != Some(&facts);
-                    *known = Some(facts);
-                    is_new
-                });
-            }
-            Err(error) => tracing::error!(error = report::chain(&error), "keeping the last known facts"),
-        }
+        let news = NodeFacts::inspect(node);
+        self.seen.send_if_modified(|seen| {
+            let is_new = seen.as_ref() != Some(&news);
+            *seen = Some(news);
+            is_new
+        });
     }
 
     /// Returns whether the API server took it.

@@ -3,8 +3,10 @@
 //!
 //! It speaks to the Kubernetes API (its own Node object only), to nf_tables, and to the kubelet's
 //! probes. It may touch its own files in the CNI, credential-provider and `/etc/tripod` folders,
-//! `/run/tripod`, the node's forwarding parameters and table `inet tripod`. It never touches pods:
-//! those are `tripod-cni`'s, which needs no agent.
+//! `/run/tripod`, the node's forwarding parameters and table `inet tripod`. When it turns IPv6
+//! forwarding on, links with a default route that a router advertised get `accept_ra` 2: with 1 a
+//! forwarding node would forget that route. It never touches pods: those are `tripod-cni`'s, which needs
+//! no agent.
 
 pub mod agent;
 pub mod api;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 /// The facts that decide a node's network, in the order of the Node object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
-    /// `spec.podCIDRs`: the prefixes of this node's pods. Empty until the cluster has assigned them.
+    /// `spec.podCIDRs`: the prefixes of this node's pods, without host bits. Empty until the cluster has
+    /// assigned them.
     #[serde(rename = "podCIDRs")]
     pub pod_cidrs: Vec<IpNetwork>,
     /// The first `InternalIP` of each family: the sources of packets from this node to its pods.
@@ -41,6 +42,17 @@ pub enum FactsError {
         /// The entry.
         value: String,
     },
+    /// A prefix that leaves no address for a pod.
+    #[error(
+        "spec.podCIDRs of node {node}: {value:?} is too small for pods: \
+         it needs a network address, a gateway and at least one more"
+    )]
+    PodCidrTooSmall {
+        /// The Node's name.
+        node: String,
+        /// The entry.
+        value: String,
+    },
     /// More prefixes than there are families.
     #[error("spec.podCIDRs of node {node} has {count} entries; one per IP family is possible")]
     PodCidrCount {
@@ -51,9 +63,12 @@ pub enum FactsError {
     },
 }
 
+/// What a look at a Node object gave.
+pub type Seen = Result<NodeFacts, FactsError>;
+
 impl NodeFacts {
     /// Reads them off `node`.
-    pub fn inspect(node: &Node) -> Result<Self, FactsError> {
+    pub fn inspect(node: &Node) -> Seen {
         Ok(Self { pod_cidrs: pod_cidrs(node)?, node_ips: internal_ips(node) })
     }
 }
@@ -74,18 +89,25 @@ fn pod_cidrs(node: &Node) -> Result<Vec<IpNetwork>, FactsError> {
         // Before dual stack there was one prefix, in a field of its own.
         None => spec.and_then(|spec| spec.pod_cidr.as_ref()).map(std::slice::from_ref).unwrap_or_default(),
     };
-    let parse = |value: &String| {
-        let refuse = |_no_cidr| FactsError::PodCidr { node: name(), value: value.clone() };
-        value.parse().map_err(refuse)
-    };
-    let cidrs =
-        texts.iter().filter(|text| !text.is_empty()).map(parse).collect::<Result<Vec<IpNetwork>, _>>()?;
+    let parse = |text: &String| pod_cidr(&name(), text);
+    let cidrs = texts.iter().filter(|text| !text.is_empty()).map(parse).collect::<Result<Vec<_>, _>>()?;
     let families =
         [cidrs.iter().filter(|c| c.is_ipv4()).count(), cidrs.iter().filter(|c| c.is_ipv6()).count()];
     if families.iter().any(|count| *count > 1) {
         return Err(FactsError::PodCidrCount { node: name(), count: cidrs.len() });
     }
     Ok(cidrs)
+}
+
+/// A prefix that the plugin takes. The API server lets host bits pass, and they mean nothing.
+fn pod_cidr(node: &str, text: &str) -> Result<IpNetwork, FactsError> {
+    let (node, value) = (node.to_owned(), text.to_owned());
+    let Ok(cidr) = text.parse::<IpNetwork>() else { return Err(FactsError::PodCidr { node, value }) };
+    let longest = if cidr.is_ipv4() { 30 } else { 126 };
+    match IpNetwork::new(cidr.network(), cidr.prefix()) {
+        Ok(network) if network.prefix() <= longest => Ok(network),
+        _ => Err(FactsError::PodCidrTooSmall { node, value }),
+    }
 }
 
 fn internal_ips(node: &Node) -> Vec<IpAddr> {
@@ -144,6 +166,27 @@ mod tests {
         let two = serde_json::json!({"podCIDRs": ["10.1.0.0/24", "10.2.0.0/24"]});
         let error = NodeFacts::inspect(&node(two, none)).unwrap_err().to_string();
         assert_eq!(error, "spec.podCIDRs of node n1 has 2 entries; one per IP family is possible");
+    }
+
+    #[test]
+    fn cidrs_come_without_host_bits_and_with_room_for_a_pod() {
+        let inspect = |cidr: &str| {
+            let spec = serde_json::json!({"podCIDRs": [cidr]});
+            NodeFacts::inspect(&node(spec, serde_json::json!({})))
+        };
+        for (written, taken) in [
+            ("10.244.1.5/24", "10.244.1.0/24"),
+            ("10.244.1.7/30", "10.244.1.4/30"),
+            ("fd00::5/64", "fd00::/64"),
+            ("fd00::7/126", "fd00::4/126"),
+        ] {
+            assert_eq!(inspect(written).unwrap().pod_cidrs, [taken.parse().unwrap()]);
+        }
+        for small in ["10.244.1.0/31", "10.244.1.1/32", "10.244.1.1", "fd00::/127", "fd00::1/128"] {
+            let error = inspect(small).unwrap_err().to_string();
+            let beginning = format!("spec.podCIDRs of node n1: \"{small}\" is too small for pods");
+            assert!(error.starts_with(&beginning), "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod agent;
 mod api;
 mod crash;
+mod drift;
 mod install;
 mod watch;
 

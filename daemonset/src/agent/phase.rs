@@ -8,6 +8,8 @@ pub enum Phase {
     /// No API server has told about the Node yet, and no earlier run has left its knowledge.
     #[default]
     Absent,
+    /// What the Node object says cannot be used, and no earlier knowledge is left.
+    WaitingForUsableNode(String),
     /// The Node has no pod CIDRs yet; the cluster assigns them.
     WaitingForPodCidrs,
     /// The node's state is known and could not be reached.
@@ -20,6 +22,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("waiting for an API server to tell about this node"),
+            Self::WaitingForUsableNode(error) => write!(f, "waiting for a usable Node object: {error}"),
             Self::WaitingForPodCidrs => f.write_str(
                 "waiting for spec.podCIDRs of this node; \
                  kube-controller-manager assigns them with --allocate-node-cidrs and --cluster-cidr",

@@ -109,6 +109,22 @@ fn pod_cidrs_that_make_no_sense_are_told_and_change_nothing() {
 }
 
 #[test]
+fn pod_cidrs_without_room_for_pods_are_waited_out_and_host_bits_are_dropped() {
+    let Some(lab) = Lab::new() else { return };
+    lab.cluster.set_node(Some(node(&["10.244.1.0/31"])));
+    let _api = lab.api_server();
+    let agent = lab.agent();
+    let complaint =
+        "waiting for a usable Node object: spec.podCIDRs of node n1: \"10.244.1.0/31\" is too small";
+    eventually("the probe tells", || lab.probe("/readyz").contains(complaint));
+    assert_eq!(lab.conflist(), "");
+    lab.cluster.set_node(Some(node(&["10.244.1.5/24"])));
+    lab.wait_until_ready();
+    assert!(lab.conflist().contains("\"10.244.1.0/24\""), "{}", lab.conflist());
+    assert_eq!(agent.log().matches("keeping the last known facts").count(), 1, "a complaint is made once");
+}
+
+#[test]
 fn a_configuration_that_cannot_be_used_is_told_by_file_line_and_key() {
     let Some(lab) = Lab::new() else { return };
     lab.configure_exactly("version: v1\nclusterCIDR: [10.0.0.0/8]\n");
@@ -133,6 +149,15 @@ fn a_configuration_that_breaks_while_running_leaves_the_last_good_one() {
     assert!(agent.log().contains("node.yaml:2:10: backend"), "{}", agent.log());
     assert_eq!(lab.table(), table);
     assert!(lab.probe("/readyz").contains(" 200 OK"));
+    // Each conflist that comes back is a look at the configuration too.
+    for _ in 0..3 {
+        std::fs::remove_file(lab.conflist_path()).expect("a conflist");
+        eventually("the conflist is back", || !lab.conflist().is_empty());
+    }
+    let told = || agent.log().matches("keeping the last good configuration").count();
+    assert_eq!(told(), 1, "a complaint is made once");
+    lab.configure_exactly("version: v1\nmtu: 5\n");
+    eventually("another complaint", || told() == 2);
 }
 
 #[test]
