@@ -44,9 +44,14 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn open(dirs: &Dirs) -> Result<Self, Error> {
+    fn open(records: Records) -> Result<Self, Error> {
         let rtnl = Rtnl::open().map_err(Error::kernel("open", "a netlink socket"))?;
-        Ok(Self { records: Records::new(dirs.attachments.clone()), rtnl })
+        Ok(Self { records, rtnl })
+    }
+
+    /// The same node over another connection.
+    fn reopen(&self) -> Result<Self, Error> {
+        Self::open(self.records.clone())
     }
 }
 
@@ -57,15 +62,18 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<
     }
     let outline = Outline::parse(text, &dirs.leases)?;
     require_version(args.command, outline.version)?;
-    let node = Node::open(dirs)?;
+    let records = Records::new(dirs.attachments.clone());
+    if args.command == Command::Status {
+        // A runtime asks every few seconds and may wait with a lock held.
+        return within("STATUS", 1, status::run(outline, records)).await.map(|()| None);
+    }
+    let node = Node::open(records)?;
     match args.command {
         Command::Add => add::run(args, outline, &node).await.map(Some),
         Command::Del => within("DEL", 30, del::run(args, &outline, &node)).await.map(|()| None),
         Command::Check => within("CHECK", 10, check::run(args, outline, &node)).await.map(|()| None),
         Command::Gc => within("GC", 60, gc::run(&outline, &node)).await.map(|()| None),
-        // A runtime asks every few seconds and may wait with a lock held.
-        Command::Status => within("STATUS", 1, async { status::run(&outline, &node) }).await.map(|()| None),
-        Command::Version => Ok(Some(versions())),
+        Command::Status | Command::Version => Ok(None),
     }
 }
 

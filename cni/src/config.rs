@@ -1,16 +1,17 @@
-//! One entry of a conflist: `Raw` mirrors the text, [`NetConf`] is checked. No I/O.
+//! One entry of a conflist: [`Outline`] is what every verb needs and survives mistakes in the rest,
+//! [`NetConf`] is all of it, checked. No I/O.
 
 mod raw;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::error::Error;
 use crate::ipam::range::{Range, RangeSet};
 use crate::spec::{Prior, Route, Version, is_name};
-use raw::{Raw, RawIpam};
+use raw::{Object, RawAttachment, RawRange, RawRoute};
 
 /// Longest configuration accepted on stdin, in bytes. The largest real ones, with a `prevResult` and
 /// the pod's annotations, stay below 300 kB, the API server's bound for annotations.
@@ -18,6 +19,23 @@ pub(crate) const LONGEST: u64 = 1 << 20;
 
 /// Most range sets, ranges in a set, routes and node addresses: bounds for lists from outside.
 const MOST: usize = 64;
+
+/// Keys of other main plugins that change the network, and which we do not have. Ignoring one would
+/// give pods another network than the admin asked for.
+const UNAVAILABLE: [&str; 9] = [
+    "bridge",
+    "hairpinMode",
+    "ipMasq",
+    "isGateway",
+    "macspoofchk",
+    "portIsolation",
+    "promiscMode",
+    "sysctl",
+    "vlan",
+];
+
+/// Keys of `runtimeConfig` that ask for something we do not have.
+const UNAVAILABLE_CAPABILITIES: [&str; 5] = ["bandwidth", "ipRanges", "ips", "mac", "portMappings"];
 
 /// A checked network configuration.
 #[derive(Clone, Debug)]
@@ -36,8 +54,6 @@ pub(crate) struct NetConf {
     pub ipam: Ipam,
     /// `dns` of the result, handed through.
     pub dns: Option<Value>,
-    /// The result of the chain so far.
-    pub prior: Option<Prior>,
 }
 
 /// The built-in address management, with host-local's keys.
@@ -51,104 +67,139 @@ pub(crate) struct Ipam {
     pub routes: Option<Vec<Route>>,
 }
 
-/// What DEL, STATUS, GC and VERSION need of a configuration: they must work with one whose ranges are
-/// wrong or gone.
+/// What DEL, STATUS, GC and VERSION need of a configuration: they must work with one in which the rest
+/// is wrong, or one mistake would leave every pod of the node terminating.
 #[derive(Clone, Debug)]
 pub(crate) struct Outline {
     /// The version of the request and of the answer.
     pub version: Version,
-    /// The network's name; empty for VERSION without a configuration.
+    /// The network's name.
     pub name: String,
     /// The lease store's folder.
     pub store: PathBuf,
     /// Folder in which the agent's `ready` marker must stand.
     pub agent_state: Option<PathBuf>,
-    /// `cni.dev/valid-attachments` as (container id, interface); absent when the key is missing.
-    pub valid_attachments: Option<Vec<(String, String)>>,
-    raw: Raw,
+    object: Object,
 }
 
 impl Outline {
     /// Parses what stdin held. `leases` is the folder under which networks keep their leases.
-    pub(crate) fn parse(text: &[u8], leases: &std::path::Path) -> Result<Self, Error> {
-        // By way of an object, since serde would also take a list for a struct.
-        let object: serde_json::Map<String, Value> = serde_json::from_slice(text).map_err(Error::Decode)?;
-        let raw: Raw = serde_json::from_value(Value::Object(object)).map_err(Error::Decode)?;
-        let version = parse_version(&raw.cni_version)?;
-        if !is_name(&raw.name) {
+    pub(crate) fn parse(text: &[u8], leases: &Path) -> Result<Self, Error> {
+        let object = Object::parse(text)?;
+        let version = parse_version(&object)?;
+        let name = object.get::<String>("name")?.unwrap_or_default();
+        if !is_name(&name) {
             let problem =
                 "is no network name: letters, digits, '.', '_' and '-', beginning with a letter or digit";
-            return Err(Error::config("name", json(&raw.name), problem));
+            return Err(Error::config("name", json(&name), problem));
         }
-        let store = match raw.ipam.as_ref().and_then(|ipam| ipam.data_dir.as_ref()) {
-            Some(folder) if folder.is_absolute() => folder.join(&raw.name),
-            Some(folder) => {
-                return Err(Error::config("ipam.dataDir", json(folder), "is not an absolute path"));
-            }
-            None => leases.join(&raw.name),
-        };
-        Ok(Self {
-            version,
-            name: raw.name.clone(),
-            store,
-            agent_state: raw.agent_state.clone(),
-            valid_attachments: raw.valid_attachments(),
-            raw,
-        })
+        let ipam = object.object_or_empty("ipam");
+        let data_dir = ipam.text("dataDir").map(Path::new).filter(|folder| folder.is_absolute());
+        let store = data_dir.unwrap_or(leases).join(&name);
+        let agent_state = object.text("agentState").map(PathBuf::from);
+        Ok(Self { version, name, store, agent_state, object })
+    }
+
+    /// `cni.dev/valid-attachments` as (container id, interface). `None` when the key is missing; `null`,
+    /// which a runtime without pods sends, is an empty list.
+    pub(crate) fn valid_attachments(&self) -> Result<Option<Vec<(String, String)>>, Error> {
+        const KEY: &str = "cni.dev/valid-attachments";
+        if !self.object.has(KEY) {
+            return Ok(None);
+        }
+        let list = self.object.get::<Vec<RawAttachment>>(KEY)?.unwrap_or_default();
+        Ok(Some(list.into_iter().map(|one| (one.container_id, one.ifname)).collect()))
+    }
+
+    /// `prevResult`, which CHECK must have.
+    pub(crate) fn prior(&self) -> Result<Prior, Error> {
+        let missing = || Error::config("prevResult", "null", "is missing; CHECK needs ADD's result");
+        self.object.get("prevResult")?.ok_or_else(missing)
     }
 
     /// Checks the rest, before the first change to the node.
     pub(crate) fn complete(self) -> Result<NetConf, Error> {
-        let Self { version, name, store, agent_state, raw, .. } = self;
+        let Self { version, name, store, object, .. } = self;
         // Routed, a veth without a bridge, is what there is.
-        if let Some(other) = raw.mode.as_deref().filter(|mode| *mode != "routed") {
-            return Err(Error::config("mode", json(other), "is not available; use \"routed\""));
+        if let Some(other) = object.get::<String>("mode")?.filter(|mode| mode != "routed") {
+            return Err(Error::config("mode", json(&other), "is not available; use \"routed\""));
         }
-        bounded("nodeIPs", &raw.node_ips)?;
+        refuse_unavailable(&object)?;
+        let node_ips = object.get::<Vec<String>>("nodeIPs")?.unwrap_or_default();
+        bounded("nodeIPs", &node_ips)?;
         Ok(NetConf {
             version,
             name,
-            mtu: check_mtu(raw.mtu)?,
-            agent_state,
-            node_ips: raw.node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
-            ipam: complete_ipam(raw.ipam, store)?,
-            dns: raw.dns.filter(|dns| !is_empty(dns)),
-            prior: raw.prev_result,
+            mtu: check_mtu(object.get("mtu")?)?,
+            agent_state: object.get("agentState")?,
+            node_ips: node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
+            ipam: complete_ipam(object.object("ipam")?, store)?,
+            dns: object.object("dns")?.map(|dns| dns.whole()).transpose()?.filter(|dns| !is_empty(dns)),
         })
     }
 }
 
-fn parse_version(text: &str) -> Result<Version, Error> {
-    Version::parse(text).ok_or_else(|| Error::IncompatibleVersion {
-        verb: "a network configuration",
-        asked: text.to_owned(),
+fn parse_version(object: &Object) -> Result<Version, Error> {
+    let text = object.get::<String>("cniVersion")?.unwrap_or_default();
+    Version::parse(&text).ok_or_else(|| Error::UnknownVersion {
+        asked: text,
         supported: Version::ALL.map(Version::as_str).join(", "),
     })
 }
 
-fn complete_ipam(raw: Option<RawIpam>, store: PathBuf) -> Result<Ipam, Error> {
-    let raw = raw.ok_or_else(|| Error::config("ipam", "null", "is missing: give it \"ranges\""))?;
-    if let Some(other) = raw.kind.as_deref().filter(|kind| *kind != "tripod") {
-        return Err(Error::config("ipam.type", json(other), "is not available; use \"tripod\""));
+fn refuse_unavailable(object: &Object) -> Result<(), Error> {
+    const PROBLEM: &str = "is not available in this version; take it out";
+    let asks = |value: &Value| !is_empty(value) && *value != Value::Bool(false);
+    if let Some((key, value)) =
+        object.keys().find(|(key, value)| UNAVAILABLE.contains(&key.as_str()) && asks(value))
+    {
+        return Err(Error::config(key, json(value), PROBLEM));
     }
-    let sets = raw.range_sets();
-    bounded("ipam.ranges", &sets)?;
-    if sets.iter().all(Vec::is_empty) {
-        return Err(Error::config(
-            "ipam.ranges",
-            "[]",
-            "holds no range: give [[{\"subnet\": \"10.1.0.0/24\"}]]",
-        ));
+    // containerd writes these keys with a capital letter.
+    let unavailable = |key: &str| UNAVAILABLE_CAPABILITIES.iter().any(|name| name.eq_ignore_ascii_case(key));
+    let runtime = object.object_or_empty("runtimeConfig");
+    match runtime.keys().find(|(key, value)| unavailable(key) && asks(value)) {
+        Some((key, value)) => Err(Error::config(runtime.name(key), json(value), PROBLEM)),
+        None => Ok(()),
     }
-    let sets =
-        sets.iter().enumerate().map(|(set, ranges)| complete_set(set, ranges)).collect::<Result<_, _>>()?;
-    if let Some(routes) = &raw.routes {
-        bounded("ipam.routes", routes)?;
-    }
-    Ok(Ipam { store, sets, routes: raw.routes })
 }
 
-fn complete_set(set: usize, raw: &[raw::RawRange]) -> Result<RangeSet, Error> {
+fn complete_ipam(ipam: Option<Object>, store: PathBuf) -> Result<Ipam, Error> {
+    let ipam = ipam.ok_or_else(|| Error::config("ipam", "null", "is missing: give it \"ranges\""))?;
+    if let Some(other) = ipam.get::<String>("type")?.filter(|kind| kind != "tripod") {
+        return Err(Error::config("ipam.type", json(&other), "is not available; use \"tripod\""));
+    }
+    if let Some(folder) = ipam.get::<PathBuf>("dataDir")?.filter(|folder| !folder.is_absolute()) {
+        return Err(Error::config("ipam.dataDir", json(&folder), "is not an absolute path"));
+    }
+    let routes = ipam.get::<Vec<RawRoute>>("routes")?.map(|routes| complete_routes(&routes)).transpose()?;
+    Ok(Ipam { store, sets: complete_sets(&ipam)?, routes })
+}
+
+/// host-local's old form, one range in place of `ranges`, is a set of its own before the others.
+fn complete_sets(ipam: &Object) -> Result<Vec<RangeSet>, Error> {
+    let single = ipam.whole::<RawRange>()?;
+    let listed = ipam.get::<Vec<Vec<RawRange>>>("ranges")?.unwrap_or_default();
+    let sets: Vec<Vec<RawRange>> =
+        single.is_given().then(|| vec![single]).into_iter().chain(listed).collect();
+    bounded("ipam.ranges", &sets)?;
+    if sets.iter().all(Vec::is_empty) {
+        let problem = "holds no range: give [[{\"subnet\": \"10.1.0.0/24\"}]]";
+        return Err(Error::config("ipam.ranges", "[]", problem));
+    }
+    let mut complete: Vec<RangeSet> = Vec::new();
+    for (index, raw) in sets.iter().enumerate() {
+        let set = complete_set(index, raw)?;
+        if complete.iter().any(|earlier| earlier.overlaps(&set)) {
+            let problem = "overlaps an earlier set: a pod would get two addresses of one range";
+            return Err(Error::config(format!("ipam.ranges[{index}]"), json(raw), problem));
+        }
+        complete.push(set);
+    }
+    Ok(complete)
+}
+
+fn complete_set(set: usize, raw: &[RawRange]) -> Result<RangeSet, Error> {
     bounded(&format!("ipam.ranges[{set}]"), raw)?;
     let ranges: Vec<Range> = raw
         .iter()
@@ -156,6 +207,20 @@ fn complete_set(set: usize, raw: &[raw::RawRange]) -> Result<RangeSet, Error> {
         .map(|(index, range)| range.parse(&format!("ipam.ranges[{set}][{index}]")))
         .collect::<Result<_, _>>()?;
     RangeSet::new(ranges).map_err(|problem| Error::config(format!("ipam.ranges[{set}]"), json(raw), problem))
+}
+
+fn complete_routes(raw: &[RawRoute]) -> Result<Vec<Route>, Error> {
+    bounded("ipam.routes", raw)?;
+    let mut routes: Vec<Route> = Vec::new();
+    for (index, route) in raw.iter().enumerate() {
+        let field = format!("ipam.routes[{index}]");
+        let route = route.parse(&field)?;
+        if routes.iter().any(|earlier| earlier.dst == route.dst) {
+            return Err(Error::config(format!("{field}.dst"), json(route.dst), "is there twice"));
+        }
+        routes.push(route);
+    }
+    Ok(routes)
 }
 
 fn check_mtu(mtu: Option<i64>) -> Result<Option<u32>, Error> {
@@ -182,8 +247,15 @@ fn json(value: impl serde::Serialize) -> String {
     serde_json::to_string(&value).unwrap_or_default()
 }
 
+/// What Go writes for something that was not set.
 fn is_empty(value: &Value) -> bool {
-    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.values().all(is_empty),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -102,7 +102,8 @@ impl Wiring {
         self.addresses.iter().map(route).collect()
     }
 
-    fn next_hops(&self) -> impl Iterator<Item = IpAddr> + '_ {
+    /// The next hops that the pod needs, one per family.
+    pub(crate) fn next_hops(&self) -> impl Iterator<Item = IpAddr> + '_ {
         [true, false]
             .into_iter()
             .filter(|v4| self.addresses.iter().any(|ip| ip.is_ipv4() == *v4))
@@ -143,7 +144,7 @@ fn via_next_hop(route: &Route) -> Route {
 /// At most 255 bytes, the kernel's `IFALIASZ` without its end.
 fn alias(owner: &Owner<'_>) -> String {
     let mut alias = format!("{} {}", owner.container_id, owner.ifname);
-    alias.truncate(255);
+    alias.truncate(alias.floor_char_boundary(255));
     alias
 }
 
@@ -160,10 +161,12 @@ mod tests {
 
     #[test]
     fn names_fit_the_kernels_limits() {
-        let long = "c".repeat(255);
-        let owner = Owner { container_id: &long, ifname: "eth0" };
-        assert_eq!(host_ifname(&owner).len(), 15);
-        assert_eq!(alias(&owner).len(), 255);
+        for (length, ifname) in [(255, "eth0"), (253, "étheth0")] {
+            let long = "c".repeat(length);
+            let owner = Owner { container_id: &long, ifname };
+            assert_eq!(host_ifname(&owner).len(), 15);
+            assert!((254..=255).contains(&alias(&owner).len()));
+        }
     }
 
     #[test]

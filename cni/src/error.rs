@@ -11,7 +11,15 @@ use crate::spec::{Failure, Version};
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration is in a version that we, or the verb, do not know.
+    /// The configuration is in a version that we do not know.
+    #[error("cniVersion={asked:?} is not supported; use one of {supported}")]
+    UnknownVersion {
+        /// The configuration's `cniVersion`.
+        asked: String,
+        /// Ours.
+        supported: String,
+    },
+    /// The configuration is in a version that does not know the verb.
     #[error("{verb} does not exist in CNI version {asked:?}; supported here: {supported}")]
     IncompatibleVersion {
         /// What was called.
@@ -139,7 +147,7 @@ pub enum Error {
     #[error("ADD cannot work on this node now")]
     Unavailable(#[source] Box<Self>),
     /// The verb took longer than it may.
-    #[error("{verb} took longer than {seconds} s and was undone")]
+    #[error("{verb} took longer than {seconds} s")]
     Deadline {
         /// What was called.
         verb: &'static str,
@@ -147,19 +155,28 @@ pub enum Error {
         seconds: u64,
     },
     /// The runtime gave up on the call.
-    #[error("{verb} was interrupted by SIGTERM and undone")]
+    #[error("{verb} was interrupted by SIGTERM")]
     Interrupted {
         /// What was called.
         verb: &'static str,
     },
-    /// Several objects failed; the others were done.
-    #[error("{first} (and {others} more)")]
+    /// Several attachments failed; the others were done.
+    #[error("{count} attachments could not be released")]
     Several {
+        /// How many.
+        count: usize,
         /// The first failure.
         #[source]
         first: Box<Self>,
-        /// How many more.
-        others: usize,
+    },
+    /// A call failed, and so did the undoing of what it had done.
+    #[error("{cause}; and what was done could not be undone")]
+    NotUndone {
+        /// Why the call failed.
+        cause: Box<Self>,
+        /// Why the undoing failed.
+        #[source]
+        undo: Box<Self>,
     },
 }
 
@@ -189,7 +206,7 @@ impl Error {
     /// The code that the specification, or we from 100 on, give to this error.
     pub fn code(&self) -> u32 {
         match self {
-            Self::IncompatibleVersion { .. } => 1,
+            Self::UnknownVersion { .. } | Self::IncompatibleVersion { .. } => 1,
             Self::Environment { .. } => 4,
             Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } => 5,
             Self::StdinTooLong { .. } | Self::Decode(_) => 6,
@@ -201,7 +218,7 @@ impl Error {
             Self::InterfaceExists { .. } => 103,
             Self::KernelFeature { .. } => 105,
             Self::CheckFailed { .. } => 106,
-            Self::Several { first, .. } => first.code(),
+            Self::Several { first: error, .. } | Self::NotUndone { cause: error, .. } => error.code(),
         }
     }
 
@@ -214,6 +231,7 @@ impl Error {
             Self::InterfaceExists { .. } => {
                 "delete that interface, or let the runtime DEL the old attachment"
             }
+            Self::NotUndone { .. } => "the next ADD, DEL or GC of this attachment repairs it by its record",
             Self::Netns { .. } => "the runtime must create the sandbox's network namespace before ADD",
             _ => "",
         }
@@ -222,11 +240,10 @@ impl Error {
     /// The document for stdout, in the version of the request.
     pub fn failure(&self, version: Version) -> Failure {
         let mut details = Vec::new();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            details.push(error.to_string());
-            cause = error.source();
+        if let Self::NotUndone { cause, .. } = self {
+            details.extend(causes(cause));
         }
+        details.extend(causes(self));
         if !self.remedy().is_empty() {
             details.push(self.remedy().to_owned());
         }
@@ -237,6 +254,12 @@ impl Error {
             details: details.join(": "),
         }
     }
+}
+
+/// What lies behind `error`, nearest first.
+fn causes(error: &Error) -> Vec<String> {
+    let chain = std::iter::successors(error.source(), |cause| (*cause).source());
+    chain.map(ToString::to_string).collect()
 }
 
 /// Whether the system answered `errno`.
@@ -263,6 +286,17 @@ mod tests {
         let failure = error.failure(Version::V1_1_0);
         assert_eq!(failure.code, 50);
         assert!(failure.details.contains("/run/tripod/ready"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_failed_undo_tells_both_stories() {
+        let refused = |act| Error::kernel(act, "eth0")(io::Error::from_raw_os_error(1));
+        let error =
+            Error::NotUndone { cause: Box::new(refused("create")), undo: Box::new(refused("delete")) };
+        let failure = error.failure(Version::V1_1_0);
+        assert_eq!(failure.code, 5);
+        assert!(failure.msg.starts_with("cannot create eth0; and"), "{failure:?}");
+        assert!(failure.details.contains("cannot delete eth0: Operation not permitted"), "{failure:?}");
     }
 
     #[test]

@@ -77,12 +77,15 @@ pub fn run(persona: Persona, env: &Env, stdin: impl Read, dirs: &Dirs) -> Reply 
 fn execute(persona: Persona, args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::kernel("start", "the event loop"))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match persona {
             Persona::Tripod => command::run(args, text, dirs).await,
             Persona::Loopback => command::loopback::run(args, text, dirs).await,
         }
-    })
+    });
+    // Not waiting for a thread that hangs in the file system.
+    runtime.shutdown_background();
+    result
 }
 
 fn read(stdin: impl Read) -> Result<Vec<u8>, Error> {
@@ -123,13 +126,14 @@ pub fn about(persona: Persona) -> String {
     )
 }
 
-/// What a panic becomes: still one document of the protocol.
-pub fn internal_error(what: &str) -> Failure {
+/// What a panic at `place` becomes: still one document of the protocol.
+pub fn internal_error(place: &str) -> Failure {
     Failure {
         cni_version: Version::default(),
         code: 999,
-        msg: "internal error in tripod-cni".to_owned(),
-        details: what.to_owned(),
+        msg: format!("internal error in tripod-cni at {place}"),
+        details: "this is a mistake in tripod-cni: please report it; DEL of the attachment still works"
+            .to_owned(),
     }
 }
 

@@ -10,7 +10,8 @@ use tripod_cni::{Dirs, Env, Persona, Reply};
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|what| {
-        let failure = tripod_cni::internal_error(&what.to_string());
+        let place = what.location().map_or_else(String::new, ToString::to_string);
+        let failure = tripod_cni::internal_error(&place);
         // The program is ending already; there is nobody left to tell that stdout is gone too.
         drop(tripod_cni::print(io::stdout(), &failure));
     }));
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     match answer(persona, &reply) {
         Ok(()) if matches!(reply, Reply::Failure(_)) => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
+        // The runtime takes this for a failed ADD and calls DEL, which needs nothing but the record.
         Err(_stdout_is_gone) => ExitCode::FAILURE,
     }
 }

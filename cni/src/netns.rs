@@ -6,10 +6,11 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
 
 use crate::error::{self, Error};
@@ -27,7 +28,9 @@ pub(crate) struct Netns {
 impl Netns {
     /// Opens the namespace at `path`. It must not be the plugin's own unless `may_be_own`.
     pub(crate) fn open(path: &Path, may_be_own: bool) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|source| {
+        // Without waiting: a FIFO in its place would keep us for ever.
+        let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+        let file = opened.map_err(|source| {
             let problem =
                 if source.kind() == io::ErrorKind::NotFound { "does not exist" } else { "cannot be opened" };
             Error::Netns { path: path.to_owned(), problem, source: Some(source) }

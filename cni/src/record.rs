@@ -88,8 +88,8 @@ impl Records {
         load(&self.path(owner))
     }
 
-    /// All records, for GC, in no order.
-    pub fn list(&self) -> Result<Vec<Record>, Error> {
+    /// All records, for GC, in no order. One that cannot be read is an error of its own among the others.
+    pub fn list(&self) -> Result<Vec<Result<Record, Error>>, Error> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(Error::state("list attachment records", &self.folder))?,
@@ -98,7 +98,7 @@ impl Records {
         for entry in entries {
             let path = entry.map_err(Error::state("list attachment records", &self.folder))?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
-                records.extend(load(&path)?);
+                records.extend(load_whole(&path).transpose());
             }
         }
         Ok(records)
@@ -115,7 +115,7 @@ impl Records {
         if !self.folder.is_dir() {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         }
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        let temporary = path.with_extension("tmp");
         let mut file =
             File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
         let written = file.write_all(text).and_then(|()| fs::rename(&temporary, path));
@@ -129,12 +129,12 @@ impl Records {
     /// Removes the record of `owner`; absence is success.
     pub fn remove(&self, owner: &Owner<'_>) -> Result<(), Error> {
         let path = self.path(owner);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::state("remove attachment record", &path)(error))
-            }
-            _ => Ok(()),
+        // First what a killed ADD may have left beside it.
+        for path in [path.with_extension("tmp"), path] {
+            let removed = fs::remove_file(&path).or_else(ignore_absence);
+            removed.map_err(Error::state("remove attachment record", &path))?;
         }
+        Ok(())
     }
 
     /// Whether records could be written.
@@ -152,6 +152,17 @@ fn ignore_absence(error: io::Error) -> io::Result<()> {
 fn load(path: &Path) -> Result<Option<Record>, Error> {
     match read_bounded(path, LONGEST) {
         Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::state("read attachment record", path)(error)),
+    }
+}
+
+/// As [`load`], but what cannot be decoded is an error: the caller knows nothing else of it.
+fn load_whole(path: &Path) -> Result<Option<Record>, Error> {
+    match read_bounded(path, LONGEST) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| Error::state("decode attachment record", path)(io::Error::other(error))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::state("read attachment record", path)(error)),
     }
@@ -204,7 +215,7 @@ mod tests {
         assert_eq!(records.load(&record.owner()).unwrap(), None);
         records.save(&record).unwrap();
         assert_eq!(records.load(&record.owner()).unwrap(), Some(record.clone()));
-        assert_eq!(records.list().unwrap(), std::slice::from_ref(&record));
+        assert_eq!(records.list().unwrap().pop().unwrap().unwrap(), record);
         records.remove(&record.owner()).unwrap();
         records.remove(&record.owner()).unwrap();
         assert!(records.list().unwrap().is_empty());
@@ -217,6 +228,8 @@ mod tests {
         let record = record();
         fs::write(records.path(&record.owner()), b"{\"v\":1,").unwrap();
         assert_eq!(records.load(&record.owner()).unwrap(), None);
+        let error = records.list().unwrap().pop().unwrap().unwrap_err();
+        assert!(error.to_string().contains(".json"), "{error}");
     }
 
     #[test]

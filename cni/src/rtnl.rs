@@ -154,6 +154,31 @@ impl Rtnl {
             .collect())
     }
 
+    /// Destinations of all routes that lead to a link. A dump, and so not for ADD or DEL.
+    pub(crate) async fn destinations(&self, index: u32) -> io::Result<Vec<IpNetwork>> {
+        let mut found = Vec::new();
+        for v4 in [true, false] {
+            for answer in self.send(message::dump_routes(v4)).await? {
+                if let RouteNetlinkMessage::NewRoute(route) = answer {
+                    found.extend(message::destination_by(&route, index));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Permanent neighbours of a link. A dump, and so not for ADD or DEL.
+    pub(crate) async fn neighbours(&self, index: u32) -> io::Result<Vec<(IpAddr, Vec<u8>)>> {
+        let answers = self.send(message::dump_neighbours()).await?;
+        let of_link = answers.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewNeighbour(neighbour) if neighbour.header.ifindex == index => {
+                Some(neighbour)
+            }
+            _ => None,
+        });
+        Ok(of_link.filter_map(|neighbour| message::permanent(&neighbour)).collect())
+    }
+
     /// A neighbour that is never asked for and never expires.
     pub(crate) fn add_neighbour(
         &self,
@@ -187,8 +212,9 @@ impl Rtnl {
     }
 }
 
+/// The last two are the kernel's answers for blackhole and prohibit routes.
 fn is_unreachable(error: &io::Error) -> bool {
-    [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EAFNOSUPPORT]
+    [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EAFNOSUPPORT, Errno::EINVAL, Errno::EACCES]
         .iter()
         .any(|errno| error::is(error, *errno))
 }

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Node, UNDO_DEADLINE, status, within};
 use crate::config::{NetConf, Outline};
 use crate::datapath::{Wiring, host_ifname};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::ipam;
 use crate::ipam::store::{Owner, Store};
 use crate::journal::{Journal, Undo};
@@ -32,53 +33,82 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Va
     let path = args.netns.clone().unwrap_or_default();
     let netns = Netns::open(&path, args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
-    let record = intent(args, &conf, path);
-    repair(&record, node, &sandbox).await?;
+    let mut record = intent(args, &conf, path);
     let mut journal = Journal::new(record.clone());
-    let sandbox = Sandbox { netns, rtnl: sandbox };
-    match within("ADD", 30, attach(args, &conf, node, &sandbox, (record, &mut journal))).await {
+    let attempt = Attempt { args, conf: &conf, node, netns, sandbox };
+    match within("ADD", 30, attempt.attach(&mut record, &mut journal)).await {
         Ok(document) => Ok(document),
         Err(error) => Err(undo(journal, node, error).await),
     }
 }
 
-struct Sandbox {
+/// One ADD on its way.
+struct Attempt<'a> {
+    args: &'a Args,
+    conf: &'a NetConf,
+    node: &'a Node,
     netns: Netns,
-    rtnl: Rtnl,
+    sandbox: Rtnl,
 }
 
-/// The steps, each noted in the journal before it is taken.
-async fn attach(
-    args: &Args,
-    conf: &NetConf,
-    node: &Node,
-    sandbox: &Sandbox,
-    (mut record, journal): (Record, &mut Journal),
-) -> Result<Value, Error> {
-    journal.push(Undo::RemoveRecord);
-    node.records.save(&record)?;
-    journal.push(Undo::ReleaseAnyLease);
-    let addresses = ipam::reserve(conf, &Store::new(&record.store), &record.owner()).await?;
-    journal.pop();
-    journal.push(Undo::ReleaseLeases(addresses.clone()));
-    guard()?;
-    let mtu = match conf.mtu {
-        Some(mtu) => mtu,
-        None => detect_mtu(&node.rtnl).await?,
-    };
-    let wiring = Wiring::new(args, conf, addresses.clone(), mtu);
-    wiring.attach(&node.rtnl, &sandbox.rtnl, &sandbox.netns, journal).await?;
-    record.stage = Stage::Complete;
-    record.addresses = addresses;
-    node.records.save(&record)?;
-    Ok(wiring.success(&record.netns, conf).render(conf.version))
+impl Attempt<'_> {
+    /// The steps, each noted in the journal before it is taken.
+    async fn attach(&self, record: &mut Record, journal: &mut Journal) -> Result<Value, Error> {
+        self.repair(record).await?;
+        journal.push(Undo::RemoveRecord);
+        self.node.records.save(record)?;
+        journal.push(Undo::ReleaseAnyLease);
+        let addresses = ipam::reserve(self.conf, &Store::new(&record.store), &record.owner()).await?;
+        journal.pop();
+        journal.push(Undo::ReleaseLeases(addresses.clone()));
+        guard()?;
+        let mtu = match self.conf.mtu {
+            Some(mtu) => mtu,
+            None => detect_mtu(&self.node.rtnl).await?,
+        };
+        let wiring = Wiring::new(self.args, self.conf, addresses.clone(), mtu);
+        wiring.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
+        record.stage = Stage::Complete;
+        record.addresses = addresses;
+        self.node.records.save(record)?;
+        Ok(wiring.success(&record.netns, self.conf).render(self.conf.version))
+    }
+
+    /// Clears what an ADD of the same attachment left when it was killed. A whole attachment is not a
+    /// leftover, in whatever namespace its other end is: the specification forbids a second ADD.
+    async fn repair(&self, wanted: &Record) -> Result<(), Error> {
+        let host_end = self
+            .node
+            .rtnl
+            .link(&wanted.host_ifname)
+            .await
+            .map_err(Error::kernel("look up interface", &wanted.host_ifname))?;
+        let in_pod = self
+            .sandbox
+            .link(&wanted.ifname)
+            .await
+            .map_err(Error::kernel("look up interface", &wanted.ifname))?;
+        let old = self.node.records.load(&wanted.owner())?;
+        let exists = |ifname: &str, place| Err(Error::InterfaceExists { ifname: ifname.to_owned(), place });
+        match old {
+            Some(old) if old.stage == Stage::Intent => Journal::of_attachment(old).rollback(self.node).await,
+            _ if in_pod.is_some() => exists(&wanted.ifname, "in the sandbox"),
+            Some(_) if host_end.is_some() => {
+                exists(&wanted.host_ifname, "on the node, of the same container")
+            }
+            Some(old) => Journal::of_attachment(old).rollback(self.node).await,
+            None => Ok(()),
+        }
+    }
 }
 
+/// Undoes over a connection of its own: the other one may be what failed.
 async fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
-    match timeout(UNDO_DEADLINE, journal.rollback(node)).await {
-        Ok(Ok(())) => cause,
-        // What is left is written in the record, and the next ADD, DEL or GC repairs it.
-        Ok(Err(_)) | Err(_) => Error::Several { first: Box::new(cause), others: 1 },
+    let undone = async { journal.rollback(&node.reopen()?).await };
+    let late = |_elapsed| Err(Error::Deadline { verb: "undoing ADD", seconds: UNDO_DEADLINE.as_secs() });
+    match timeout(UNDO_DEADLINE, undone).await.unwrap_or_else(late) {
+        Ok(()) => cause,
+        Err(undo) => Error::NotUndone { cause: Box::new(cause), undo: Box::new(undo) },
     }
 }
 
@@ -98,28 +128,16 @@ fn intent(args: &Args, conf: &NetConf, netns: PathBuf) -> Record {
     }
 }
 
-/// Clears what an ADD of the same attachment left when it was killed. A whole attachment is not a
-/// leftover: the specification forbids a second ADD.
-async fn repair(wanted: &Record, node: &Node, sandbox: &Rtnl) -> Result<(), Error> {
-    let in_pod =
-        sandbox.link(&wanted.ifname).await.map_err(Error::kernel("look up interface", &wanted.ifname))?;
-    let old = node.records.load(&wanted.owner())?;
-    let interrupted = old.as_ref().is_some_and(|old| old.stage == Stage::Intent);
-    if in_pod.is_some() && !interrupted {
-        return Err(Error::InterfaceExists { ifname: wanted.ifname.clone(), place: "in the sandbox" });
-    }
-    match old {
-        Some(old) => Journal::of_attachment(old).rollback(node).await,
-        None => Ok(()),
-    }
-}
-
 fn guard() -> Result<(), Error> {
-    let failed = |source| Error::KernelFeature {
-        feature: "nf_tables with fib (CONFIG_NF_TABLES_INET, CONFIG_NFT_FIB_INET)",
-        source,
-    };
-    Nft::open().and_then(|nft| base::ensure_guard(&nft)).map_err(failed)
+    const FEATURE: &str = "nf_tables with fib (CONFIG_NF_TABLES_INET, CONFIG_NFT_FIB_INET)";
+    const LACKING: [Errno; 4] =
+        [Errno::EOPNOTSUPP, Errno::ENOENT, Errno::EPROTONOSUPPORT, Errno::EAFNOSUPPORT];
+    Nft::open().and_then(|nft| base::ensure_guard(&nft)).map_err(|source| {
+        if LACKING.iter().any(|errno| error::is(&source, *errno)) {
+            return Error::KernelFeature { feature: FEATURE, source };
+        }
+        Error::kernel("make the guard chain of", "nftables table inet tripod")(source)
+    })
 }
 
 /// MTU of the device that the default route leaves by.

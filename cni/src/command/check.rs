@@ -2,97 +2,158 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
+
 use super::Node;
 use crate::config::Outline;
+use crate::datapath::{HOST_MAC, Wiring};
 use crate::error::Error;
-use crate::ipam::store::Owner;
+use crate::ipam::store::{Owner, Store};
 use crate::netns::Netns;
 use crate::nft::base::LINK_GROUP;
+use crate::nft::{Nft, base};
 use crate::record::{Record, Stage};
-use crate::rtnl::Rtnl;
+use crate::rtnl::{Link, Mac, Rtnl};
 use crate::spec::{Args, Prior};
 
 pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<(), Error> {
+    let prior = outline.prior()?;
     let conf = outline.complete()?;
     let failed = |problem: String| Error::CheckFailed {
         container_id: args.container_id.clone(),
         ifname: args.ifname.clone(),
         problem,
     };
-    let prior = conf.prior.as_ref();
-    let prior =
-        prior.ok_or_else(|| Error::config("prevResult", "null", "is missing; CHECK needs ADD's result"))?;
     let record = recorded(args, node)?.ok_or_else(|| failed("has no complete record".to_owned()))?;
-    match difference(args, node, &record, prior).await? {
+    let netns = Netns::open(args.netns.as_deref().unwrap_or(&record.netns), args.netns_override)?;
+    let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
+    let wiring = Wiring::new(args, &conf, record.addresses.clone(), 0);
+    let check = Check { record: &record, prior: &prior, wiring: &wiring };
+    match check.difference(node, &sandbox).await? {
         Some(problem) => Err(failed(problem)),
         None => Ok(()),
     }
 }
 
+/// What there should be: by the record, by the runtime's memory of ADD, and by the configuration.
+struct Check<'a> {
+    record: &'a Record,
+    prior: &'a Prior,
+    wiring: &'a Wiring,
+}
+
+impl Check<'_> {
+    /// The first thing that is not as ADD left it.
+    async fn difference(&self, node: &Node, sandbox: &Rtnl) -> Result<Option<String>, Error> {
+        if let Some(problem) = self.contradiction().or(self.lost_lease()?).or(lost_guard()?) {
+            return Ok(Some(problem));
+        }
+        if let Some(problem) = self.host_difference(&node.rtnl).await? {
+            return Ok(Some(problem));
+        }
+        self.pod_difference(sandbox).await
+    }
+
+    /// Where the runtime's memory of ADD and ours differ.
+    fn contradiction(&self) -> Option<String> {
+        let ifname = &self.record.ifname;
+        let ours = self.prior.interfaces.iter().position(|i| i.name == *ifname && i.sandbox.is_some());
+        let Some(ours) = ours.and_then(|index| i64::try_from(index).ok()) else {
+            return Some(format!("prevResult lists no {ifname:?} in a sandbox"));
+        };
+        let listed = |address| {
+            self.prior.ips.iter().any(|ip| ip.address.ip() == address && ip.interface == Some(ours))
+        };
+        let missing = self.record.addresses.iter().find(|address| !listed(**address));
+        missing.map(|address| format!("prevResult does not list {address}"))
+    }
+
+    fn lost_lease(&self) -> Result<Option<String>, Error> {
+        let store = Store::new(&self.record.store);
+        for address in &self.record.addresses {
+            if !store.is_leased(*address, &self.record.owner())? {
+                return Ok(Some(format!("the lease of {address} is gone from {:?}", self.record.store)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn host_difference(&self, host: &Rtnl) -> Result<Option<String>, Error> {
+        let name = &self.record.host_ifname;
+        let look = || Error::kernel("look at interface", name);
+        let Some(link) = host.link(name).await.map_err(look())? else {
+            return Ok(Some(format!("host end {name:?} is gone")));
+        };
+        if link.group != LINK_GROUP {
+            return Ok(Some(format!("host end {name:?} is in another link group")));
+        }
+        let routes = host.destinations(link.index).await.map_err(look())?;
+        let neighbours = host.neighbours(link.index).await.map_err(look())?;
+        let wanted: Vec<IpNetwork> =
+            self.wiring.host_routes(link.index).iter().map(|route| route.destination).collect();
+        let hops: Vec<_> = self.record.addresses.iter().map(|ip| (*ip, self.wiring.pod_mac)).collect();
+        Ok(self.link_difference(&link).or(missing_route(name, &wanted, &routes)).or(missing_neighbour(
+            name,
+            &hops,
+            &neighbours,
+        )))
+    }
+
+    async fn pod_difference(&self, sandbox: &Rtnl) -> Result<Option<String>, Error> {
+        let name = &self.record.ifname;
+        let look = || Error::kernel("look at interface", name);
+        let Some(link) = sandbox.link(name).await.map_err(look())? else {
+            return Ok(Some(format!("{name:?} is gone from the sandbox")));
+        };
+        let present = sandbox.addresses(link.index).await.map_err(look())?;
+        let routes = sandbox.destinations(link.index).await.map_err(look())?;
+        let neighbours = sandbox.neighbours(link.index).await.map_err(look())?;
+        let lost =
+            self.record.addresses.iter().find(|address| !present.iter().any(|one| one.ip() == **address));
+        let lost = lost.map(|address| format!("{name:?} has lost {address}"));
+        let wanted: Vec<IpNetwork> = self.wiring.routes.iter().map(|route| route.dst).collect();
+        let hops: Vec<_> = self.wiring.next_hops().map(|hop| (hop, HOST_MAC)).collect();
+        Ok(self
+            .link_difference(&link)
+            .or(lost)
+            .or(missing_route(name, &wanted, &routes))
+            .or(missing_neighbour(name, &hops, &neighbours)))
+    }
+
+    /// Against `prevResult`, in which a later member of the chain has written what it changed.
+    fn link_difference(&self, link: &Link) -> Option<String> {
+        let name = &link.name;
+        if !link.up {
+            return Some(format!("{name:?} is down"));
+        }
+        let prior = self.prior.interfaces.iter().find(|interface| interface.name == *name)?;
+        let mac = link.mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+        if !prior.mac.is_empty() && !prior.mac.eq_ignore_ascii_case(&mac) {
+            return Some(format!("{name:?} has hardware address {mac}, not {}", prior.mac));
+        }
+        let mtu = prior.mtu.filter(|mtu| *mtu != link.mtu)?;
+        Some(format!("{name:?} has MTU {}, not {mtu}", link.mtu))
+    }
+}
+
+fn lost_guard() -> Result<Option<String>, Error> {
+    let whole = Nft::open().and_then(|nft| base::is_whole(&nft, None));
+    let whole = whole.map_err(Error::kernel("look at", "nftables table inet tripod"))?;
+    Ok((!whole).then(|| "the guard chain of nftables table inet tripod is gone or emptied".to_owned()))
+}
+
+fn missing_route(link: &str, wanted: &[IpNetwork], present: &[IpNetwork]) -> Option<String> {
+    let lost = wanted.iter().find(|destination| !present.contains(destination));
+    lost.map(|destination| format!("the route to {destination} by {link:?} is gone"))
+}
+
+fn missing_neighbour(link: &str, wanted: &[(IpAddr, Mac)], present: &[(IpAddr, Vec<u8>)]) -> Option<String> {
+    let kept = |(address, mac): &&(IpAddr, Mac)| present.iter().any(|(ip, m)| ip == address && *m == mac.0);
+    let lost = wanted.iter().find(|neighbour| !kept(neighbour));
+    lost.map(|(address, _)| format!("the neighbour {address} of {link:?} is gone or changed"))
+}
+
 fn recorded(args: &Args, node: &Node) -> Result<Option<Record>, Error> {
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
     Ok(node.records.load(&owner)?.filter(|record| record.stage == Stage::Complete))
-}
-
-/// The first thing that is not as ADD left it.
-async fn difference(
-    args: &Args,
-    node: &Node,
-    record: &Record,
-    prior: &Prior,
-) -> Result<Option<String>, Error> {
-    if let Some(problem) = contradiction(args, record, prior) {
-        return Ok(Some(problem));
-    }
-    let leased = |ip: &IpAddr| record.store.join(ip.to_string()).exists();
-    if let Some(address) = record.addresses.iter().find(|ip| !leased(ip)) {
-        return Ok(Some(format!("the lease of {address} is gone from {:?}", record.store)));
-    }
-    if let Some(problem) = host_difference(node, record).await? {
-        return Ok(Some(problem));
-    }
-    let netns = Netns::open(args.netns.as_deref().unwrap_or(&record.netns), args.netns_override)?;
-    let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
-    pod_difference(&sandbox, record).await
-}
-
-/// Where the runtime's memory of ADD and ours differ.
-fn contradiction(args: &Args, record: &Record, prior: &Prior) -> Option<String> {
-    let ours = prior.interfaces.iter().position(|i| i.name == args.ifname && i.sandbox.is_some());
-    let Some(ours) = ours else { return Some(format!("prevResult lists no {:?} in a sandbox", args.ifname)) };
-    let listed =
-        |address| prior.ips.iter().any(|ip| ip.address.ip() == address && ip.interface == Some(ours));
-    let missing = record.addresses.iter().find(|address| !listed(**address));
-    missing.map(|address| format!("prevResult does not list {address}"))
-}
-
-async fn host_difference(node: &Node, record: &Record) -> Result<Option<String>, Error> {
-    let name = &record.host_ifname;
-    let look = || Error::kernel("look up interface", name);
-    let Some(link) = node.rtnl.link(name).await.map_err(look())? else {
-        return Ok(Some(format!("host end {name:?} is gone")));
-    };
-    if !link.up || link.group != LINK_GROUP {
-        return Ok(Some(format!("host end {name:?} is down or in another group")));
-    }
-    for address in &record.addresses {
-        if node.rtnl.device_towards(*address).await.map_err(look())? != Some(link.index) {
-            return Ok(Some(format!("the node's route to {address} does not lead to {name:?}")));
-        }
-    }
-    Ok(None)
-}
-
-async fn pod_difference(sandbox: &Rtnl, record: &Record) -> Result<Option<String>, Error> {
-    let name = &record.ifname;
-    let look = || Error::kernel("look up interface", name);
-    let Some(link) = sandbox.link(name).await.map_err(look())? else {
-        return Ok(Some(format!("{name:?} is gone from the sandbox")));
-    };
-    if !link.up {
-        return Ok(Some(format!("{name:?} is down")));
-    }
-    let present = sandbox.addresses(link.index).await.map_err(look())?;
-    let missing = record.addresses.iter().find(|address| !present.iter().any(|one| one.ip() == **address));
-    Ok(missing.map(|address| format!("{name:?} has lost {address}")))
 }

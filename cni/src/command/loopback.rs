@@ -1,8 +1,5 @@
 //! Persona `loopback`: containerd executes it once per sandbox, beside the network's own ADD.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use ipnetwork::IpNetwork;
 use serde_json::Value;
 
 use super::{require_version, versions, within};
@@ -12,6 +9,9 @@ use crate::netns::{self, Netns};
 use crate::rtnl::Rtnl;
 use crate::spec::{Address, Args, Command, Interface, Success};
 
+/// `CNI_IFNAME` does not count: there is one loopback interface, and it has this name.
+const LOOPBACK: &str = "lo";
+
 pub(crate) async fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<Option<Value>, Error> {
     if args.command == Command::Version {
         return Ok(Some(versions()));
@@ -19,16 +19,21 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<
     let outline = Outline::parse(text, &dirs.leases)?;
     require_version(args.command, outline.version)?;
     match args.command {
-        Command::Add => within("ADD", 30, set(args, true)).await.map(|()| Some(success(args, &outline))),
+        Command::Add => within("ADD", 30, add(args, &outline)).await.map(Some),
         Command::Del => within("DEL", 30, unset(args)).await.map(|()| None),
         Command::Check => within("CHECK", 10, check(args)).await.map(|()| None),
         Command::Gc | Command::Status | Command::Version => Ok(None),
     }
 }
 
+async fn add(args: &Args, outline: &Outline) -> Result<Value, Error> {
+    set(args, true).await?;
+    success(args, outline).await
+}
+
 async fn set(args: &Args, up: bool) -> Result<(), Error> {
     let (sandbox, index) = open(args).await?;
-    sandbox.set_up(index, up).await.map_err(Error::kernel("set up or down", &args.ifname))
+    sandbox.set_up(index, up).await.map_err(Error::kernel("set up or down", LOOPBACK))
 }
 
 /// A sandbox that is gone has no loopback left to set down.
@@ -44,7 +49,7 @@ async fn unset(args: &Args) -> Result<(), Error> {
 
 async fn check(args: &Args) -> Result<(), Error> {
     let (sandbox, index) = open(args).await?;
-    let link = sandbox.link_at(index).await.map_err(Error::kernel("look up interface", &args.ifname))?;
+    let link = sandbox.link_at(index).await.map_err(Error::kernel("look up interface", LOOPBACK))?;
     if link.is_some_and(|link| link.up) {
         return Ok(());
     }
@@ -58,25 +63,21 @@ async fn check(args: &Args) -> Result<(), Error> {
 async fn open(args: &Args) -> Result<(Rtnl, u32), Error> {
     let netns = Netns::open(args.netns.as_deref().unwrap_or("".as_ref()), args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
-    let look = || Error::kernel("look up interface", &args.ifname);
-    let link = sandbox.link(&args.ifname).await.map_err(look())?;
+    let look = || Error::kernel("look up interface", LOOPBACK);
+    let link = sandbox.link(LOOPBACK).await.map_err(look())?;
     let gone = || look()(std::io::Error::from_raw_os_error(nix::errno::Errno::ENODEV as i32));
     Ok((sandbox, link.ok_or_else(gone)?.index))
 }
 
-fn success(args: &Args, outline: &Outline) -> Value {
-    let sandbox = args.netns.as_ref().map(|path| path.display().to_string());
-    let interface =
-        Interface { name: args.ifname.clone(), mac: "00:00:00:00:00:00".to_owned(), mtu: None, sandbox };
-    let prefix = |ip: IpAddr, length| IpNetwork::new(ip, length).unwrap_or_else(|_error| IpNetwork::from(ip));
+/// What `lo` has now: without IPv6 in the sandbox there is no `::1`.
+async fn success(args: &Args, outline: &Outline) -> Result<Value, Error> {
+    let (sandbox, index) = open(args).await?;
+    let addresses =
+        sandbox.addresses(index).await.map_err(Error::kernel("list the addresses of", LOOPBACK))?;
+    let mac = "00:00:00:00:00:00".to_owned();
+    let place = args.netns.as_ref().map(|path| path.display().to_string());
+    let interface = Interface { name: LOOPBACK.to_owned(), mac, mtu: None, sandbox: place };
     let address = |address| Address { address, gateway: None, interface: Some(0) };
-    Success {
-        interfaces: vec![interface],
-        ips: vec![
-            address(prefix(Ipv4Addr::LOCALHOST.into(), 8)),
-            address(prefix(Ipv6Addr::LOCALHOST.into(), 128)),
-        ],
-        ..Success::default()
-    }
-    .render(outline.version)
+    let ips = addresses.into_iter().map(address).collect();
+    Ok(Success { interfaces: vec![interface], ips, ..Success::default() }.render(outline.version))
 }

@@ -1,61 +1,28 @@
-//! The text of a configuration as it is written. Unknown keys are accepted here, since runtimes add
-//! their own (`runtimeConfig`, `args`, `cni.dev/…`), and a list that Go leaves out may be `null`.
+//! The text of a configuration as it is written, read key by key, so that an error names the key.
+//! Unknown keys are left alone, since runtimes add their own (`args`, `cni.dev/…`), and a key that is
+//! `null` counts as missing, as Go writes a list or map that it has not set.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::json;
 use crate::error::Error;
 use crate::ipam::range::Range;
-use crate::spec::{Prior, Route};
+use crate::spec::Route;
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Raw {
-    #[serde(default)]
-    pub(super) cni_version: String,
-    #[serde(default)]
-    pub(super) name: String,
-    #[serde(default)]
-    pub(super) mode: Option<String>,
-    #[serde(default)]
-    pub(super) mtu: Option<i64>,
-    #[serde(default)]
-    pub(super) agent_state: Option<PathBuf>,
-    #[serde(default, rename = "nodeIPs", deserialize_with = "null_is_empty")]
-    pub(super) node_ips: Vec<String>,
-    #[serde(default)]
-    pub(super) ipam: Option<RawIpam>,
-    #[serde(default)]
-    pub(super) dns: Option<Value>,
-    #[serde(default)]
-    pub(super) prev_result: Option<Prior>,
-    /// Two levels: the outer says whether the key is there, the inner whether it is `null`.
-    #[serde(default, rename = "cni.dev/valid-attachments", deserialize_with = "present")]
-    valid_attachments: Option<Option<Vec<RawAttachment>>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RawIpam {
-    #[serde(default, rename = "type")]
-    pub(super) kind: Option<String>,
-    #[serde(default)]
-    pub(super) data_dir: Option<PathBuf>,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    ranges: Vec<Vec<RawRange>>,
-    #[serde(default)]
-    pub(super) routes: Option<Vec<Route>>,
-    /// host-local's old form: one range in place of `ranges`.
-    #[serde(flatten)]
-    single: RawRange,
+/// A JSON object, with its path in the document for messages.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    path: String,
+    keys: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a range such as {\"subnet\": \"10.1.0.0/24\"}")]
 pub(super) struct RawRange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subnet: Option<String>,
@@ -68,37 +35,90 @@ pub(super) struct RawRange {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct RawAttachment {
+#[serde(expecting = "a route such as {\"dst\": \"0.0.0.0/0\"}")]
+pub(super) struct RawRoute {
+    dst: String,
+    gw: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "an attachment such as {\"containerID\": \"…\", \"ifname\": \"eth0\"}")]
+pub(super) struct RawAttachment {
     #[serde(rename = "containerID")]
-    container_id: String,
-    ifname: String,
+    pub(super) container_id: String,
+    pub(super) ifname: String,
 }
 
-impl Raw {
-    pub(super) fn valid_attachments(&self) -> Option<Vec<(String, String)>> {
-        let list = self.valid_attachments.as_ref()?.as_deref().unwrap_or_default();
-        Some(list.iter().map(|one| (one.container_id.clone(), one.ifname.clone())).collect())
+impl Object {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, Error> {
+        let keys = serde_json::from_slice(text).map_err(Error::Decode)?;
+        Ok(Self { path: String::new(), keys })
     }
-}
 
-impl RawIpam {
-    /// The single range, where given, is a set of its own before the others, as in host-local.
-    pub(super) fn range_sets(&self) -> Vec<Vec<RawRange>> {
-        let single = self.single.subnet.is_some().then(|| vec![self.single.clone()]);
-        single.into_iter().chain(self.ranges.iter().cloned()).collect()
+    /// Whether the key is there, even as `null`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// The value of `key`, unless it is missing or `null`.
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    /// The value of `key` as what it should be.
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let decoded = serde_json::from_value(value.clone());
+        decoded
+            .map(Some)
+            .map_err(|error| Error::config(self.name(key), json(value), format!("is wrong: {error}")))
+    }
+
+    /// The text of `key`, however wrong the rest is.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.value(key)?.as_str()
+    }
+
+    /// The object under `key`.
+    pub(super) fn object(&self, key: &str) -> Result<Option<Self>, Error> {
+        let keys = self.get::<Map<String, Value>>(key)?;
+        Ok(keys.map(|keys| Self { path: self.name(key), keys }))
+    }
+
+    /// The object under `key`, empty when it is none.
+    pub(super) fn object_or_empty(&self, key: &str) -> Self {
+        let keys = self.value(key).and_then(Value::as_object).cloned().unwrap_or_default();
+        Self { path: self.name(key), keys }
+    }
+
+    /// The whole object as one value.
+    pub(super) fn whole<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let value = Value::Object(self.keys.clone());
+        serde_json::from_value(value)
+            .map_err(|error| Error::config(&self.path, json(&self.keys), format!("is wrong: {error}")))
+    }
+
+    /// Path of `key` in the document.
+    pub(super) fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.keys.iter()
     }
 }
 
 impl RawRange {
+    pub(super) fn is_given(&self) -> bool {
+        self.subnet.is_some()
+    }
+
     pub(super) fn parse(&self, field: &str) -> Result<Range, Error> {
         let key = |name: &str| format!("{field}.{name}");
-        let text = self.subnet.as_deref().unwrap_or_default();
-        let bad = |problem: &str| Error::config(key("subnet"), super::json(text), problem);
-        let subnet: IpNetwork = text
-            .parse()
-            .map_err(|_error| bad("is no CIDR, for example \"10.1.0.0/24\" or \"fd00:1::/64\""))?;
-        if subnet.network() != subnet.ip() {
-            return Err(bad("has host bits set"));
+        let subnet = parse_prefix(&key("subnet"), self.subnet.as_deref().unwrap_or_default())?;
+        let bad = |problem: String| Error::config(key("subnet"), json(subnet), problem);
+        if let Some(problem) = unusable(subnet.network()) {
+            return Err(bad(problem.to_owned()));
         }
         let bound = |name: &str, value: &Option<String>| -> Result<Option<IpAddr>, Error> {
             let Some(text) = value else { return Ok(None) };
@@ -106,19 +126,43 @@ impl RawRange {
             if subnet.contains(ip) {
                 return Ok(Some(ip));
             }
-            Err(Error::config(key(name), super::json(text), format!("is not in subnet {subnet}")))
+            Err(Error::config(key(name), json(text), format!("is not in subnet {subnet}")))
         };
         let start = bound("rangeStart", &self.range_start)?;
         let end = bound("rangeEnd", &self.range_end)?;
         let gateway = bound("gateway", &self.gateway)?;
-        Range::new(subnet, start, end, gateway).map_err(|problem| bad(&problem))
+        Range::new(subnet, start, end, gateway).map_err(bad)
     }
 }
 
-fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
+impl RawRoute {
+    pub(super) fn parse(&self, field: &str) -> Result<Route, Error> {
+        let gw = self.gw.as_deref().map(|text| super::parse_ip(&format!("{field}.gw"), text));
+        Ok(Route { dst: parse_prefix(&format!("{field}.dst"), &self.dst)?, gw: gw.transpose()? })
+    }
 }
 
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(d).map(Some)
+fn parse_prefix(field: &str, text: &str) -> Result<IpNetwork, Error> {
+    let bad = |problem: &str| Error::config(field, json(text), problem);
+    if !text.contains('/') {
+        return Err(bad("has no prefix length, as in \"10.1.0.0/24\" or \"fd00:1::/64\""));
+    }
+    let prefix: IpNetwork =
+        text.parse().map_err(|_error| bad("is no CIDR, as in \"10.1.0.0/24\" or \"fd00:1::/64\""))?;
+    if prefix.network() != prefix.ip() {
+        return Err(bad("has host bits set"));
+    }
+    Ok(prefix)
+}
+
+/// Why pods cannot have addresses of a prefix that begins at `network`.
+fn unusable(network: IpAddr) -> Option<&'static str> {
+    let local6 = |ip: IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some());
+    let local4 = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.is_link_local());
+    match network {
+        ip if ip.is_loopback() => Some("is a loopback prefix"),
+        ip if ip.is_multicast() => Some("is a multicast prefix"),
+        ip if local4(ip) || local6(ip) => Some("is a prefix whose addresses are not routed"),
+        _ => None,
+    }
 }

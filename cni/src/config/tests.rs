@@ -36,7 +36,7 @@ fn host_locals_single_range_and_data_dir_are_read() {
 
 #[test]
 fn each_wrong_key_is_named_with_its_value() {
-    let table: [(&str, Value, &str, &str); 14] = [
+    let table: [(&str, Value, &str, &str); 26] = [
         ("/name", json!("../up"), "name", "../up"),
         ("/name", json!(""), "name", "\"\""),
         ("/mode", json!("bridged"), "mode", "bridged"),
@@ -46,7 +46,24 @@ fn each_wrong_key_is_named_with_its_value() {
         ("/ipam/type", json!("dhcp"), "ipam.type", "dhcp"),
         ("/ipam/ranges", json!([]), "ipam.ranges", "[]"),
         ("/ipam/ranges", Value::Null, "ipam.ranges", "[]"),
-        ("/ipam/ranges/0/0/subnet", json!("10.1.0.0"), "ipam.ranges[0][0].subnet", "10.1.0.0"),
+        ("/name", json!(3), "name", "3"),
+        ("/mode", json!(3), "mode", "3"),
+        ("/mtu", json!("1500"), "mtu", "1500"),
+        ("/nodeIPs", json!("192.0.2.1"), "nodeIPs", "192.0.2.1"),
+        ("/ipam", json!("x"), "ipam", "x"),
+        ("/ipam/ranges", json!([{"subnet": "10.1.0.0/24"}]), "ipam.ranges", "10.1.0.0/24"),
+        ("/ipam/routes", json!([{"dst": "10.0.0.0/33"}]), "ipam.routes[0].dst", "10.0.0.0/33"),
+        (
+            "/ipam/routes",
+            json!([{"dst": "10.0.0.0/8"}, {"dst": "10.0.0.0/8"}]),
+            "ipam.routes[1].dst",
+            "twice",
+        ),
+        ("/ipam/ranges/0/0/subnet", json!("10.1.0.0"), "ipam.ranges[0][0].subnet", "no prefix length"),
+        ("/ipam/ranges/0/0/subnet", json!("127.0.0.0/8"), "ipam.ranges[0][0].subnet", "loopback"),
+        ("/ipam/ranges/0/0/subnet", json!("224.0.0.0/4"), "ipam.ranges[0][0].subnet", "multicast"),
+        ("/ipam/ranges/1/0/subnet", json!("fe80::/64"), "ipam.ranges[1][0].subnet", "not routed"),
+        ("/ipam/ranges/1/0/subnet", json!("10.1.0.0/25"), "ipam.ranges[1]", "earlier set"),
         ("/ipam/ranges/0/0/subnet", json!("10.1.0.0/33"), "ipam.ranges[0][0].subnet", "/33"),
         ("/ipam/ranges/0/0/subnet", json!("10.1.0.1/24"), "ipam.ranges[0][0].subnet", "10.1.0.1/24"),
         ("/ipam/ranges/0/0/subnet", json!("10.1.0.0/31"), "ipam.ranges[0][0].subnet", "/31"),
@@ -58,7 +75,7 @@ fn each_wrong_key_is_named_with_its_value() {
         ),
     ];
     for (pointer, value, field, shown) in table {
-        let error = conf(|c| *c.pointer_mut(pointer).unwrap() = value.clone()).unwrap_err();
+        let error = conf(|c| *place(c, pointer) = value.clone()).unwrap_err();
         assert_eq!(error.code(), 7, "{pointer} {value}: {error}");
         let text = error.to_string();
         assert!(text.contains(&format!("{field}=")) && text.contains(shown), "{pointer} {value}: {text}");
@@ -74,11 +91,51 @@ fn range_bounds_outside_the_subnet_are_named() {
     }
 }
 
+/// The value at `pointer`, whose last key may be new.
+fn place<'a>(conf: &'a mut Value, pointer: &str) -> &'a mut Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let parent = conf.pointer_mut(parent).unwrap();
+    match parent {
+        Value::Array(list) => &mut list[key.parse::<usize>().unwrap()],
+        _ => &mut parent[key],
+    }
+}
+
 #[test]
-fn wrong_types_are_a_decoding_error() {
-    for (key, value) in [("name", json!(3)), ("ipam", json!("x")), ("mtu", json!("1500"))] {
+fn what_we_do_not_have_is_refused_unless_it_asks_for_nothing() {
+    for (key, value) in [
+        ("bridge", json!("br0")),
+        ("ipMasq", json!(true)),
+        ("vlan", json!(7)),
+        ("sysctl", json!({"net.ipv4.ip_forward": "1"})),
+        ("runtimeConfig", json!({"PortMappings": [{"HostPort": 80}]})),
+        ("runtimeConfig", json!({"mac": "02:00:00:00:00:01"})),
+    ] {
         let error = conf(|c| c[key] = value.clone()).unwrap_err();
-        assert_eq!(error.code(), 6, "{key}: {error}");
+        assert!(error.code() == 7 && error.to_string().contains("not available"), "{key}: {error}");
+    }
+    let nothing = json!({"PortMappings": null, "bandwidth": {}, "Dns": {"Servers": ["192.0.2.53"]}});
+    conf(|c| {
+        c["ipMasq"] = json!(false);
+        c["runtimeConfig"] = nothing;
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_outline_survives_mistakes_in_the_rest() {
+    for (key, value) in [
+        ("ipam", json!("x")),
+        ("ipam", json!({"ranges": [{}], "dataDir": "relative"})),
+        ("mtu", json!("1500")),
+        ("nodeIPs", json!("1.2.3.4")),
+        ("prevResult", json!({"ips": [{"address": "x", "interface": -1}]})),
+        ("dns", json!("x")),
+    ] {
+        let mut text = json!({"cniVersion": "1.0.0", "name": "n"});
+        text[key] = value;
+        let outline = Outline::parse(text.to_string().as_bytes(), Path::new("/l")).unwrap();
+        assert_eq!(outline.store, Path::new("/l/n"));
     }
 }
 
@@ -96,7 +153,7 @@ fn gc_tells_a_missing_list_from_an_empty_one() {
         if let Some(list) = list {
             value["cni.dev/valid-attachments"] = list;
         }
-        Outline::parse(value.to_string().as_bytes(), Path::new("/l")).unwrap().valid_attachments
+        Outline::parse(value.to_string().as_bytes(), Path::new("/l")).unwrap().valid_attachments().unwrap()
     };
     assert_eq!(outline(None), None);
     assert_eq!(outline(Some(Value::Null)), Some(vec![]));

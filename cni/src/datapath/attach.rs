@@ -1,9 +1,9 @@
 //! Making the datapath: the steps that change the node, in the order the kernel needs.
 
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use futures_util::future::try_join_all;
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
@@ -85,36 +85,35 @@ impl Wiring {
         if self.has_ipv6() {
             // Some runtimes start a sandbox with IPv6 switched off.
             netns
-                .visit(|| sysctl::set(Path::new(SYSCTLS), &ipv6_key(&self.ifname, "disable_ipv6"), "0"))?
-                .map_err(self.kernel("enable IPv6 on"))?;
+                .visit(|| Ok(set_ipv6(&self.ifname, "disable_ipv6", "0")))?
+                .map_err(self.kernel("enter"))??;
         }
         // Queued in this order, which the kernel keeps: an IPv6 route needs its device up.
         let addresses: Vec<_> =
-            self.addresses.iter().map(|ip| sandbox.add_address(index, IpNetwork::from(*ip))).collect();
+            self.addresses.iter().map(|ip| (ip, sandbox.add_address(index, IpNetwork::from(*ip)))).collect();
         let up = sandbox.set_up(index, true);
         let neighbours: Vec<_> =
-            self.next_hops().map(|hop| sandbox.add_neighbour(index, hop, HOST_MAC)).collect();
-        let routes: Vec<_> =
-            self.routes.iter().map(|route| sandbox.add_route(&in_pod(route, index))).collect();
-        try_join_all(addresses).await.map_err(self.kernel("add an address to"))?;
+            self.next_hops().map(|hop| (hop, sandbox.add_neighbour(index, hop, HOST_MAC))).collect();
+        let routes = self.routes.iter().map(|route| in_pod(route, index));
+        let routes: Vec<_> = routes.map(|route| (route, sandbox.add_route(&route))).collect();
+        all("add address", &self.ifname, addresses).await?;
         up.await.map_err(self.kernel("set up"))?;
-        try_join_all(neighbours).await.map_err(self.kernel("add the next hop to"))?;
-        try_join_all(routes).await.map_err(self.kernel("add a route to")).map(drop)
+        all("add neighbour", &self.ifname, neighbours).await?;
+        all("add route", &self.ifname, routes).await
     }
 
     async fn configure_host_end(&self, host: &Rtnl, link: &Link) -> Result<(), Error> {
-        let mut keys = vec![("accept_ra", "0")];
-        keys.extend(self.has_ipv6().then_some(("disable_ipv6", "0")));
-        for (key, value) in keys {
-            sysctl::set(Path::new(SYSCTLS), &ipv6_key(&link.name, key), value)
-                .map_err(Error::kernel(key, &link.name))?;
+        set_ipv6(&link.name, "accept_ra", "0")?;
+        if self.has_ipv6() {
+            set_ipv6(&link.name, "disable_ipv6", "0")?;
         }
-        let neighbours: Vec<_> =
-            self.addresses.iter().map(|ip| host.add_neighbour(link.index, *ip, self.pod_mac)).collect();
-        let routes: Vec<_> = self.host_routes(link.index).iter().map(|route| host.add_route(route)).collect();
-        let failed = |act: &'static str| move |source| Error::kernel(act, &link.name)(source);
-        try_join_all(neighbours).await.map_err(failed("add a neighbour to"))?;
-        try_join_all(routes).await.map_err(failed("add a route to")).map(drop)
+        let neighbours =
+            self.addresses.iter().map(|ip| (ip, host.add_neighbour(link.index, *ip, self.pod_mac)));
+        let neighbours: Vec<_> = neighbours.collect();
+        let routes = self.host_routes(link.index).into_iter();
+        let routes: Vec<_> = routes.map(|route| (route, host.add_route(&route))).collect();
+        all("add neighbour", &link.name, neighbours).await?;
+        all("add route", &link.name, routes).await
     }
 
     fn kernel(&self, act: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
@@ -130,6 +129,19 @@ fn in_pod(route: &Route, device: u32) -> RouteSpec {
     RouteSpec { destination: route.dst, gateway: route.gw, device, source: None }
 }
 
-fn ipv6_key(ifname: &str, key: &str) -> String {
-    format!("ipv6/conf/{ifname}/{key}")
+/// Waits for requests that were queued already; the first refusal names its object.
+async fn all<T: Display>(
+    act: &'static str,
+    device: &str,
+    requests: Vec<(T, impl Future<Output = io::Result<()>>)>,
+) -> Result<(), Error> {
+    for (object, answer) in requests {
+        answer.await.map_err(Error::kernel(act, format!("{object} dev {device}")))?;
+    }
+    Ok(())
+}
+
+fn set_ipv6(ifname: &str, key: &str, value: &str) -> Result<(), Error> {
+    sysctl::set(Path::new(SYSCTLS), &format!("ipv6/conf/{ifname}/{key}"), value)
+        .map_err(Error::kernel("set sysctl", format!("net.ipv6.conf.{ifname}.{key}={value}")))
 }

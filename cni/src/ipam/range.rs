@@ -91,6 +91,12 @@ impl RangeSet {
         rest.chain(following).chain(wrapped).map(move |number| address(number, v4))
     }
 
+    /// Whether an address could come from both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let shared = |range: &Range| other.0.iter().any(|theirs| range.overlaps(theirs));
+        self.is_ipv4() == other.is_ipv4() && self.0.iter().any(shared)
+    }
+
     /// The family.
     pub(crate) fn is_ipv4(&self) -> bool {
         self.0.first().is_some_and(|range| range.subnet.is_ipv4())

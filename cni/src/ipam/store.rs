@@ -115,8 +115,14 @@ impl Store {
     pub(crate) fn probe(&self) -> Result<(), Error> {
         make_folder(&self.folder).map_err(Error::state("create lease store", &self.folder))?;
         let path = self.folder.join(format!(".probe.{}", std::process::id()));
+        remove(&path)?;
         write_new(&path, b"").map_err(Error::state("write", &path))?;
         remove(&path)
+    }
+
+    /// Whether `address` is `owner`'s.
+    pub(crate) fn is_leased(&self, address: IpAddr, owner: &Owner<'_>) -> Result<bool, Error> {
+        self.owns(&self.folder.join(address.to_string()), owner)
     }
 
     fn owns(&self, path: &Path, owner: &Owner<'_>) -> Result<bool, Error> {
@@ -138,11 +144,14 @@ impl Locked<'_> {
         owner: &Owner<'_>,
     ) -> Result<Option<IpAddr>, Error> {
         let folder = &self.store.folder;
-        let temporary = folder.join(format!(".lease.{}", std::process::id()));
+        // One name for all, since the lock is held: what a killed process left is in nobody's way.
+        let temporary = folder.join(".lease");
         let last = folder.join(format!("last_reserved_ip.{index}"));
         remove(&temporary)?;
-        write_new(&temporary, owner.render().as_bytes()).map_err(Error::state("write lease", &temporary))?;
-        let taken = self.link_first_free(&temporary, set, read_address(&last));
+        let written = write_new(&temporary, owner.render().as_bytes());
+        let taken = written
+            .map_err(Error::state("write lease", &temporary))
+            .and_then(|()| self.link_first_free(&temporary, set, read_address(&last)));
         remove(&temporary)?;
         if let Ok(Some(address)) = &taken {
             fs::write(&last, address.to_string()).map_err(Error::state("write", &last))?;

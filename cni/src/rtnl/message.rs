@@ -66,6 +66,14 @@ pub(crate) struct RouteSpec {
     pub source: Option<IpAddr>,
 }
 
+impl fmt::Display for RouteSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.destination)?;
+        self.gateway.map_or(Ok(()), |gateway| write!(f, " via {gateway}"))?;
+        self.source.map_or(Ok(()), |source| write!(f, " src {source}"))
+    }
+}
+
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
@@ -198,6 +206,48 @@ pub(super) fn new_route(route: &RouteSpec) -> Message {
     }
     message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(RouteAddress::from(ip))));
     request(RouteNetlinkMessage::NewRoute(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+}
+
+pub(super) fn dump_routes(v4: bool) -> Message {
+    let mut message = RouteMessage::default();
+    message.header.address_family = if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    request(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP)
+}
+
+/// Where `route` leads, if it leaves by the device with `index`.
+pub(super) fn destination_by(route: &RouteMessage, index: u32) -> Option<IpNetwork> {
+    let by_device =
+        route.attributes.iter().any(|one| matches!(one, RouteAttribute::Oif(oif) if *oif == index));
+    let address = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(v4)) => Some(IpAddr::V4(*v4)),
+        RouteAttribute::Destination(RouteAddress::Inet6(v6)) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    });
+    // A default route states no destination.
+    let any = match route.header.address_family {
+        AddressFamily::Inet => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        _ => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    };
+    let prefix = IpNetwork::new(address.unwrap_or(any), route.header.destination_prefix_length).ok();
+    prefix.filter(|_| by_device)
+}
+
+pub(super) fn dump_neighbours() -> Message {
+    request(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), NLM_F_DUMP)
+}
+
+/// Address and hardware address of `neighbour`, if it never expires.
+pub(super) fn permanent(neighbour: &NeighbourMessage) -> Option<(IpAddr, Vec<u8>)> {
+    let address = neighbour.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => Some(IpAddr::V4(*v4)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    })?;
+    let mac = neighbour.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(mac) => Some(mac.clone()),
+        _ => None,
+    })?;
+    (neighbour.header.state == NeighbourState::Permanent).then_some((address, mac))
 }
 
 pub(super) fn get_route(destination: IpAddr) -> Message {

@@ -79,11 +79,12 @@ impl Command {
 }
 
 impl Args {
-    /// Reads and checks the environment. `None` when there is no `CNI_COMMAND`, which means that a
+    /// Reads and checks the environment. `None` when there is nothing of CNI's in it, which means that a
     /// person started the program.
     pub fn parse(env: &Env) -> Result<Option<Self>, Error> {
         let Some(command) = env.get("CNI_COMMAND").filter(|value| !value.is_empty()) else {
-            return Ok(None);
+            let meant = env.keys().any(|name| name.starts_with("CNI_"));
+            return if meant { Err(Error::environment("CNI_COMMAND", "", "is missing")) } else { Ok(None) };
         };
         let command = Command::parse(command)?;
         let value = |name: &str| env.get(name).cloned().unwrap_or_default();
@@ -166,6 +167,7 @@ mod tests {
     fn each_missing_or_malformed_variable_is_named() {
         for (name, value) in [
             ("CNI_COMMAND", "add"),
+            ("CNI_COMMAND", ""),
             ("CNI_CONTAINERID", ""),
             ("CNI_CONTAINERID", "../etc"),
             ("CNI_IFNAME", ""),

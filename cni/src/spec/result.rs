@@ -120,9 +120,9 @@ pub(crate) struct Prior {
 pub(crate) struct PriorAddress {
     /// The address and its prefix length.
     pub address: IpNetwork,
-    /// Index into the interfaces.
+    /// Index into the interfaces; negative in results that list none.
     #[serde(default)]
-    pub interface: Option<usize>,
+    pub interface: Option<i64>,
 }
 
 #[cfg(test)]

@@ -58,6 +58,33 @@ fn del_needs_no_namespace_no_ranges_and_not_the_networks_old_name() {
 }
 
 #[test]
+fn del_works_with_a_configuration_that_add_would_refuse() {
+    for (key, value) in [
+        ("ipam", json!({"ranges": [{"subnet": "10.1.0.0/24"}], "dataDir": "relative"})),
+        ("ipam", json!("x")),
+        ("mtu", json!("1500")),
+        ("mode", json!("magic")),
+        ("prevResult", json!({"ips": [{"address": "x", "interface": -1}]})),
+    ] {
+        let Some(node) = Namespace::node() else { return };
+        let before = footprint(&node);
+        let sandbox = Namespace::sandbox();
+        attach(&node, &sandbox, "c1");
+        let mut conf = dual("1.1.0");
+        conf[key] = value;
+        Call::new("DEL", &conf).netns(&sandbox.path()).run(&node).silent();
+        assert_eq!(footprint(&node), before, "{key}");
+    }
+}
+
+#[test]
+fn a_default_route_that_is_filtered_does_not_keep_pods_from_starting() {
+    let Some(node) = Namespace::node() else { return };
+    node.sh("ip route add blackhole 192.0.2.0/24; ip -6 route add prohibit 2001:db8::/32");
+    attach(&node, &Namespace::sandbox(), "c1");
+}
+
+#[test]
 fn del_works_when_the_record_is_lost() {
     let Some(node) = Namespace::node() else { return };
     let before = footprint(&node);
@@ -112,6 +139,18 @@ fn the_host_end_carries_our_marks() {
 #[test]
 fn check_passes_after_add_and_names_what_was_lost() {
     let losses = [
+        ("sandbox", "ip route del default", "0.0.0.0/0"),
+        ("sandbox", "ip -6 route del default", "::/0"),
+        ("sandbox", "ip neigh del 169.254.1.1 dev eth0", "169.254.1.1"),
+        ("sandbox", "ip link set eth0 mtu 1400", "MTU"),
+        ("node", "ip neigh flush all nud permanent", "neighbour"),
+        ("node", "nft flush ruleset", "guard"),
+        ("node", "printf 'other\r\neth0' > /run/tripod/ipam/pods/10.1.0.2", "lease"),
+        (
+            "node",
+            "ip link set $(ip -br link | grep -o '^tp[0-9a-f]*') address 02:00:00:00:00:01",
+            "hardware address",
+        ),
         ("sandbox", "ip address del 10.1.0.2/32 dev eth0", "10.1.0.2"),
         ("sandbox", "ip link set eth0 down", "down"),
         ("node", "ip route del 10.1.0.2", "route"),
@@ -159,6 +198,11 @@ fn gc_releases_what_is_not_listed_and_nothing_without_a_list() {
     conf["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
     Call::new("GC", &conf).run(&node).silent();
     assert_eq!(footprint(&node), one);
+    node.sh("echo '{' > /run/tripod/attachments/torn.json");
+    conf["cni.dev/valid-attachments"] = json!([]);
+    let (code, text) = Call::new("GC", &conf).run(&node).failed();
+    assert!(code == 5 && text.contains("torn.json"), "{code} {text}");
+    assert_eq!(node.sh("ls /run/tripod/attachments"), "torn.json\n");
 }
 
 #[test]

@@ -24,6 +24,8 @@ fn a_sandbox_that_is_none_is_refused() {
     refused(&node, add("/run/netns/gone"), 8, &["/run/netns/gone", "does not exist"]);
     refused(&node, add("/etc/hostname"), 8, &["/etc/hostname", "not a network namespace"]);
     refused(&node, add("/proc/self/ns/uts"), 8, &["/proc/self/ns/uts", "not a network namespace"]);
+    node.sh("mkfifo /run/fifo");
+    refused(&node, add("/run/fifo"), 8, &["/run/fifo", "not a network namespace"]);
     refused(&node, add("/proc/self/ns/net"), 8, &["node's own network namespace"]);
 }
 
@@ -59,6 +61,19 @@ fn a_second_add_of_the_same_attachment_is_refused() {
     let sandbox = Namespace::sandbox();
     attach(&node, &sandbox, "c1");
     refused(&node, Call::new("ADD", &dual("1.1.0")).netns(&sandbox.path()), 103, &["eth0"]);
+    let elsewhere = Namespace::sandbox();
+    let add = Call::new("ADD", &dual("1.1.0")).netns(&elsewhere.path());
+    refused(&node, add, 103, &["on the node", "same container"]);
+}
+
+#[test]
+fn a_source_that_the_node_does_not_have_is_named_with_the_route() {
+    let Some(node) = Namespace::node() else { return };
+    let mut conf = dual("1.1.0");
+    conf["nodeIPs"] = json!(["198.51.100.7"]);
+    let sandbox = Namespace::sandbox();
+    let add = Call::new("ADD", &conf).netns(&sandbox.path());
+    refused(&node, add, 5, &["add route 10.1.0.2/32 src 198.51.100.7 dev tp", "Invalid argument"]);
 }
 
 #[test]

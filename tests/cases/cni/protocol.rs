@@ -71,6 +71,7 @@ fn the_environment_is_checked_by_name() {
     let add = || Call::new("ADD", &dual("1.1.0")).env("CNI_NETNS", "/proc/1/ns/net");
     for (call, name) in [
         (add().env("CNI_COMMAND", "FROB"), "CNI_COMMAND"),
+        (add().without("CNI_COMMAND"), "CNI_COMMAND"),
         (add().without("CNI_CONTAINERID"), "CNI_CONTAINERID"),
         (add().env("CNI_CONTAINERID", "../x"), "CNI_CONTAINERID"),
         (add().without("CNI_IFNAME"), "CNI_IFNAME"),
@@ -97,7 +98,8 @@ fn what_is_not_decodable_is_code_6() {
 #[test]
 fn without_a_command_the_plugin_explains_itself_to_a_person() {
     let Some(node) = Namespace::node() else { return };
-    let outcome = Call::new("", &Value::Null).without("CNI_COMMAND").stdin(b"").run(&node);
+    let call = Call::new("", &Value::Null).without("CNI_COMMAND").without("CNI_CONTAINERID");
+    let outcome = call.without("CNI_IFNAME").without("CNI_PATH").stdin(b"").run(&node);
     assert!(outcome.success && outcome.document.is_none());
     assert!(outcome.stderr.contains("CNI plugin") && outcome.stderr.contains("1.1.0"), "{}", outcome.stderr);
 }
