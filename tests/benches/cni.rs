@@ -23,7 +23,7 @@ struct Plugin {
 }
 
 fn main() {
-    let Some(node) = Namespace::node() else { return };
+    let node = Namespace::try_node().expect("root, to make namespaces");
     let mut plugins = vec![tripod()];
     plugins.extend(reference());
     let pods: Vec<Vec<Namespace>> =

@@ -29,9 +29,10 @@ pub fn run() -> anyhow::Result<()> {
     let table = Table::begin("\nTripod on one throwaway node: no cluster, no container runtime");
     table.line("build", "the three programs as they are shipped", begin.elapsed());
     let stage = Stage::set(&table, programs)?;
-    network::show(&stage)?;
+    let pods = network::begin(&stage)?;
     devices::show(&stage)?;
     images::show(&stage)?;
+    network::end(&stage, &pods)?;
     println!("\nEverything worked, and the node is gone with all that was on it.");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! First act: two pods get a network, talk over it, and give it back.
+//! First and last act: two pods get a network, talk over it, and give it back.
 
 use std::fs;
 use std::net::IpAddr;
@@ -17,22 +17,36 @@ struct Pod {
     sandbox: Namespace,
 }
 
-pub(super) fn show(stage: &Stage<'_>) -> anyhow::Result<()> {
+/// Both pods on their network, and what the node had before.
+pub(super) struct Pods {
+    pods: [Pod; 2],
+    links_before: Vec<String>,
+}
+
+/// The pods get their network and talk over it.
+pub(super) fn begin(stage: &Stage<'_>) -> anyhow::Result<Pods> {
     stage.node.run(forward)?;
-    let before = stage.node.run(links)?;
+    let links_before = stage.node.run(links)?;
     let [web, db] = ["web", "db"].map(|name| Pod { name, sandbox: Namespace::sandbox() });
     let addresses = [attach(stage, &web)?, attach(stage, &db)?];
     for (from, to, targets) in [(&web, &db, &addresses[1]), (&db, &web, &addresses[0])] {
         stage.table.step(&format!("ping {} -> {}", from.name, to.name), || echo(from, targets))?;
     }
-    for pod in [&web, &db] {
+    Ok(Pods { pods: [web, db], links_before })
+}
+
+/// They give it back, and the node is as it was.
+pub(super) fn end(stage: &Stage<'_>, pods: &Pods) -> anyhow::Result<()> {
+    for pod in &pods.pods {
         stage.table.step(&format!("DEL {}", pod.name), || {
             expect_success(call(stage, "DEL", pod).run(&stage.node))?;
             Ok(((), "link, routes, leases and record are gone".to_owned()))
         })?;
     }
-    let after = stage.node.run(links)?;
-    anyhow::ensure!(before == after, "the node had {before:?}, now it has {after:?}");
+    let (before, after) = (&pods.links_before, stage.node.run(links)?);
+    anyhow::ensure!(*before == after, "the node had {before:?}, now it has {after:?}");
+    let left = stage.node.run(state_files)?;
+    anyhow::ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
 }
 
@@ -93,4 +107,17 @@ fn links() -> anyhow::Result<Vec<String>> {
     let table = fs::read_to_string("/proc/thread-self/net/dev")?;
     let name = |line: &str| line.split_once(':').map(|(name, _)| name.trim().to_owned());
     Ok(table.lines().filter_map(name).collect())
+}
+
+/// Records and leases of attachments.
+fn state_files() -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in ["/run/tripod/attachments", "/run/tripod/ipam/demo"] {
+        for entry in fs::read_dir(folder)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+    }
+    // The store's own: its lock, and where it goes on.
+    names.retain(|name| name != "lock" && !name.starts_with("last_reserved_ip"));
+    Ok(names)
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use super::install;
@@ -25,13 +26,29 @@ pub(super) fn the_provider_opens_the_registry(cluster: &Cluster) -> anyhow::Resu
     step("an image is in a registry with a password", || publish(cluster, &reference))?;
     let node = &cluster.nodes()[1];
     let pod = |name: &str| Pod { image: reference.clone(), ..Pod::on(node.name(), name) };
-    let (before, after) = (pod("before-wiring"), pod("after-wiring"));
-    step("without the kubelet wired for it, no pod gets it", || is_refused(&kubectl, &before))?;
-    kubectl.delete_pod(&before.name)?;
-    step("the kubelet is wired as the README tells", || wire(node, registry::PASSWORD))?;
+    step("without the kubelet wired for it, no pod gets it", || is_refused(&kubectl, &pod("before-wiring")))?;
+    step("the kubelet is wired as the README tells", || wire(node))?;
     step("its node is Ready again", || kubectl.wait_for_heartbeat(node.name()))?;
-    step("a pod with the image runs", || kubectl.run_pods(std::slice::from_ref(&after)))?;
+    step("with a wrong password the event names registry and status", || {
+        write_password(node, &server(), "not the password")?;
+        is_refused(&kubectl, &pod("wrong-password"))
+    })?;
+    step("without a password the kubelet's log names file and registry", || {
+        write_password(node, "elsewhere.tripod.test", registry::PASSWORD)?;
+        is_refused(&kubectl, &pod("no-password"))?;
+        says_what_is_missing(&cluster.logs().join(format!("{}-kubelet.log", node.name())))
+    })?;
+    let after = pod("after-wiring");
+    step("with the password, and no further restart, a pod runs", || {
+        write_password(node, &server(), registry::PASSWORD)?;
+        kubectl.run_pods(std::slice::from_ref(&after))
+    })?;
     kubectl.delete_pod(&after.name)
+}
+
+/// Host and port of the registry, as images name it.
+fn server() -> String {
+    registry::reference("").trim_end_matches('/').to_owned()
 }
 
 fn publish(cluster: &Cluster, reference: &str) -> anyhow::Result<()> {
@@ -44,20 +61,36 @@ fn is_refused(kubectl: &Kubectl<'_>, pod: &Pod) -> anyhow::Result<()> {
     kubectl.apply(&pod.manifest())?;
     eventually("an event tells of the refusal", Duration::from_secs(60), || {
         let events = kubectl.events(&pod.name)?;
-        let refused = |message: &str| message.contains("401") || message.contains("authorization failed");
+        let refused = |message: &str| {
+            message.contains(&server())
+                && (message.contains("401") || message.contains("authorization failed"))
+        };
         anyhow::ensure!(events.iter().any(|(_, message)| refused(message)), "there are {events:?}");
+        Ok(())
+    })?;
+    kubectl.delete_pod(&pod.name)
+}
+
+/// The kubelet logs what the provider wrote on standard error.
+fn says_what_is_missing(log: &Path) -> anyhow::Result<()> {
+    eventually("the kubelet's log has the provider's line", Duration::from_secs(30), || {
+        let log = fs::read_to_string(log)?;
+        let told = log.lines().any(|line| line.contains(AUTH) && line.contains(&server()));
+        anyhow::ensure!(told, "no line names {AUTH} and {}", server());
         Ok(())
     })
 }
 
-/// The password file, the kubelet's provider configuration as the program prints it, two flags, restart.
-fn wire(node: &Node, password: &str) -> anyhow::Result<()> {
-    let server = registry::reference("");
-    let auths = serde_json::json!({"auths": {server.trim_end_matches('/'): {"username": registry::USER, "password": password}}});
+fn write_password(node: &Node, server: &str, password: &str) -> anyhow::Result<()> {
+    let auths = serde_json::json!({"auths": {server: {"username": registry::USER, "password": password}}});
     node.within(|| {
         fs::write(AUTH, auths.to_string())?;
         Ok(fs::set_permissions(AUTH, fs::Permissions::from_mode(0o600))?)
-    })?;
+    })
+}
+
+/// The kubelet's provider configuration as the program prints it, two flags, restart.
+fn wire(node: &Node) -> anyhow::Result<()> {
     let provider = format!("{BIN_DIR}/tripod-credential-provider");
     node.exec(&["sh", "-c", &format!("{provider} kubelet-config --bin-dir {BIN_DIR} > {KUBELET_CONFIG}")])?;
     node.restart_kubelet(&[
