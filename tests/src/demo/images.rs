@@ -26,7 +26,7 @@ pub(super) fn show(stage: &Stage<'_>) -> anyhow::Result<()> {
     })?;
     let (user, password) = stage.table.step("credential provider", || {
         let (user, password, kept) = ask(stage, &format!("{server}/{IMAGE}"))?;
-        let what = format!("user {user:?} and a password for {server} (the kubelet may keep it {kept})");
+        let what = format!("user {user:?} and a password for {server}, cacheDuration {kept}");
         Ok(((user, password), what))
     })?;
     stage.table.step("pull with password", || {

@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, Kubectl, images, registry};
 /// Where the DaemonSet puts the provider.
 const BIN_DIR: &str = "/opt/tripod/credential-provider";
 /// Where the test, as an admin would, puts what the provider prints for the kubelet.
-const KUBELET_CONFIG: &str = "/etc/kubernetes/credential-provider.yaml";
+const KUBELET_CONFIG: &str = "/etc/kubernetes/credential-providers.yaml";
 /// The passwords an admin gives a node.
 const AUTH: &str = "/etc/tripod/registry-auth.json";
 
