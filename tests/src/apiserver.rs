@@ -62,7 +62,10 @@ impl Default for Shared {
 impl Cluster {
     /// Replaces the Node, or deletes it.
     pub fn set_node(&self, node: Option<Value>) {
-        let mut state = self.state();
+        self.store(&mut self.state(), node);
+    }
+
+    fn store(&self, state: &mut Stored, node: Option<Value>) {
         let version = *self.0.version.borrow() + 1;
         let (kind, object) = match (&state.node, node) {
             (None, None) => return,
@@ -73,7 +76,6 @@ impl Cluster {
         let object = versioned(object, version);
         state.node = (kind != "DELETED").then(|| object.clone());
         state.events.push((version, json!({"type": kind, "object": object})));
-        drop(state);
         self.0.version.send_replace(version);
     }
 
@@ -211,19 +213,21 @@ async fn patch_status(
     body: String,
 ) -> Response {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let node = cluster.state().node.clone().filter(|node| node["metadata"]["name"] == name.as_str());
+    // Held from the reading to the writing: a change between the two would be lost.
+    let mut state = cluster.state();
+    let node = state.node.clone().filter(|node| node["metadata"]["name"] == name.as_str());
     let (Some(mut node), Ok(patch)) = (node, serde_json::from_str::<Value>(&body)) else {
         return failure(StatusCode::NOT_FOUND, "NotFound", "no such Node, or no JSON");
     };
     if kind != "application/strategic-merge-patch+json" {
         return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", kind);
     }
-    if cluster.state().refuse_patches {
+    if state.refuse_patches {
         return failure(StatusCode::FORBIDDEN, "Forbidden", "nodes/status is forbidden");
     }
     merge_conditions(&mut node, &patch);
-    cluster.state().patches.push(patch);
-    cluster.set_node(Some(node.clone()));
+    state.patches.push(patch);
+    cluster.store(&mut state, Some(node.clone()));
     Json(node).into_response()
 }
 
