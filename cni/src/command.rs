@@ -63,17 +63,15 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<
     let outline = Outline::parse(text, &dirs.leases)?;
     require_version(args.command, outline.version)?;
     let records = Records::new(dirs.attachments.clone());
-    if args.command == Command::Status {
-        // A runtime asks every few seconds and may wait with a lock held.
-        return within("STATUS", 1, status::run(outline, records)).await.map(|()| None);
-    }
-    let node = Node::open(records)?;
+    let open = || Node::open(records.clone());
     match args.command {
-        Command::Add => add::run(args, outline, &node).await.map(Some),
-        Command::Del => within("DEL", 30, del::run(args, &outline, &node)).await.map(|()| None),
-        Command::Check => within("CHECK", 10, check::run(args, outline, &node)).await.map(|()| None),
-        Command::Gc => within("GC", 60, gc::run(&outline, &node)).await.map(|()| None),
-        Command::Status | Command::Version => Ok(None),
+        Command::Add => add::run(args, outline, &open()?).await.map(Some),
+        Command::Del => within("DEL", 30, del::run(args, &outline, &open()?)).await.map(|()| None),
+        Command::Check => within("CHECK", 10, check::run(args, outline, &open()?)).await.map(|()| None),
+        Command::Gc => within("GC", 60, gc::run(&outline, &open()?)).await.map(|()| None),
+        // A runtime asks every few seconds and may wait with a lock held.
+        Command::Status => within("STATUS", 1, status::run(outline, records)).await.map(|()| None),
+        Command::Version => Ok(Some(versions())),
     }
 }
 

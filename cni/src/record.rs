@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::datapath::host_ifname;
 use crate::error::Error;
 use crate::ipam::store::Owner;
+use crate::spec::Args;
 
 /// Longest record read back, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -65,6 +67,23 @@ pub struct Records {
 }
 
 impl Record {
+    /// What is known of an attachment before anything is made for it, or when its record is lost.
+    pub(crate) fn intent(args: &Args, netns: PathBuf, network: &str, store: &Path) -> Self {
+        let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
+        Self {
+            v: 1,
+            stage: Stage::Intent,
+            container_id: args.container_id.clone(),
+            ifname: args.ifname.clone(),
+            netns,
+            network: network.to_owned(),
+            store: store.to_owned(),
+            host_ifname: host_ifname(&owner),
+            addresses: Vec::new(),
+            pod: args.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name)),
+        }
+    }
+
     /// Who holds the leases.
     pub fn owner(&self) -> Owner<'_> {
         Owner { container_id: &self.container_id, ifname: &self.ifname }

@@ -1,7 +1,6 @@
 //! ADD: attach a sandbox, or leave the node as it was.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 
 use nix::errno::Errno;
 use serde_json::Value;
@@ -9,10 +8,10 @@ use tokio::time::timeout;
 
 use super::{Node, UNDO_DEADLINE, status, within};
 use crate::config::{NetConf, Outline};
-use crate::datapath::{Wiring, host_ifname};
+use crate::datapath::Wiring;
 use crate::error::{self, Error};
 use crate::ipam;
-use crate::ipam::store::{Owner, Store};
+use crate::ipam::store::Store;
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
 use crate::nft::{Nft, base};
@@ -33,7 +32,7 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Va
     let path = args.netns.clone().unwrap_or_default();
     let netns = Netns::open(&path, args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
-    let mut record = intent(args, &conf, path);
+    let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store);
     let mut journal = Journal::new(record.clone());
     let attempt = Attempt { args, conf: &conf, node, netns, sandbox };
     match within("ADD", 30, attempt.attach(&mut record, &mut journal)).await {
@@ -109,22 +108,6 @@ async fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
     match timeout(UNDO_DEADLINE, undone).await.unwrap_or_else(late) {
         Ok(()) => cause,
         Err(undo) => Error::NotUndone { cause: Box::new(cause), undo: Box::new(undo) },
-    }
-}
-
-fn intent(args: &Args, conf: &NetConf, netns: PathBuf) -> Record {
-    let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
-    Record {
-        v: 1,
-        stage: Stage::Intent,
-        container_id: args.container_id.clone(),
-        ifname: args.ifname.clone(),
-        netns,
-        network: conf.name.clone(),
-        store: conf.ipam.store.clone(),
-        host_ifname: host_ifname(&owner),
-        addresses: Vec::new(),
-        pod: args.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name)),
     }
 }
 

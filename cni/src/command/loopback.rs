@@ -1,5 +1,6 @@
 //! Persona `loopback`: containerd executes it once per sandbox, beside the network's own ADD.
 
+use ipnetwork::IpNetwork;
 use serde_json::Value;
 
 use super::{require_version, versions, within};
@@ -27,13 +28,16 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<
 }
 
 async fn add(args: &Args, outline: &Outline) -> Result<Value, Error> {
-    set(args, true).await?;
-    success(args, outline).await
+    let (sandbox, index) = open(args).await?;
+    sandbox.set_up(index, true).await.map_err(Error::kernel("set up", LOOPBACK))?;
+    let addresses =
+        sandbox.addresses(index).await.map_err(Error::kernel("list the addresses of", LOOPBACK))?;
+    Ok(success(args, addresses).render(outline.version))
 }
 
-async fn set(args: &Args, up: bool) -> Result<(), Error> {
+async fn set_down(args: &Args) -> Result<(), Error> {
     let (sandbox, index) = open(args).await?;
-    sandbox.set_up(index, up).await.map_err(Error::kernel("set up or down", LOOPBACK))
+    sandbox.set_up(index, false).await.map_err(Error::kernel("set down", LOOPBACK))
 }
 
 /// A sandbox that is gone has no loopback left to set down.
@@ -41,7 +45,7 @@ async fn unset(args: &Args) -> Result<(), Error> {
     if args.netns.is_none() {
         return Ok(());
     }
-    match set(args, false).await {
+    match set_down(args).await {
         Err(error) if netns::is_gone(&error) => Ok(()),
         other => other,
     }
@@ -69,15 +73,12 @@ async fn open(args: &Args) -> Result<(Rtnl, u32), Error> {
     Ok((sandbox, link.ok_or_else(gone)?.index))
 }
 
-/// What `lo` has now: without IPv6 in the sandbox there is no `::1`.
-async fn success(args: &Args, outline: &Outline) -> Result<Value, Error> {
-    let (sandbox, index) = open(args).await?;
-    let addresses =
-        sandbox.addresses(index).await.map_err(Error::kernel("list the addresses of", LOOPBACK))?;
+/// With what `lo` has now: without IPv6 in the sandbox there is no `::1`.
+fn success(args: &Args, addresses: Vec<IpNetwork>) -> Success {
     let mac = "00:00:00:00:00:00".to_owned();
     let place = args.netns.as_ref().map(|path| path.display().to_string());
     let interface = Interface { name: LOOPBACK.to_owned(), mac, mtu: None, sandbox: place };
     let address = |address| Address { address, gateway: None, interface: Some(0) };
     let ips = addresses.into_iter().map(address).collect();
-    Ok(Success { interfaces: vec![interface], ips, ..Success::default() }.render(outline.version))
+    Success { interfaces: vec![interface], ips, ..Success::default() }
 }
