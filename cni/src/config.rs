@@ -1,6 +1,7 @@
 //! One entry of a conflist: [`Outline`] is what every verb needs and survives mistakes in the rest,
 //! [`NetConf`] is all of it, checked. No I/O.
 
+mod ipam;
 mod raw;
 
 use std::net::IpAddr;
@@ -9,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::ipam::range::{Range, RangeSet};
-use crate::spec::{Prior, Route, Version, is_name};
-use raw::{Object, RawAttachment, RawRange, RawRoute};
+use crate::spec::{Prior, Version, is_name};
+pub(crate) use ipam::Ipam;
+use raw::{Object, RawAttachment};
 
 /// Longest configuration accepted on stdin, in bytes. The largest real ones, with a `prevResult` and
 /// the pod's annotations, stay below 300 kB, the API server's bound for annotations.
@@ -54,17 +55,6 @@ pub(crate) struct NetConf {
     pub ipam: Ipam,
     /// `dns` of the result, handed through.
     pub dns: Option<Value>,
-}
-
-/// The built-in address management, with host-local's keys.
-#[derive(Clone, Debug)]
-pub(crate) struct Ipam {
-    /// The lease store's folder.
-    pub store: PathBuf,
-    /// An attachment gets one address of each.
-    pub sets: Vec<RangeSet>,
-    /// The pod's routes; absent means default routes of each family.
-    pub routes: Option<Vec<Route>>,
 }
 
 /// What DEL, STATUS, GC and VERSION need of a configuration: they must work with one in which the rest
@@ -133,7 +123,7 @@ impl Outline {
             mtu: check_mtu(object.get("mtu")?)?,
             agent_state: object.get("agentState")?,
             node_ips: node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
-            ipam: complete_ipam(object.object("ipam")?, store)?,
+            ipam: Ipam::complete(object.object("ipam")?, store)?,
             dns: object.object("dns")?.map(|dns| dns.whole()).transpose()?.filter(|dns| !is_empty(dns)),
         })
     }
@@ -162,65 +152,6 @@ fn refuse_unavailable(object: &Object) -> Result<(), Error> {
         Some((key, value)) => Err(Error::config(runtime.name(key), json(value), PROBLEM)),
         None => Ok(()),
     }
-}
-
-fn complete_ipam(ipam: Option<Object>, store: PathBuf) -> Result<Ipam, Error> {
-    let ipam = ipam.ok_or_else(|| Error::config("ipam", "null", "is missing: give it \"ranges\""))?;
-    if let Some(other) = ipam.get::<String>("type")?.filter(|kind| kind != "tripod") {
-        return Err(Error::config("ipam.type", json(&other), "is not available; use \"tripod\""));
-    }
-    if let Some(folder) = ipam.get::<PathBuf>("dataDir")?.filter(|folder| !folder.is_absolute()) {
-        return Err(Error::config("ipam.dataDir", json(&folder), "is not an absolute path"));
-    }
-    let routes = ipam.get::<Vec<RawRoute>>("routes")?.map(|routes| complete_routes(&routes)).transpose()?;
-    Ok(Ipam { store, sets: complete_sets(&ipam)?, routes })
-}
-
-/// host-local's old form, one range in place of `ranges`, is a set of its own before the others.
-fn complete_sets(ipam: &Object) -> Result<Vec<RangeSet>, Error> {
-    let single = ipam.whole::<RawRange>()?;
-    let listed = ipam.get::<Vec<Vec<RawRange>>>("ranges")?.unwrap_or_default();
-    let sets: Vec<Vec<RawRange>> =
-        single.is_given().then(|| vec![single]).into_iter().chain(listed).collect();
-    bounded("ipam.ranges", &sets)?;
-    if sets.iter().all(Vec::is_empty) {
-        let problem = "holds no range: give [[{\"subnet\": \"10.1.0.0/24\"}]]";
-        return Err(Error::config("ipam.ranges", "[]", problem));
-    }
-    let mut complete: Vec<RangeSet> = Vec::new();
-    for (index, raw) in sets.iter().enumerate() {
-        let set = complete_set(index, raw)?;
-        if complete.iter().any(|earlier| earlier.overlaps(&set)) {
-            let problem = "overlaps an earlier set: a pod would get two addresses of one range";
-            return Err(Error::config(format!("ipam.ranges[{index}]"), json(raw), problem));
-        }
-        complete.push(set);
-    }
-    Ok(complete)
-}
-
-fn complete_set(set: usize, raw: &[RawRange]) -> Result<RangeSet, Error> {
-    bounded(&format!("ipam.ranges[{set}]"), raw)?;
-    let ranges: Vec<Range> = raw
-        .iter()
-        .enumerate()
-        .map(|(index, range)| range.parse(&format!("ipam.ranges[{set}][{index}]")))
-        .collect::<Result<_, _>>()?;
-    RangeSet::new(ranges).map_err(|problem| Error::config(format!("ipam.ranges[{set}]"), json(raw), problem))
-}
-
-fn complete_routes(raw: &[RawRoute]) -> Result<Vec<Route>, Error> {
-    bounded("ipam.routes", raw)?;
-    let mut routes: Vec<Route> = Vec::new();
-    for (index, route) in raw.iter().enumerate() {
-        let field = format!("ipam.routes[{index}]");
-        let route = route.parse(&field)?;
-        if routes.iter().any(|earlier| earlier.dst == route.dst) {
-            return Err(Error::config(format!("{field}.dst"), json(route.dst), "is there twice"));
-        }
-        routes.push(route);
-    }
-    Ok(routes)
 }
 
 fn check_mtu(mtu: Option<i64>) -> Result<Option<u32>, Error> {

@@ -57,7 +57,8 @@ impl Attempt<'_> {
         journal.push(Undo::RemoveRecord);
         self.node.records.save(record)?;
         journal.push(Undo::ReleaseAnyLease);
-        let addresses = ipam::reserve(self.conf, &Store::new(&record.store), &record.owner()).await?;
+        let assignments = ipam::reserve(self.conf, &Store::new(&record.store), &record.owner()).await?;
+        let addresses: Vec<IpAddr> = assignments.iter().map(|one| one.address.ip()).collect();
         journal.pop();
         journal.push(Undo::ReleaseLeases(addresses.clone()));
         guard()?;

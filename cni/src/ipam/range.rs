@@ -18,6 +18,15 @@ pub(crate) struct Range {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RangeSet(Vec<Range>);
 
+/// An address that a pod gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    /// The address, with the prefix length of its subnet.
+    pub address: IpNetwork,
+    /// The subnet's gateway.
+    pub gateway: Option<IpAddr>,
+}
+
 impl Range {
     /// A range of `subnet` between `start` and `end`, both included. Never given, as in host-local, are
     /// the network address, the gateway (the first address unless named) and IPv4's broadcast address.
@@ -89,6 +98,14 @@ impl RangeSet {
         let following = self.0.iter().cycle().skip(at + 1).take(self.0.len() - 1).flat_map(Range::numbers);
         let wrapped = current.flat_map(move |range| range.clone().up_to(after));
         rest.chain(following).chain(wrapped).map(move |number| address(number, v4))
+    }
+
+    /// `address`, which is a candidate, as the pod gets it.
+    pub(crate) fn assign(&self, address: IpAddr) -> Option<Assignment> {
+        let range = self.0.iter().find(|range| range.subnet.contains(address))?;
+        let gateway = self::address(range.gateway, range.subnet.is_ipv4());
+        let address = IpNetwork::new(address, range.subnet.prefix()).ok()?;
+        Some(Assignment { address, gateway: Some(gateway) })
     }
 
     /// Whether an address could come from both.
@@ -172,6 +189,15 @@ mod tests {
         );
         assert_eq!(given(&two, Some("192.0.2.1")).len(), 6);
         assert_eq!(given(&two, Some("fd00::1")).len(), 6);
+    }
+
+    #[test]
+    fn an_assignment_has_prefix_and_gateway_of_its_subnet() {
+        let two = set(&["10.0.0.0/30", "10.0.1.0/29"]);
+        let given = two.assign("10.0.1.4".parse().unwrap()).unwrap();
+        assert_eq!(given.address.to_string(), "10.0.1.4/29");
+        assert_eq!(given.gateway.unwrap().to_string(), "10.0.1.1");
+        assert_eq!(two.assign("10.0.2.4".parse().unwrap()), None);
     }
 
     #[test]
