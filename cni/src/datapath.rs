@@ -14,7 +14,7 @@ use crate::config::NetConf;
 use crate::ipam::store::Owner;
 use crate::record::attachment_hash;
 use crate::rtnl::{Mac, RouteSpec};
-use crate::spec::{Address, Args, Interface, Route, Success};
+use crate::spec::{Address, Args, Interface, Route, RouteOptions, Success};
 
 /// The pod's IPv4 next hop. It is on no interface; a permanent neighbour stands for it.
 pub(crate) const NEXT_HOP_4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -98,6 +98,7 @@ impl Wiring {
             gateway: None,
             device,
             source: source(ip.is_ipv4()),
+            options: RouteOptions::default(),
         };
         self.addresses.iter().map(route).collect()
     }
@@ -132,13 +133,13 @@ fn default_routes(addresses: &[IpAddr]) -> Vec<Route> {
     [IpNetwork::V4(ALL_4), IpNetwork::V6(ALL_6)]
         .into_iter()
         .filter(|all| addresses.iter().any(|ip| ip.is_ipv4() == all.is_ipv4()))
-        .map(|dst| Route { dst, gw: None })
+        .map(|dst| Route::to(dst, None))
         .collect()
 }
 
 /// The pod reaches everything by the next hop of its family, whatever `gw` says for other plugins.
 fn via_next_hop(route: &Route) -> Route {
-    Route { dst: route.dst, gw: Some(next_hop(route.dst.is_ipv4())) }
+    Route { gw: Some(next_hop(route.dst.is_ipv4())), ..route.clone() }
 }
 
 /// At most 255 bytes, the kernel's `IFALIASZ` without its end.

@@ -102,11 +102,11 @@ fn read(stdin: impl Read) -> Result<Vec<u8>, Error> {
 fn asked_version(text: &[u8]) -> Version {
     #[derive(serde::Deserialize)]
     struct OnlyVersion {
-        #[serde(rename = "cniVersion")]
-        cni_version: Version,
+        #[serde(rename = "cniVersion", default)]
+        cni_version: String,
     }
-    serde_json::from_slice(text)
-        .map_or_else(|_undecodable| Version::default(), |only: OnlyVersion| only.cni_version)
+    let asked = serde_json::from_slice(text).ok();
+    asked.and_then(|only: OnlyVersion| Version::parse(&only.cni_version)).unwrap_or_default()
 }
 
 /// What a person reads who starts the program by hand.

@@ -2,10 +2,12 @@
 
 mod args;
 mod result;
+mod route;
 mod version;
 
 pub use args::{Args, Command, Env};
-pub(crate) use result::{Address, Interface, Prior, Route, Success};
+pub(crate) use result::{Address, Interface, Prior, Success};
+pub(crate) use route::{Route, RouteOptions};
 pub use version::Version;
 
 use serde::Serialize;

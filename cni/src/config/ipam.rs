@@ -74,10 +74,16 @@ fn complete_routes(raw: &[RawRoute]) -> Result<Vec<Route>, Error> {
     for (index, route) in raw.iter().enumerate() {
         let field = format!("ipam.routes[{index}]");
         let route = route.parse(&field)?;
-        if routes.iter().any(|earlier| earlier.dst == route.dst) {
+        if routes.iter().any(|earlier| collide(earlier, &route)) {
             return Err(Error::config(format!("{field}.dst"), json(route.dst), "is there twice"));
         }
         routes.push(route);
     }
     Ok(routes)
+}
+
+/// The kernel tells two routes apart by these.
+fn collide(one: &Route, other: &Route) -> bool {
+    let key = |route: &Route| (route.dst, route.options.table, route.options.priority);
+    key(one) == key(other)
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::json;
 use crate::error::Error;
 use crate::ipam::range::Range;
-use crate::spec::Route;
+use crate::spec::{Route, RouteOptions};
 
 /// A JSON object, with its path in the document for messages.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub(super) struct RawRange {
 pub(super) struct RawRoute {
     dst: String,
     gw: Option<String>,
+    #[serde(flatten)]
+    options: RouteOptions,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -138,7 +140,8 @@ impl RawRange {
 impl RawRoute {
     pub(super) fn parse(&self, field: &str) -> Result<Route, Error> {
         let gw = self.gw.as_deref().map(|text| super::parse_ip(&format!("{field}.gw"), text));
-        Ok(Route { dst: parse_prefix(&format!("{field}.dst"), &self.dst)?, gw: gw.transpose()? })
+        let dst = parse_prefix(&format!("{field}.dst"), &self.dst)?;
+        Ok(Route { dst, gw: gw.transpose()?, options: self.options })
     }
 }
 

@@ -126,7 +126,7 @@ impl Wiring {
 }
 
 fn in_pod(route: &Route, device: u32) -> RouteSpec {
-    RouteSpec { destination: route.dst, gateway: route.gw, device, source: None }
+    RouteSpec { destination: route.dst, gateway: route.gw, device, source: None, options: route.options }
 }
 
 /// Waits for requests that were queued already; the first refusal names its object.

@@ -18,11 +18,13 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::Message;
+use crate::spec::RouteOptions;
 
 /// Marks our routes, so that an agent can tell its own from foreign ones.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(84);
@@ -53,7 +55,7 @@ pub(crate) struct VethSpec<'a> {
     pub mtu: u32,
 }
 
-/// A unicast route of the main table.
+/// A unicast route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RouteSpec {
     /// Destination prefix.
@@ -64,6 +66,8 @@ pub(crate) struct RouteSpec {
     pub device: u32,
     /// Source that the host itself uses towards the destination.
     pub source: Option<IpAddr>,
+    /// What else there is to say.
+    pub options: RouteOptions,
 }
 
 impl fmt::Display for RouteSpec {
@@ -205,7 +209,22 @@ pub(super) fn new_route(route: &RouteSpec) -> Message {
         message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
     }
     message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(RouteAddress::from(ip))));
+    set_route_options(&mut message, route.options);
     request(RouteNetlinkMessage::NewRoute(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+}
+
+fn set_route_options(message: &mut RouteMessage, options: RouteOptions) {
+    // The header has room for the first 256 tables only; this attribute wins over it.
+    message.attributes.extend(options.table.map(RouteAttribute::Table));
+    message.attributes.extend(options.priority.map(RouteAttribute::Priority));
+    if let Some(scope) = options.scope {
+        message.header.scope = RouteScope::from(scope);
+    }
+    let metrics = [options.mtu.map(RouteMetric::Mtu), options.advmss.map(RouteMetric::Advmss)];
+    let metrics: Vec<RouteMetric> = metrics.into_iter().flatten().collect();
+    if !metrics.is_empty() {
+        message.attributes.push(RouteAttribute::Metrics(metrics));
+    }
 }
 
 pub(super) fn dump_routes(v4: bool) -> Message {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::spec::Version;
+use crate::spec::{Route, Version};
 
 /// One end of an attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,16 +36,6 @@ pub(crate) struct Address {
     pub interface: Option<usize>,
 }
 
-/// One route of the pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Route {
-    /// Destination prefix.
-    pub dst: IpNetwork,
-    /// Next hop; the gateway of the family's address when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gw: Option<IpAddr>,
-}
-
 /// What ADD prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Success {
@@ -62,20 +52,43 @@ pub(crate) struct Success {
 impl Success {
     /// The document of `version`.
     pub(crate) fn render(&self, version: Version) -> Value {
-        let mut document = json!({
-            "cniVersion": version,
-            "interfaces": self.interfaces.iter().map(|i| i.render(version)).collect::<Vec<_>>(),
-            "ips": self.ips.iter().map(|ip| ip.render(version)).collect::<Vec<_>>(),
-        });
+        let mut document = json!({"cniVersion": version});
         if let Some(object) = document.as_object_mut() {
-            if !self.routes.is_empty() {
-                object.insert("routes".into(), json!(self.routes));
+            if version < Version::V0_3_0 {
+                object.extend(self.families());
+            } else {
+                object.extend(self.lists(version));
             }
             if let Some(dns) = &self.dns {
                 object.insert("dns".into(), dns.clone());
             }
         }
         document
+    }
+
+    /// `ip4` and `ip6`, which know one address each, with its routes.
+    fn families(&self) -> Map<String, Value> {
+        let mut keys = Map::new();
+        for (key, v4) in [("ip4", true), ("ip6", false)] {
+            let Some(ip) = self.ips.iter().find(|ip| ip.address.is_ipv4() == v4) else { continue };
+            let mut family = Map::from_iter([("ip".to_owned(), json!(ip.address))]);
+            family.extend(ip.gateway.map(|gateway| ("gateway".to_owned(), json!(gateway))));
+            let routes = self.routes.iter().filter(|route| route.dst.is_ipv4() == v4);
+            let routes: Vec<Value> = routes.map(|route| route.render(Version::V0_2_0)).collect();
+            family.extend((!routes.is_empty()).then(|| ("routes".to_owned(), json!(routes))));
+            keys.insert(key.to_owned(), Value::Object(family));
+        }
+        keys
+    }
+
+    /// `interfaces`, `ips` and `routes`.
+    fn lists(&self, version: Version) -> Map<String, Value> {
+        let interfaces: Vec<Value> = self.interfaces.iter().map(|one| one.render(version)).collect();
+        let ips: Vec<Value> = self.ips.iter().map(|ip| ip.render(version)).collect();
+        let routes: Vec<Value> = self.routes.iter().map(|route| route.render(version)).collect();
+        let routes = (!routes.is_empty()).then(|| json!(routes));
+        let lists = [("interfaces", Some(json!(interfaces))), ("ips", Some(json!(ips))), ("routes", routes)];
+        lists.into_iter().filter_map(|(key, list)| Some((key.to_owned(), list?))).collect()
     }
 }
 
@@ -103,7 +116,7 @@ impl Address {
     }
 }
 
-/// What we need of a `prevResult` from 0.3.0 to 1.1.0; those versions differ only in keys that
+/// What we need of a `prevResult` from 0.3.0 on; those versions differ only in keys that
 /// nobody has to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Prior {
@@ -128,6 +141,7 @@ pub(crate) struct PriorAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::RouteOptions;
 
     fn success() -> Success {
         Success {
@@ -151,8 +165,8 @@ mod tests {
                 interface: Some(1),
             }],
             routes: vec![Route {
-                dst: "0.0.0.0/0".parse().unwrap(),
-                gw: Some("169.254.1.1".parse().unwrap()),
+                options: RouteOptions { mtu: Some(1400), table: Some(100), ..RouteOptions::default() },
+                ..Route::to("0.0.0.0/0".parse().unwrap(), Some("169.254.1.1".parse().unwrap()))
             }],
             dns: None,
         }
@@ -160,9 +174,12 @@ mod tests {
 
     #[test]
     fn the_shape_follows_the_version() {
-        for version in Version::ALL {
+        for version in Version::ALL.into_iter().filter(|version| *version >= Version::V0_3_0) {
             let document = success().render(version);
             assert_eq!(document["cniVersion"], version.as_str());
+            let options = version >= Version::V1_1_0;
+            assert_eq!(document["routes"][0]["mtu"].as_u64(), options.then_some(1400), "{version:?}");
+            assert_eq!(document["routes"][0]["table"].as_u64(), options.then_some(100), "{version:?}");
             let family = &document["ips"][0]["version"];
             assert_eq!(family.as_str(), (version < Version::V1_0_0).then_some("4"), "{version:?}");
             let mtu = &document["interfaces"][0]["mtu"];
@@ -173,8 +190,23 @@ mod tests {
     }
 
     #[test]
-    fn a_result_of_any_version_reads_back_as_prev_result() {
-        for version in Version::ALL {
+    fn the_oldest_versions_know_one_address_of_each_family() {
+        for version in [Version::V0_1_0, Version::V0_2_0] {
+            let wanted = json!({
+                "cniVersion": version,
+                "ip4": {
+                    "ip": "10.1.0.2/32",
+                    "gateway": "169.254.1.1",
+                    "routes": [{"dst": "0.0.0.0/0", "gw": "169.254.1.1"}],
+                },
+            });
+            assert_eq!(success().render(version), wanted);
+        }
+    }
+
+    #[test]
+    fn a_result_of_any_version_that_knows_check_reads_back_as_prev_result() {
+        for version in Version::ALL.into_iter().filter(|version| *version >= Version::V0_4_0) {
             let prior: Prior = serde_json::from_value(success().render(version)).unwrap();
             assert_eq!(prior.interfaces[1].sandbox.as_deref(), Some("/n"));
             assert_eq!(prior.ips[0].address, "10.1.0.2/32".parse().unwrap());

@@ -113,6 +113,31 @@ fn one_family_alone_works() {
 }
 
 #[test]
+fn a_route_may_carry_metrics_a_priority_and_a_table() {
+    let Some(node) = Namespace::node() else { return };
+    let sandbox = Namespace::sandbox();
+    let mut conf = dual("1.1.0");
+    let options = json!({"mtu": 1300, "advmss": 1200, "priority": 7, "table": 1000, "scope": 0});
+    let route = |dst: &str| {
+        let mut route = options.clone();
+        route["dst"] = json!(dst);
+        route
+    };
+    conf["ipam"]["routes"] =
+        json!([{"dst": "0.0.0.0/0"}, route("0.0.0.0/0"), route("192.0.2.0/24"), route("2001:db8::/32")]);
+    conf["prevResult"] = Call::new("ADD", &conf).netns(&sandbox.path()).run(&node).ok();
+    let installed = |family: &str| sandbox.json(&format!("ip -j {family} route show table 1000"));
+    for (routes, dst) in [(installed("-4"), "192.0.2.0/24"), (installed("-6"), "2001:db8::/32")] {
+        let route = routes.as_array().unwrap().iter().find(|route| route["dst"] == dst).unwrap().clone();
+        assert_eq!(route["metric"], 7, "{route}");
+        assert_eq!(route["metrics"], json!([{"mtu": 1300, "advmss": 1200}]), "{route}");
+    }
+    assert_eq!(conf["prevResult"]["routes"][2]["table"], 1000);
+    assert_eq!(conf["prevResult"]["routes"][1]["priority"], 7);
+    Call::new("CHECK", &conf).netns(&sandbox.path()).run(&node).silent();
+}
+
+#[test]
 fn the_host_end_carries_our_marks() {
     let Some(node) = Namespace::node() else { return };
     node.sh("ip link add uplink type veth peer name far; ip addr add 192.0.2.9/24 dev uplink; ip link set uplink mtu 1400 up; ip route add default via 192.0.2.1");

@@ -9,7 +9,7 @@ use tripod_tests::programs;
 
 use super::dual;
 
-const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
 /// Compares with the golden document `name`, or writes it when `TRIPOD_BLESS` is set.
 fn assert_golden(name: &str, got: &Value) {
@@ -29,8 +29,10 @@ fn add_answers_in_the_shape_of_every_version() {
         let Some(node) = Namespace::node() else { return };
         let sandbox = Namespace::sandbox();
         let mut got = Call::new("ADD", &dual(version)).netns(&sandbox.path()).run(&node).ok();
-        assert_eq!(got["interfaces"][1]["sandbox"], sandbox.path().to_str().unwrap());
-        got["interfaces"][1]["sandbox"] = json!("SANDBOX");
+        if let Some(place) = got.pointer_mut("/interfaces/1/sandbox") {
+            assert_eq!(*place, sandbox.path().to_str().unwrap());
+            *place = json!("SANDBOX");
+        }
         assert_golden(&format!("add-{version}.json"), &got);
     }
 }
@@ -56,9 +58,7 @@ fn version_needs_neither_configuration_nor_attachment() {
 #[test]
 fn a_verb_that_the_version_does_not_know_is_code_1() {
     let Some(node) = Namespace::node() else { return };
-    for (verb, version) in
-        [("CHECK", "0.3.1"), ("STATUS", "1.0.0"), ("GC", "1.0.0"), ("ADD", "0.9.0"), ("ADD", "")]
-    {
+    for (verb, version) in [("CHECK", "0.3.1"), ("STATUS", "1.0.0"), ("GC", "1.0.0"), ("ADD", "0.9.0")] {
         let call = Call::new(verb, &dual(version)).env("CNI_NETNS", "/proc/1/ns/net");
         let (code, text) = call.run(&node).failed();
         assert!(code == 1 && text.contains("supported"), "{verb} {version}: {code} {text}");
