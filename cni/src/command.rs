@@ -75,6 +75,12 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<
     }
 }
 
+/// Undoes an ADD whose result could not be told.
+pub(crate) async fn take_back(args: &Args, dirs: &Dirs) -> Result<(), Error> {
+    let node = Node::open(Records::new(dirs.attachments.clone()))?;
+    within("DEL", 30, del::recorded(args, &node)).await
+}
+
 /// The answer to VERSION, which a runtime may ask for without a configuration.
 pub(crate) fn versions() -> Value {
     json!({"cniVersion": Version::default(), "supportedVersions": Version::ALL})

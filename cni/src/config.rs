@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::spec::{Prior, Version, is_name};
 pub(crate) use ipam::Ipam;
-use raw::{Object, RawAttachment};
+use raw::{Object, RawAttachment, RawDns};
 
 /// Longest configuration accepted on stdin, in bytes. The largest real ones, with a `prevResult` and
 /// the pod's annotations, stay below 300 kB, the API server's bound for annotations.
@@ -117,6 +117,7 @@ impl Outline {
         refuse_unavailable(&object)?;
         let node_ips = object.get::<Vec<String>>("nodeIPs")?.unwrap_or_default();
         bounded("nodeIPs", &node_ips)?;
+        object.get::<RawDns>("dns")?;
         Ok(NetConf {
             version,
             name,
@@ -127,6 +128,16 @@ impl Outline {
             dns: object.object("dns")?.map(|dns| dns.whole()).transpose()?.filter(|dns| !is_empty(dns)),
         })
     }
+}
+
+/// All that any verb reads of a configuration.
+pub(crate) fn parse(text: &[u8]) -> Result<(), Error> {
+    let outline = Outline::parse(text, Path::new("/run/tripod/ipam"))?;
+    outline.valid_attachments()?;
+    if outline.object.has("prevResult") {
+        outline.prior()?;
+    }
+    outline.complete().map(drop)
 }
 
 fn parse_version(object: &Object) -> Result<Version, Error> {
@@ -147,7 +158,7 @@ fn refuse_unavailable(object: &Object) -> Result<(), Error> {
     }
     // containerd writes these keys with a capital letter.
     let unavailable = |key: &str| UNAVAILABLE_CAPABILITIES.iter().any(|name| name.eq_ignore_ascii_case(key));
-    let runtime = object.object_or_empty("runtimeConfig");
+    let Some(runtime) = object.object("runtimeConfig")? else { return Ok(()) };
     match runtime.keys().find(|(key, value)| unavailable(key) && asks(value)) {
         Some((key, value)) => Err(Error::config(runtime.name(key), json(value), PROBLEM)),
         None => Ok(()),

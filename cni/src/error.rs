@@ -94,6 +94,24 @@ pub enum Error {
         /// The store's folder.
         store: PathBuf,
     },
+    /// Another call works on the same attachment, and does not come to an end.
+    #[error("another call for container {container_id} on {ifname} is still at work")]
+    Busy {
+        /// The container.
+        container_id: String,
+        /// The pod's interface.
+        ifname: String,
+    },
+    /// A record that nobody can read, and a link that nobody else knows of.
+    #[error(
+        "attachment record {path:?} cannot be read, and no lease tells whose interface {host_ifname:?} is"
+    )]
+    LostRecord {
+        /// The record.
+        path: PathBuf,
+        /// The host end.
+        host_ifname: String,
+    },
     /// A file of our own state could not be used.
     #[error("cannot {act} {path:?}")]
     State {
@@ -208,12 +226,12 @@ impl Error {
         match self {
             Self::UnknownVersion { .. } | Self::IncompatibleVersion { .. } => 1,
             Self::Environment { .. } => 4,
-            Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } => 5,
+            Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } | Self::LostRecord { .. } => 5,
             Self::StdinTooLong { .. } | Self::Decode(_) => 6,
             Self::Config { .. } => 7,
             Self::Netns { .. } => 8,
             Self::NotReady { .. } | Self::Exhausted { .. } | Self::LockHeld { .. } => 11,
-            Self::Deadline { .. } | Self::Interrupted { .. } => 11,
+            Self::Deadline { .. } | Self::Interrupted { .. } | Self::Busy { .. } => 11,
             Self::Unavailable(_) => 50,
             Self::InterfaceExists { .. } => 103,
             Self::KernelFeature { .. } => 105,
@@ -227,7 +245,10 @@ impl Error {
         match self {
             Self::NotReady { .. } => "wait for the tripod pod of this node, or read its log",
             Self::Exhausted { .. } => "code 100: delete pods of this node or give it a larger pod CIDR",
-            Self::LockHeld { .. } => "the runtime will try again; find the holder with `fuser`",
+            Self::LockHeld { .. } | Self::Busy { .. } => {
+                "the runtime will try again; find the holder with `fuser`"
+            }
+            Self::LostRecord { .. } => "delete the interface if it is no running pod's, then the record",
             Self::InterfaceExists { .. } => {
                 "delete that interface, or let the runtime DEL the old attachment"
             }
@@ -259,7 +280,7 @@ impl Error {
 /// What lies behind `error`, nearest first.
 fn causes(error: &Error) -> Vec<String> {
     let chain = std::iter::successors(error.source(), |cause| (*cause).source());
-    chain.map(ToString::to_string).collect()
+    chain.map(|cause| shorten(&cause.to_string())).collect()
 }
 
 /// Whether the system answered `errno`.
@@ -268,8 +289,8 @@ pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
 }
 
 /// Values from outside are quoted in messages up to a length that still fits a line.
-fn shorten(value: &str) -> String {
-    const LONGEST: usize = 120;
+pub(crate) fn shorten(value: &str) -> String {
+    const LONGEST: usize = 240;
     match value.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", value.get(..end).unwrap_or_default()),
         None => value.to_owned(),
@@ -301,6 +322,6 @@ mod tests {
 
     #[test]
     fn long_values_are_cut_at_a_character() {
-        assert_eq!(shorten(&"ü".repeat(500)).chars().count(), 121);
+        assert_eq!(shorten(&"ü".repeat(500)).chars().count(), 241);
     }
 }

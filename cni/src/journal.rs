@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::command::Node;
 use crate::error::{self, Error};
-use crate::ipam::store::{Owner, Store};
+use crate::ipam::store::Store;
 use crate::nft::base::LINK_GROUP;
 use crate::record::Record;
 
@@ -73,7 +73,7 @@ impl Journal {
         match step {
             Undo::RemoveRecord => node.records.remove(&owner),
             Undo::ReleaseLeases(addresses) => store.release(addresses, &owner),
-            Undo::ReleaseAnyLease => release_any(&store, &owner),
+            Undo::ReleaseAnyLease => store.release_all(&owner),
             Undo::DeleteLink => self.delete_link(node).await,
         }
     }
@@ -90,10 +90,6 @@ impl Journal {
             _ => Ok(()),
         }
     }
-}
-
-fn release_any(store: &Store, owner: &Owner<'_>) -> Result<(), Error> {
-    store.release(&store.held_by(owner)?, owner)
 }
 
 fn is_absence(error: &io::Error) -> bool {

@@ -11,6 +11,7 @@ mod command;
 mod config;
 mod datapath;
 mod error;
+mod failpoint;
 mod ipam;
 mod journal;
 mod netns;
@@ -74,18 +75,38 @@ pub fn run(persona: Persona, env: &Env, stdin: impl Read, dirs: &Dirs) -> Reply 
     }
 }
 
+/// Undoes an ADD whose result could not be told: nobody knows of it, so nobody would DEL it.
+pub fn take_back(persona: Persona, env: &Env, dirs: &Dirs) -> Result<(), Error> {
+    match Args::parse(env)? {
+        Some(args) if args.command == Command::Add && persona == Persona::Tripod => {
+            block_on(command::take_back(&args, dirs))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn execute(persona: Persona, args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(Error::kernel("start", "the event loop"))?;
-    let result = runtime.block_on(async {
+    block_on(async {
         match persona {
             Persona::Tripod => command::run(args, text, dirs).await,
             Persona::Loopback => command::loopback::run(args, text, dirs).await,
         }
-    });
+    })
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::kernel("start", "the event loop"))?;
+    let result = runtime.block_on(work);
     // Not waiting for a thread that hangs in the file system.
     runtime.shutdown_background();
     result
+}
+
+/// Decodes a configuration as every verb but DEL would, for those who look for input that ends badly.
+#[doc(hidden)]
+pub fn parse(text: &[u8]) -> Result<(), Failure> {
+    config::parse(text).map_err(|error| error.failure(asked_version(text)))
 }
 
 fn read(stdin: impl Read) -> Result<Vec<u8>, Error> {

@@ -16,12 +16,16 @@ fn main() -> ExitCode {
         drop(tripod_cni::print(io::stdout(), &failure));
     }));
     let persona = persona(env::args_os().next().as_deref().map(Path::new));
-    let reply = tripod_cni::run(persona, &environment(), io::stdin().lock(), &Dirs::default());
+    let (env, dirs) = (environment(), Dirs::default());
+    let reply = tripod_cni::run(persona, &env, io::stdin().lock(), &dirs);
     match answer(persona, &reply) {
         Ok(()) if matches!(reply, Reply::Failure(_)) => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
-        // The runtime takes this for a failed ADD and calls DEL, which needs nothing but the record.
-        Err(_stdout_is_gone) => ExitCode::FAILURE,
+        Err(_stdout_is_gone) => {
+            // Should this fail too, there is nobody to tell; DEL and GC still have the record.
+            drop(tripod_cni::take_back(persona, &env, &dirs));
+            ExitCode::FAILURE
+        }
     }
 }
 

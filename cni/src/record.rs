@@ -2,24 +2,36 @@
 //! DEL and GC work with whatever configuration the runtime has by then.
 //!
 //! A record is written as intent before the first change to the node, completed after the last, and
-//! removed when nothing is left to undo.
+//! removed when nothing is left to undo. A call keeps the attachment to itself while it works on it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep};
 
 use crate::datapath::host_ifname;
 use crate::error::Error;
+use crate::failpoint;
 use crate::ipam::store::Owner;
 use crate::spec::Args;
 
 /// Longest record read back, in bytes.
 const LONGEST: u64 = 64 << 10;
+
+/// The format we write. A file of another one is not ours to read.
+const FORMAT: u32 = 1;
+
+/// How long a call waits for another one of the same attachment to end.
+const HOLD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How far an ADD has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,27 +72,52 @@ pub struct Record {
     pub pod: Option<String>,
 }
 
+/// What a file in the folder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A record.
+    Whole(Box<Record>),
+    /// A record that is torn or in another format. The attachment it stands for is known by its hash
+    /// alone.
+    Unreadable {
+        /// The attachment's [`attachment_hash`].
+        hash: String,
+    },
+}
+
 /// The folder of records.
 #[derive(Clone, Debug)]
 pub struct Records {
     folder: PathBuf,
 }
 
+/// An attachment that no other call works on, until this is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _file: Option<File>,
+}
+
 impl Record {
     /// What is known of an attachment before anything is made for it, or when its record is lost.
     pub(crate) fn intent(args: &Args, netns: PathBuf, network: &str, store: &Path) -> Self {
         let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
+        let pod = args.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name));
+        Self { netns, pod, ..Self::lost(&owner, network, store) }
+    }
+
+    /// What is known of an attachment by its name alone.
+    pub(crate) fn lost(owner: &Owner<'_>, network: &str, store: &Path) -> Self {
         Self {
-            v: 1,
+            v: FORMAT,
             stage: Stage::Intent,
-            container_id: args.container_id.clone(),
-            ifname: args.ifname.clone(),
-            netns,
+            container_id: owner.container_id.to_owned(),
+            ifname: owner.ifname.to_owned(),
+            netns: PathBuf::new(),
             network: network.to_owned(),
             store: store.to_owned(),
-            host_ifname: host_ifname(&owner),
+            host_ifname: host_ifname(owner),
             addresses: Vec::new(),
-            pod: args.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name)),
+            pod: None,
         }
     }
 
@@ -98,7 +135,33 @@ impl Records {
 
     /// Where the record of `owner` is or would be.
     pub fn path(&self, owner: &Owner<'_>) -> PathBuf {
-        self.folder.join(format!("{}.json", attachment_hash(owner)))
+        self.path_of(&attachment_hash(owner))
+    }
+
+    pub(crate) fn path_of(&self, hash: &str) -> PathBuf {
+        self.folder.join(format!("{hash}.json"))
+    }
+
+    /// Makes the folder and keeps `owner`'s attachment from every other call. A second ADD at the same
+    /// time would take the first one for a killed one, and undo it.
+    pub(crate) async fn hold(&self, owner: &Owner<'_>) -> Result<Held, Error> {
+        make_folder(&self.folder)
+            .map_err(Error::state("create the folder of attachment records", &self.folder))?;
+        let path = self.lock_path();
+        let opened = failpoint::step("open attachment lock").and_then(|()| open_lock(&path, true));
+        lock(opened.map_err(Error::state("open lock", &path))?, owner).await
+    }
+
+    /// As [`Self::hold`], for a call that makes nothing: where no lock can be opened no ADD is at work.
+    pub(crate) async fn hold_to_undo(&self, owner: &Owner<'_>) -> Result<Held, Error> {
+        match open_lock(&self.lock_path(), false) {
+            Ok(file) => lock(file, owner).await,
+            Err(_no_lock) => Ok(Held { _file: None }),
+        }
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.folder.join("lock")
     }
 
     /// The record of `owner`. One that cannot be decoded counts as none: what it stood for is then found
@@ -107,8 +170,8 @@ impl Records {
         load(&self.path(owner))
     }
 
-    /// All records, for GC, in no order. One that cannot be read is an error of its own among the others.
-    pub fn list(&self) -> Result<Vec<Result<Record, Error>>, Error> {
+    /// All records, for GC, in no order; also those of which a killed ADD left only the temporary file.
+    pub fn list(&self) -> Result<Vec<Result<Entry, Error>>, Error> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(Error::state("list attachment records", &self.folder))?,
@@ -116,9 +179,12 @@ impl Records {
         let mut records = Vec::new();
         for entry in entries {
             let path = entry.map_err(Error::state("list attachment records", &self.folder))?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                records.extend(load_whole(&path).transpose());
+            let Some(hash) = hash_of(&path) else { continue };
+            let temporary = path.extension().is_some_and(|extension| extension == "tmp");
+            if temporary && self.path_of(&hash).exists() {
+                continue;
             }
+            records.extend(load_entry(&path, hash).transpose());
         }
         Ok(records)
     }
@@ -131,13 +197,15 @@ impl Records {
     }
 
     fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
-        if !self.folder.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        }
+        make_folder(&self.folder)?;
         let temporary = path.with_extension("tmp");
+        failpoint::step("create record")?;
         let mut file =
             File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-        let written = file.write_all(text).and_then(|()| fs::rename(&temporary, path));
+        let written = failpoint::step("write record")
+            .and_then(|()| file.write_all(text))
+            .and_then(|()| failpoint::step("rename record"))
+            .and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
             // The first error is what counts; a leftover temporary file is overwritten or ignored.
             drop(fs::remove_file(&temporary));
@@ -147,10 +215,17 @@ impl Records {
 
     /// Removes the record of `owner`; absence is success.
     pub fn remove(&self, owner: &Owner<'_>) -> Result<(), Error> {
-        let path = self.path(owner);
+        self.remove_hash(&attachment_hash(owner))
+    }
+
+    /// Removes the record of the attachment with this hash; absence is success.
+    pub fn remove_hash(&self, hash: &str) -> Result<(), Error> {
+        let path = self.path_of(hash);
         // First what a killed ADD may have left beside it.
         for path in [path.with_extension("tmp"), path] {
-            let removed = fs::remove_file(&path).or_else(ignore_absence);
+            let removed = failpoint::step("remove record")
+                .and_then(|()| fs::remove_file(&path))
+                .or_else(ignore_absence);
             removed.map_err(Error::state("remove attachment record", &path))?;
         }
         Ok(())
@@ -160,7 +235,8 @@ impl Records {
     pub fn probe(&self) -> Result<(), Error> {
         let path = self.folder.join(".probe");
         self.replace(&path, b"").map_err(Error::state("write", &path))?;
-        fs::remove_file(&path).or_else(ignore_absence).map_err(Error::state("remove", &path))
+        let removed = failpoint::step("remove probe").and_then(|()| fs::remove_file(&path));
+        removed.or_else(ignore_absence).map_err(Error::state("remove", &path))
     }
 }
 
@@ -168,23 +244,74 @@ fn ignore_absence(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    failpoint::step("create the folder of records")?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn open_lock(path: &Path, create: bool) -> io::Result<File> {
+    File::options().create(create).truncate(false).write(true).mode(0o600).open(path)
+}
+
+/// One file serves all attachments: each has the byte at its hash, so none waits for another, and there
+/// is no file to remove. The kernel lets go when the process ends, however it ends.
+async fn lock(file: File, owner: &Owner<'_>) -> Result<Held, Error> {
+    let byte = libc::flock {
+        l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
+        l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
+        l_start: i64::from_str_radix(&attachment_hash(owner), 16).unwrap_or_default(),
+        l_len: 1,
+        l_pid: 0,
+    };
+    let deadline = Instant::now() + HOLD_DEADLINE;
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
+            Ok(_) => return Ok(Held { _file: Some(file) }),
+            Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) if Instant::now() < deadline => {}
+            Err(_) => {
+                let (container_id, ifname) = (owner.container_id.to_owned(), owner.ifname.to_owned());
+                return Err(Error::Busy { container_id, ifname });
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(2));
+    }
+}
+
+/// The hash in a record's name; none for a file that is no record.
+fn hash_of(path: &Path) -> Option<String> {
+    let hash = path.file_stem()?.to_str()?;
+    let is_hash = hash.len() == HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_ours = matches!(path.extension()?.to_str()?, "json" | "tmp");
+    (is_hash && is_ours).then(|| hash.to_owned())
+}
+
 fn load(path: &Path) -> Result<Option<Record>, Error> {
     match read_bounded(path, LONGEST) {
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Ok(text) => Ok(decode(&text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::state("read attachment record", path)(error)),
     }
 }
 
-/// As [`load`], but what cannot be decoded is an error: the caller knows nothing else of it.
-fn load_whole(path: &Path) -> Result<Option<Record>, Error> {
+fn load_entry(path: &Path, hash: String) -> Result<Option<Entry>, Error> {
     match read_bounded(path, LONGEST) {
-        Ok(text) => serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| Error::state("decode attachment record", path)(io::Error::other(error))),
+        Ok(text) => Ok(Some(match decode(&text) {
+            Some(record) => Entry::Whole(Box::new(record)),
+            None => Entry::Unreadable { hash },
+        })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::state("read attachment record", path)(error)),
     }
+}
+
+/// Another format may mean something else by the same keys.
+fn decode(text: &[u8]) -> Option<Record> {
+    serde_json::from_slice(text).ok().filter(|record: &Record| record.v == FORMAT)
 }
 
 /// The first `limit` bytes of the file at `path`.
@@ -193,6 +320,8 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     File::open(path)?.take(limit).read_to_end(&mut text)?;
     Ok(text)
 }
+
+const HASH_LENGTH: usize = 13;
 
 /// Thirteen hexadecimal digits that stand for an attachment: in the host end's name, of which the
 /// kernel allows 15 bytes, and in the record's.
@@ -203,7 +332,7 @@ pub fn attachment_hash(owner: &Owner<'_>) -> String {
     hash.update(owner.ifname);
     let digest = hash.finalize();
     let mut digits: String = digest.iter().take(7).map(|byte| format!("{byte:02x}")).collect();
-    digits.truncate(13);
+    digits.truncate(HASH_LENGTH);
     digits
 }
 
@@ -234,21 +363,56 @@ mod tests {
         assert_eq!(records.load(&record.owner()).unwrap(), None);
         records.save(&record).unwrap();
         assert_eq!(records.load(&record.owner()).unwrap(), Some(record.clone()));
-        assert_eq!(records.list().unwrap().pop().unwrap().unwrap(), record);
+        let listed = records.list().unwrap().pop().unwrap().unwrap();
+        assert_eq!(listed, Entry::Whole(Box::new(record.clone())));
         records.remove(&record.owner()).unwrap();
         records.remove(&record.owner()).unwrap();
         assert!(records.list().unwrap().is_empty());
     }
 
     #[test]
-    fn a_torn_record_counts_as_none() {
+    fn a_record_that_is_torn_or_of_another_format_counts_as_none_and_is_listed_by_its_hash() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::new(folder.path().to_owned());
         let record = record();
-        fs::write(records.path(&record.owner()), b"{\"v\":1,").unwrap();
-        assert_eq!(records.load(&record.owner()).unwrap(), None);
-        let error = records.list().unwrap().pop().unwrap().unwrap_err();
-        assert!(error.to_string().contains(".json"), "{error}");
+        let newer = serde_json::to_vec(&Record { v: 2, ..record.clone() }).unwrap();
+        for text in [b"{\"v\":1,".as_slice(), b"", &newer] {
+            fs::write(records.path(&record.owner()), text).unwrap();
+            assert_eq!(records.load(&record.owner()).unwrap(), None);
+            let hash = attachment_hash(&record.owner());
+            assert_eq!(records.list().unwrap().pop().unwrap().unwrap(), Entry::Unreadable { hash });
+        }
+    }
+
+    #[test]
+    fn the_temporary_file_of_a_killed_call_is_listed_where_the_record_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::new(folder.path().to_owned());
+        let path = records.path(&record().owner()).with_extension("tmp");
+        fs::write(&path, serde_json::to_vec(&record()).unwrap()).unwrap();
+        fs::write(folder.path().join(".probe.tmp"), b"").unwrap();
+        fs::write(folder.path().join("notes.json"), b"").unwrap();
+        assert_eq!(records.list().unwrap().len(), 1);
+        records.save(&record()).unwrap();
+        fs::write(&path, b"").unwrap();
+        let listed = records.list().unwrap().pop().unwrap().unwrap();
+        assert_eq!(listed, Entry::Whole(Box::new(record())));
+        records.remove(&record().owner()).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn an_attachment_is_held_by_one_call_and_in_nobody_elses_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::new(folder.path().join("attachments"));
+        let (one, two) =
+            (Owner { container_id: "c1", ifname: "eth0" }, Owner { container_id: "c1", ifname: "eth1" });
+        drop(records.hold_to_undo(&one).await.unwrap());
+        let held = records.hold(&one).await.unwrap();
+        drop(records.hold(&two).await.unwrap());
+        tokio::time::timeout(Duration::from_millis(20), records.hold_to_undo(&one)).await.unwrap_err();
+        drop(held);
+        drop(records.hold(&one).await.unwrap());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::RouteAttribute;
 use nix::errno::Errno;
 use rtnetlink::Handle;
+use tokio::task::AbortHandle;
 
 use crate::error;
 use crate::netns::Netns;
@@ -26,10 +27,16 @@ pub(crate) use message::{Mac, RouteSpec, VethSpec};
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
+#[cfg(feature = "failpoints")]
+use crate::failpoint::Socket;
+#[cfg(not(feature = "failpoints"))]
+use netlink_sys::TokioSocket as Socket;
+
 /// A connection to the routing half of one namespace's kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Rtnl {
     handle: Handle,
+    connection: AbortHandle,
 }
 
 /// What we need to know of a link.
@@ -54,9 +61,9 @@ pub(crate) struct Link {
 impl Rtnl {
     /// Connects to the namespace of the calling thread. Must run inside a runtime.
     pub(crate) fn open() -> io::Result<Self> {
-        let (connection, handle, _events) = rtnetlink::new_connection()?;
-        tokio::spawn(connection);
-        Ok(Self { handle })
+        let (connection, handle, _events) = rtnetlink::new_connection_with_socket::<Socket>()?;
+        let connection = tokio::spawn(connection).abort_handle();
+        Ok(Self { handle, connection })
     }
 
     /// Connects to `netns`.
@@ -66,6 +73,7 @@ impl Rtnl {
 
     fn send(&self, message: Message) -> impl Future<Output = io::Result<Vec<RouteNetlinkMessage>>> + use<> {
         let stream = self.handle.clone().request(message);
+        let connection = self.connection.clone();
         async move {
             let mut stream = stream.map_err(io::Error::other)?;
             let mut answers = Vec::new();
@@ -75,6 +83,10 @@ impl Rtnl {
                     NetlinkPayload::InnerMessage(inner) => answers.push(inner),
                     _ => {}
                 }
+            }
+            // The answers end without an error too when the socket has failed before the request.
+            if connection.is_finished() {
+                return Err(io::ErrorKind::BrokenPipe.into());
             }
             Ok(answers)
         }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::failpoint;
+
 /// Sets `key`, for example `ipv6/conf/eth0/accept_ra`, below `root` unless it has the value already.
 /// A node without IPv6 has no `ipv6` tree; for keys of that family absence is success.
 pub fn set(root: &Path, key: &str, value: &str) -> io::Result<()> {
@@ -12,7 +14,7 @@ pub fn set(root: &Path, key: &str, value: &str) -> io::Result<()> {
         Ok(current) if current.trim_end() == value => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && key.starts_with("ipv6/") => Ok(()),
         // A name, not a place: the file exists already, and no rename can replace it.
-        _ => fs::write(path, value),
+        _ => failpoint::step("write sysctl").and_then(|()| fs::write(path, value)),
     }
 }
 

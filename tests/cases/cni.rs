@@ -1,10 +1,14 @@
 //! `tripod-cni` on the real kernel, in throwaway namespaces, judged by `ip -j` and `nft -j`.
 
 mod attach;
+mod crash;
 mod failures;
+mod fuzz;
 mod guard;
 mod masquerade;
+mod model;
 mod protocol;
+mod reliability;
 mod together;
 
 use serde_json::{Value, json};
@@ -36,8 +40,17 @@ pub(crate) fn footprint(node: &Namespace) -> Value {
     json!({
         "links": node.json("ip -j link"),
         "routes": node.json("ip -j route show table all"),
-        "routes6": node.json("ip -j -6 route show table all"),
+        "routes6": without_link_local(node.json("ip -j -6 route show table all")),
         "neighbours": node.json("ip -j neigh show nud permanent"),
         "files": node.sh("find /run/tripod -type f ! -name lock ! -name 'last_reserved_ip*' 2>/dev/null | sort; true"),
     })
+}
+
+/// The kernel makes these for every link, a while after it.
+fn without_link_local(mut routes: Value) -> Value {
+    let list = routes.as_array_mut().expect("routes");
+    list.retain(|route| {
+        !route["dst"].as_str().is_some_and(|dst| dst.starts_with("fe80:") || dst == "ff00::/8")
+    });
+    routes
 }

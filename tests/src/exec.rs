@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -29,6 +30,15 @@ pub struct Outcome {
     pub document: Option<Value>,
     /// Standard error.
     pub stderr: String,
+}
+
+/// How a call ended that a failpoint may have killed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// It was killed; standard error names the steps.
+    Killed(String),
+    /// It came to its end.
+    Ended(Outcome),
 }
 
 impl Call {
@@ -94,7 +104,23 @@ impl Call {
 
     /// Executes on the calling thread's node.
     pub fn execute(&self) -> Outcome {
-        let output = self.output();
+        self.judge(self.output())
+    }
+
+    /// Executes a program with failpoints on `node`, with this wish.
+    pub fn run_to(self, node: &Namespace, wish: &str) -> Ending {
+        let call = self.env("TRIPOD_FAILPOINT", wish);
+        node.run(move || {
+            let output = call.output();
+            if output.status.signal() == Some(nix::libc::SIGKILL) {
+                return Ending::Killed(String::from_utf8_lossy(&output.stderr).into_owned());
+            }
+            Ending::Ended(call.judge(output))
+        })
+    }
+
+    /// What `output` says by the protocol.
+    pub fn judge(&self, output: Output) -> Outcome {
         let stdout = String::from_utf8(output.stdout).expect("text on standard output");
         let success = output.status.success();
         assert!(output.status.code().is_some(), "{self:?} died: {} {stdout}", output.status);
@@ -112,6 +138,11 @@ impl Call {
     }
 
     fn output(&self) -> Output {
+        self.start().wait_with_output().expect("an exit status")
+    }
+
+    /// Starts on the calling thread's node.
+    pub fn start(&self) -> Child {
         let mut command = Command::new(&self.program);
         if let Some(name) = &self.argv0 {
             std::os::unix::process::CommandExt::arg0(&mut command, name);
@@ -123,7 +154,7 @@ impl Call {
         // A plugin may refuse its input and end before it has read all of it.
         drop(stdin.write_all(&self.stdin));
         drop(stdin);
-        child.wait_with_output().expect("an exit status")
+        child
     }
 }
 
@@ -137,6 +168,11 @@ impl Outcome {
     /// A success with nothing to say.
     pub fn silent(self) {
         assert!(self.success && self.document.is_none(), "{self:?}");
+    }
+
+    /// The code of a failure.
+    pub fn code(&self) -> Option<u64> {
+        self.document.as_ref().filter(|_| !self.success)?["code"].as_u64()
     }
 
     /// The code and the message with its details of a failure.

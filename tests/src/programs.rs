@@ -37,6 +37,21 @@ pub fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(target_dir().join("x86_64-unknown-linux-gnu").join(folder))
 }
 
+/// Path of a `tripod-cni` that a test can end before each of its steps.
+pub fn with_failpoints() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    // A folder of its own, or the two builds would take turns in one place.
+    let target = target_dir().join("failpoints");
+    let build = || {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(workspace()).args(["build", "--bins", "--quiet", "--package", "tripod-cni"]);
+        cargo.args(["--features", "failpoints", "--target-dir"]).arg(&target);
+        assert!(cargo.status().expect("cargo").success(), "tripod-cni builds with its failpoints");
+        target.join("x86_64-unknown-linux-gnu/debug/tripod-cni")
+    };
+    PROGRAM.get_or_init(build).clone()
+}
+
 /// The checkout this harness was built from.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")

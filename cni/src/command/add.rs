@@ -11,7 +11,7 @@ use crate::config::{NetConf, Outline};
 use crate::datapath::Wiring;
 use crate::error::{self, Error};
 use crate::ipam;
-use crate::ipam::store::Store;
+use crate::ipam::store::{Owner, Store};
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
 use crate::nft::{Nft, base};
@@ -32,6 +32,8 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Va
     let path = args.netns.clone().unwrap_or_default();
     let netns = Netns::open(&path, args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
+    let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
+    let _held = node.records.hold(&owner).await?;
     let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store);
     let mut journal = Journal::new(record.clone());
     let attempt = Attempt { args, conf: &conf, node, netns, sandbox };

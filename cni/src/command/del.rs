@@ -11,6 +11,7 @@ use crate::spec::Args;
 
 pub(super) async fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(), Error> {
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
+    let _held = node.records.hold_to_undo(&owner).await?;
     let record = match node.records.load(&owner)? {
         Some(record) => record,
         // It holds no addresses, so the store is searched for the owner.
@@ -20,4 +21,14 @@ pub(super) async fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(
         }
     };
     Journal::of_attachment(record).rollback(node).await
+}
+
+/// Undoes the ADD of `args`, as DEL would, where it left a record.
+pub(super) async fn recorded(args: &Args, node: &Node) -> Result<(), Error> {
+    let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
+    let _held = node.records.hold_to_undo(&owner).await?;
+    match node.records.load(&owner)? {
+        Some(record) => Journal::of_attachment(record).rollback(node).await,
+        None => Ok(()),
+    }
 }

@@ -1,33 +1,102 @@
-//! GC: release every attachment of this network that the runtime does not list. It goes on past
-//! failures and reports them together.
+//! GC: release every attachment of this network that the runtime does not list, by its record, or by its
+//! leases where the record is lost. It goes on past failures and reports them together.
 
 use super::Node;
 use crate::config::Outline;
 use crate::error::Error;
+use crate::ipam::store::{Owner, Store};
 use crate::journal::Journal;
-use crate::record::Record;
+use crate::nft::base::LINK_GROUP;
+use crate::record::{Entry, Record, attachment_hash};
 
 pub(super) async fn run(outline: &Outline, node: &Node) -> Result<(), Error> {
     // Without the key nothing is known about what is valid, and so nothing may be taken away.
     let Some(valid) = outline.valid_attachments()? else { return Ok(()) };
-    let is_stale = |record: &Record| {
-        record.network == outline.name
-            && !valid.iter().any(|(id, ifname)| *id == record.container_id && *ifname == record.ifname)
-    };
-    let mut failures = Vec::new();
-    for record in node.records.list()? {
-        match record {
-            Ok(record) if is_stale(&record) => {
-                failures.extend(Journal::of_attachment(record).rollback(node).await.err());
-            }
-            Ok(_) => {}
-            Err(unreadable) => failures.push(unreadable),
-        }
-    }
+    let collection = Collection { outline, node, valid: &valid };
+    let mut failures = collection.by_record().await?;
+    failures.extend(collection.by_lease().await?);
+    failures.extend(collection.by_name().await?);
     let count = failures.len();
     match failures.into_iter().next() {
         None => Ok(()),
         Some(only) if count == 1 => Err(only),
         Some(first) => Err(Error::Several { count, first: Box::new(first) }),
     }
+}
+
+struct Collection<'a> {
+    outline: &'a Outline,
+    node: &'a Node,
+    valid: &'a [(String, String)],
+}
+
+impl Collection<'_> {
+    async fn by_record(&self) -> Result<Vec<Error>, Error> {
+        let mut failures = Vec::new();
+        for entry in self.node.records.list()? {
+            match entry {
+                Ok(Entry::Whole(record)) if self.is_stale(&record) => {
+                    failures.extend(self.release(*record).await.err());
+                }
+                Ok(_) => {}
+                Err(unreadable) => failures.push(unreadable),
+            }
+        }
+        Ok(failures)
+    }
+
+    /// A lease tells its owner and, by the store it lies in, its network.
+    async fn by_lease(&self) -> Result<Vec<Error>, Error> {
+        let mut failures = Vec::new();
+        for (container_id, ifname) in Store::new(&self.outline.store).owners()? {
+            let owner = Owner { container_id: &container_id, ifname: &ifname };
+            if !self.is_valid(&owner) && self.node.records.load(&owner)?.is_none() {
+                let record = Record::lost(&owner, &self.outline.name, &self.outline.store);
+                failures.extend(self.release(record).await.err());
+            }
+        }
+        Ok(failures)
+    }
+
+    /// A record that cannot be read and has no leases here may be another network's, as long as there is
+    /// a link that it stands for.
+    async fn by_name(&self) -> Result<Vec<Error>, Error> {
+        let mut failures = Vec::new();
+        for entry in self.node.records.list()? {
+            if let Ok(Entry::Unreadable { hash }) = entry
+                && !self.valid.iter().any(|(id, ifname)| attachment_hash(&owner(id, ifname)) == hash)
+            {
+                failures.extend(self.forget(&hash).await.err());
+            }
+        }
+        Ok(failures)
+    }
+
+    async fn forget(&self, hash: &str) -> Result<(), Error> {
+        let host_ifname = format!("tp{hash}");
+        let look = Error::kernel("look up interface", &host_ifname);
+        match self.node.rtnl.link(&host_ifname).await.map_err(look)? {
+            Some(link) if link.group == LINK_GROUP => {
+                Err(Error::LostRecord { path: self.node.records.path_of(hash), host_ifname })
+            }
+            _ => self.node.records.remove_hash(hash),
+        }
+    }
+
+    async fn release(&self, record: Record) -> Result<(), Error> {
+        let _held = self.node.records.hold_to_undo(&record.owner()).await?;
+        Journal::of_attachment(record).rollback(self.node).await
+    }
+
+    fn is_stale(&self, record: &Record) -> bool {
+        record.network == self.outline.name && !self.is_valid(&record.owner())
+    }
+
+    fn is_valid(&self, owner: &Owner<'_>) -> bool {
+        self.valid.iter().any(|(id, ifname)| id == owner.container_id && ifname == owner.ifname)
+    }
+}
+
+fn owner<'a>(container_id: &'a str, ifname: &'a str) -> Owner<'a> {
+    Owner { container_id, ifname }
 }

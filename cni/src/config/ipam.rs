@@ -37,7 +37,7 @@ impl Ipam {
 
 /// host-local's old form, one range in place of `ranges`, is a set of its own before the others.
 fn complete_sets(ipam: &Object) -> Result<Vec<RangeSet>, Error> {
-    let single = ipam.whole::<RawRange>()?;
+    let single = RawRange::within(ipam)?;
     let listed = ipam.get::<Vec<Vec<RawRange>>>("ranges")?.unwrap_or_default();
     let sets: Vec<Vec<RawRange>> =
         single.is_given().then(|| vec![single]).into_iter().chain(listed).collect();

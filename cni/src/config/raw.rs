@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::json;
-use crate::error::Error;
+use crate::error::{Error, shorten};
 use crate::ipam::range::Range;
 use crate::spec::{Route, RouteOptions};
 
@@ -43,6 +43,20 @@ pub(super) struct RawRoute {
     options: RouteOptions,
 }
 
+/// `dns`, which is handed through, but only as what the result may hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(expecting = "an object such as {\"nameservers\": [\"192.0.2.53\"]}")]
+pub(super) struct RawDns {
+    #[serde(rename = "nameservers")]
+    _nameservers: Option<Vec<String>>,
+    #[serde(rename = "domain")]
+    _domain: Option<String>,
+    #[serde(rename = "search")]
+    _search: Option<Vec<String>>,
+    #[serde(rename = "options")]
+    _options: Option<Vec<String>>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(expecting = "an attachment such as {\"containerID\": \"…\", \"ifname\": \"eth0\"}")]
 pub(super) struct RawAttachment {
@@ -71,9 +85,7 @@ impl Object {
     pub(super) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let decoded = serde_json::from_value(value.clone());
-        decoded
-            .map(Some)
-            .map_err(|error| Error::config(self.name(key), json(value), format!("is wrong: {error}")))
+        decoded.map(Some).map_err(|error| Error::config(self.name(key), json(value), wrong(&error)))
     }
 
     /// The text of `key`, however wrong the rest is.
@@ -97,7 +109,7 @@ impl Object {
     pub(super) fn whole<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let value = Value::Object(self.keys.clone());
         serde_json::from_value(value)
-            .map_err(|error| Error::config(&self.path, json(&self.keys), format!("is wrong: {error}")))
+            .map_err(|error| Error::config(&self.path, json(&self.keys), wrong(&error)))
     }
 
     /// Path of `key` in the document.
@@ -111,6 +123,16 @@ impl Object {
 }
 
 impl RawRange {
+    /// The range whose keys stand in `object` among others.
+    pub(super) fn within(object: &Object) -> Result<Self, Error> {
+        Ok(Self {
+            subnet: object.get("subnet")?,
+            range_start: object.get("rangeStart")?,
+            range_end: object.get("rangeEnd")?,
+            gateway: object.get("gateway")?,
+        })
+    }
+
     pub(super) fn is_given(&self) -> bool {
         self.subnet.is_some()
     }
@@ -143,6 +165,11 @@ impl RawRoute {
         let dst = parse_prefix(&format!("{field}.dst"), &self.dst)?;
         Ok(Route { dst, gw: gw.transpose()?, options: self.options })
     }
+}
+
+/// The decoder quotes the whole value.
+fn wrong(error: &serde_json::Error) -> String {
+    format!("is wrong: {}", shorten(&error.to_string()))
 }
 
 fn parse_prefix(field: &str, text: &str) -> Result<IpNetwork, Error> {

@@ -18,7 +18,9 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::ipam::range::RangeSet;
+use crate::record::attachment_hash;
 
 /// How long an ADD waits for the lock before it asks the runtime to try again.
 const LOCK_DEADLINE: Duration = Duration::from_secs(5);
@@ -65,7 +67,9 @@ impl Store {
         make_folder(&self.folder).map_err(Error::state("create lease store", &self.folder))?;
         let path = self.folder.join("lock");
         let open = || OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let mut file = open().map_err(Error::state("open lock", &path))?;
+        let mut file = failpoint::step("open lease lock")
+            .and_then(|()| open())
+            .map_err(Error::state("open lock", &path))?;
         let deadline = Instant::now() + LOCK_DEADLINE;
         let mut pause = Duration::from_micros(50);
         loop {
@@ -91,32 +95,71 @@ impl Store {
         Ok(())
     }
 
+    /// Releases whatever `owner` holds, and what an ADD of it left when it was killed.
+    pub(crate) fn release_all(&self, owner: &Owner<'_>) -> Result<(), Error> {
+        self.release(&self.held_by(owner)?, owner)?;
+        remove(&self.temporary(owner))
+    }
+
+    /// A name of the owner's own: what a killed process left is in nobody's way, and nobody else's.
+    fn temporary(&self, owner: &Owner<'_>) -> PathBuf {
+        self.folder.join(format!(".{}", attachment_hash(owner)))
+    }
+
+    /// Everybody who holds an address, as (container id, interface), found by reading every lease.
+    pub(crate) fn owners(&self) -> Result<Vec<(String, String)>, Error> {
+        let mut owners = Vec::new();
+        for path in self.leases()? {
+            let text = match crate::record::read_bounded(&path, LONGEST) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                text => text.map_err(Error::state("read lease", &path))?,
+            };
+            let text = String::from_utf8_lossy(&text);
+            if let Some((container_id, ifname)) = text.split_once("\r\n") {
+                owners.push((container_id.to_owned(), ifname.to_owned()));
+            }
+        }
+        owners.sort();
+        owners.dedup();
+        Ok(owners)
+    }
+
     /// Addresses held by `owner`, found by reading every lease. Only for attachments whose record is
     /// lost or incomplete.
     pub(crate) fn held_by(&self, owner: &Owner<'_>) -> Result<Vec<IpAddr>, Error> {
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(Error::state("list lease store", &self.folder))?,
-        };
         let mut addresses = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(Error::state("list lease store", &self.folder))?;
-            let Some(address) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            if self.owns(&entry.path(), owner)? {
-                addresses.push(address);
+        for path in self.leases()? {
+            if self.owns(&path, owner)? {
+                addresses.extend(address_of(&path));
             }
         }
         Ok(addresses)
     }
 
+    /// The files that are named after an address.
+    fn leases(&self) -> Result<Vec<PathBuf>, Error> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(Error::state("list lease store", &self.folder))?,
+        };
+        let mut leases = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(Error::state("list lease store", &self.folder))?.path();
+            if address_of(&path).is_some() {
+                leases.push(path);
+            }
+        }
+        Ok(leases)
+    }
+
     /// Whether addresses could be reserved here: the folder can be made and written.
     pub(crate) fn probe(&self) -> Result<(), Error> {
         make_folder(&self.folder).map_err(Error::state("create lease store", &self.folder))?;
-        let path = self.folder.join(format!(".probe.{}", std::process::id()));
-        remove(&path)?;
-        write_new(&path, b"").map_err(Error::state("write", &path))?;
+        // One name for all, or each killed STATUS would leave a file for ever.
+        let path = self.folder.join(".probe");
+        failpoint::step("write probe")
+            .and_then(|()| fs::write(&path, b""))
+            .map_err(Error::state("write", &path))?;
         remove(&path)
     }
 
@@ -144,8 +187,7 @@ impl Locked<'_> {
         owner: &Owner<'_>,
     ) -> Result<Option<IpAddr>, Error> {
         let folder = &self.store.folder;
-        // One name for all, since the lock is held: what a killed process left is in nobody's way.
-        let temporary = folder.join(".lease");
+        let temporary = self.store.temporary(owner);
         let last = folder.join(format!("last_reserved_ip.{index}"));
         remove(&temporary)?;
         let written = write_new(&temporary, owner.render().as_bytes());
@@ -154,7 +196,9 @@ impl Locked<'_> {
             .and_then(|()| self.link_first_free(&temporary, set, read_address(&last)));
         remove(&temporary)?;
         if let Ok(Some(address)) = &taken {
-            fs::write(&last, address.to_string()).map_err(Error::state("write", &last))?;
+            failpoint::step("write lease hint")
+                .and_then(|()| fs::write(&last, address.to_string()))
+                .map_err(Error::state("write", &last))?;
         }
         taken
     }
@@ -167,7 +211,7 @@ impl Locked<'_> {
     ) -> Result<Option<IpAddr>, Error> {
         for address in set.candidates(after) {
             let path = self.store.folder.join(address.to_string());
-            match fs::hard_link(lease, &path) {
+            match failpoint::step("link lease").and_then(|()| fs::hard_link(lease, &path)) {
                 Ok(()) => return Ok(Some(address)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::state("reserve", &path)(error)),
@@ -175,6 +219,10 @@ impl Locked<'_> {
         }
         Ok(None)
     }
+}
+
+fn address_of(lease: &Path) -> Option<IpAddr> {
+    lease.file_name()?.to_str()?.parse().ok()
 }
 
 /// The hint where to begin. Wrong or missing, the search begins at the start of the range.
@@ -187,16 +235,19 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
+    failpoint::step("create lease store")?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    failpoint::step("create lease")?;
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+    failpoint::step("write lease")?;
     io::Write::write_all(&mut file, bytes)
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
+    match failpoint::step("remove lease").and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::state("remove", path)(error)),
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 
 use super::message::{self, Batch, Chain};
-use crate::error;
+use crate::{error, failpoint};
 
 /// `NETLINK_NETFILTER`.
 const PROTOCOL: isize = 12;
@@ -29,6 +29,7 @@ impl Nft {
 
     /// Makes all changes of `batch`, or none.
     pub fn commit(&self, batch: Batch) -> io::Result<()> {
+        failpoint::step("commit to nf_tables")?;
         self.exchange(&batch.render()).map(drop)
     }
 
