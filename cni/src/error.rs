@@ -217,8 +217,8 @@ impl Error {
 
     /// A closure for `map_err` on netlink requests.
     pub fn kernel(act: &'static str, object: impl ToString) -> impl FnOnce(io::Error) -> Self {
-        let object = object.to_string();
-        move |source| Self::Kernel { act, object, source }
+        // Written only when it is needed: most requests succeed.
+        move |source| Self::Kernel { act, object: object.to_string(), source }
     }
 
     /// The code that the specification, or we from 100 on, give to this error.

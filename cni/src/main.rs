@@ -36,9 +36,10 @@ fn persona(program: Option<&Path>) -> Persona {
     }
 }
 
-/// Variables that are no Unicode are not ours.
+/// Variables that are no Unicode are not ours, nor is what a runtime hands down of its own environment.
 fn environment() -> Env {
     env::vars_os()
+        .filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CNI_"))
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }

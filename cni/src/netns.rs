@@ -22,6 +22,7 @@ const OWN: &str = "/proc/thread-self/ns/net";
 #[derive(Debug)]
 pub(crate) struct Netns {
     file: File,
+    own: File,
     path: PathBuf,
 }
 
@@ -35,7 +36,8 @@ impl Netns {
                 if source.kind() == io::ErrorKind::NotFound { "does not exist" } else { "cannot be opened" };
             Error::Netns { path: path.to_owned(), problem, source: Some(source) }
         })?;
-        let netns = Self { file, path: path.to_owned() };
+        let own = File::open(OWN).map_err(Error::state("open", Path::new(OWN)))?;
+        let netns = Self { file, own, path: path.to_owned() };
         if !may_be_own && netns.is_own()? {
             return Err(netns.error("is the node's own network namespace, not a sandbox's", None));
         }
@@ -44,14 +46,12 @@ impl Netns {
 
     fn is_own(&self) -> Result<bool, Error> {
         let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
-        let own =
-            File::open(OWN).and_then(|file| identity(&file)).map_err(Error::state("open", Path::new(OWN)))?;
+        let own = identity(&self.own).map_err(Error::state("stat", Path::new(OWN)))?;
         Ok(identity(&self.file).map_err(Error::state("stat", &self.path))? == own)
     }
 
     /// Runs `visit` on this thread inside the namespace and comes back.
     pub(crate) fn visit<T>(&self, visit: impl FnOnce() -> io::Result<T>) -> Result<io::Result<T>, Error> {
-        let own = File::open(OWN).map_err(Error::state("open", Path::new(OWN)))?;
         if let Err(errno) = enter(self.file.as_fd()) {
             let problem = match errno {
                 Errno::EINVAL => "is not a network namespace",
@@ -62,7 +62,7 @@ impl Netns {
         }
         let result = visit();
         // Were this to fail, the thread would work on the wrong node; ending the call is all there is.
-        enter(own.as_fd())
+        enter(self.own.as_fd())
             .map_err(|errno| self.error("was entered but could not be left", Some(errno.into())))?;
         Ok(result)
     }

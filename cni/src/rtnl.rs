@@ -1,42 +1,41 @@
 //! Links, addresses, routes and neighbours of one network namespace: typed verbs over rtnetlink.
 //!
-//! A request is queued when its function is called, and its answer awaited later, so independent
-//! requests cost one round trip together, and the kernel still sees them in order.
+//! The kernel has done what a function asks for when that function returns; its answer is awaited later.
 
 mod message;
+mod socket;
 
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::RouteAttribute;
 use nix::errno::Errno;
-use rtnetlink::Handle;
-use tokio::task::AbortHandle;
+use tokio::task::yield_now;
 
 use crate::error;
 use crate::netns::Netns;
 
 pub(crate) use message::{Mac, RouteSpec, VethSpec};
+use socket::Connection;
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
-#[cfg(feature = "failpoints")]
-use crate::failpoint::Socket;
-#[cfg(not(feature = "failpoints"))]
-use netlink_sys::TokioSocket as Socket;
+/// A request that took longer waited for the kernel's lock. The verb's deadline and SIGTERM, which only
+/// an event loop sees, then have a word before the next one.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// A connection to the routing half of one namespace's kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Rtnl {
-    handle: Handle,
-    connection: AbortHandle,
+    connection: Rc<Connection>,
 }
 
 /// What we need to know of a link.
@@ -59,11 +58,9 @@ pub(crate) struct Link {
 }
 
 impl Rtnl {
-    /// Connects to the namespace of the calling thread. Must run inside a runtime.
+    /// Connects to the namespace of the calling thread.
     pub(crate) fn open() -> io::Result<Self> {
-        let (connection, handle, _events) = rtnetlink::new_connection_with_socket::<Socket>()?;
-        let connection = tokio::spawn(connection).abort_handle();
-        Ok(Self { handle, connection })
+        Ok(Self { connection: Rc::new(Connection::open()?) })
     }
 
     /// Connects to `netns`.
@@ -72,23 +69,14 @@ impl Rtnl {
     }
 
     fn send(&self, message: Message) -> impl Future<Output = io::Result<Vec<RouteNetlinkMessage>>> + use<> {
-        let stream = self.handle.clone().request(message);
-        let connection = self.connection.clone();
+        let began = Instant::now();
+        let answers = self.connection.exchange(message);
+        let slow = began.elapsed() > PATIENCE;
         async move {
-            let mut stream = stream.map_err(io::Error::other)?;
-            let mut answers = Vec::new();
-            while let Some(answer) = stream.next().await {
-                match answer.payload {
-                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                    NetlinkPayload::InnerMessage(inner) => answers.push(inner),
-                    _ => {}
-                }
+            if slow {
+                yield_now().await;
             }
-            // The answers end without an error too when the socket has failed before the request.
-            if connection.is_finished() {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            Ok(answers)
+            answers
         }
     }
 

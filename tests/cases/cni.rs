@@ -1,6 +1,7 @@
 //! `tripod-cni` on the real kernel, in throwaway namespaces, judged by `ip -j` and `nft -j`.
 
 mod attach;
+mod cost;
 mod crash;
 mod failures;
 mod fuzz;

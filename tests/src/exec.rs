@@ -17,6 +17,7 @@ use crate::programs;
 pub struct Call {
     program: PathBuf,
     argv0: Option<String>,
+    arguments: Vec<String>,
     env: BTreeMap<String, String>,
     stdin: Vec<u8>,
 }
@@ -58,6 +59,7 @@ impl Call {
         Self {
             program: program.to_owned(),
             argv0: None,
+            arguments: Vec::new(),
             env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             stdin: conf.to_string().into_bytes(),
         }
@@ -94,6 +96,15 @@ impl Call {
     /// Executes under another name.
     pub fn argv0(mut self, name: &str) -> Self {
         self.argv0 = Some(name.to_owned());
+        self
+    }
+
+    /// Executes by another program, for example `strace`, whose last argument is this one.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        let program = self.program.to_str().expect("a path in Unicode").to_owned();
+        let (wrapper, arguments) = wrapper.split_first().expect("a program");
+        self.program = PathBuf::from(wrapper);
+        self.arguments = arguments.iter().map(|word| (*word).to_owned()).chain([program]).collect();
         self
     }
 
@@ -147,7 +158,7 @@ impl Call {
         if let Some(name) = &self.argv0 {
             std::os::unix::process::CommandExt::arg0(&mut command, name);
         }
-        command.env_clear().envs(&self.env);
+        command.args(&self.arguments).env_clear().envs(&self.env);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         let mut stdin = child.stdin.take().expect("a pipe");

@@ -2,6 +2,7 @@
 //! everywhere (the kubelet's side of gRPC, a registry with a password), and the programs under test.
 
 pub mod apiserver;
+pub mod calls;
 pub mod chance;
 pub mod cluster;
 pub mod daemon;

@@ -88,7 +88,7 @@ impl Wiring {
                 .visit(|| Ok(set_ipv6(&self.ifname, "disable_ipv6", "0")))?
                 .map_err(self.kernel("enter"))??;
         }
-        // Queued in this order, which the kernel keeps: an IPv6 route needs its device up.
+        // In this order: an IPv6 route needs its device up.
         let addresses: Vec<_> =
             self.addresses.iter().map(|ip| (ip, sandbox.add_address(index, IpNetwork::from(*ip)))).collect();
         let up = sandbox.set_up(index, true);
@@ -116,8 +116,10 @@ impl Wiring {
         all("add route", &link.name, routes).await
     }
 
-    fn kernel(&self, act: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
-        Error::kernel(act, format!("{:?} (host end {:?})", self.ifname, self.host_ifname))
+    fn kernel(&self, act: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |refused| {
+            Error::kernel(act, format!("{:?} (host end {:?})", self.ifname, self.host_ifname))(refused)
+        }
     }
 
     fn vanished(&self, ifname: &str) -> Error {
@@ -129,19 +131,20 @@ fn in_pod(route: &Route, device: u32) -> RouteSpec {
     RouteSpec { destination: route.dst, gateway: route.gw, device, source: None, options: route.options }
 }
 
-/// Waits for requests that were queued already; the first refusal names its object.
+/// The answers to requests that were made already; the first refusal names its object.
 async fn all<T: Display>(
     act: &'static str,
     device: &str,
     requests: Vec<(T, impl Future<Output = io::Result<()>>)>,
 ) -> Result<(), Error> {
     for (object, answer) in requests {
-        answer.await.map_err(Error::kernel(act, format!("{object} dev {device}")))?;
+        answer.await.map_err(|refused| Error::kernel(act, format!("{object} dev {device}"))(refused))?;
     }
     Ok(())
 }
 
 fn set_ipv6(ifname: &str, key: &str, value: &str) -> Result<(), Error> {
-    sysctl::set(Path::new(SYSCTLS), &format!("ipv6/conf/{ifname}/{key}"), value)
-        .map_err(Error::kernel("set sysctl", format!("net.ipv6.conf.{ifname}.{key}={value}")))
+    sysctl::set(Path::new(SYSCTLS), &format!("ipv6/conf/{ifname}/{key}"), value).map_err(|refused| {
+        Error::kernel("set sysctl", format!("net.ipv6.conf.{ifname}.{key}={value}"))(refused)
+    })
 }
