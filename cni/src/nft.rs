@@ -3,11 +3,14 @@
 //! The kernel documents this interface only in `linux/netfilter/nf_tables.h`; numbers here carry that
 //! header's names, and tests read every rule back with `nft -j`.
 
+mod attribute;
 pub mod base;
 mod expr;
 mod message;
+mod set;
 mod socket;
 
-pub use expr::{Expr, Verdict};
-pub use message::{Batch, Chain, Hook, Rule, Table};
+pub use expr::{Expr, Family, Verdict};
+pub use message::{Batch, Chain, ChainState, Hook, Rule, Table};
+pub use set::{Datum, Element, Field, Set};
 pub use socket::Nft;

@@ -2,6 +2,7 @@
 
 mod attach;
 mod crash;
+mod encoder;
 mod failures;
 mod fuzz;
 mod guard;

@@ -3,6 +3,7 @@
 //! The guard chain is made by whoever comes first, the agent or an ADD, and restored by the next ADD
 //! should somebody flush the ruleset. The masquerade chain is the agent's.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,12 +20,22 @@ pub const LINK_GROUP: u32 = 0x7470;
 const TABLE: Table = Table { name: "tripod" };
 
 /// Before connection tracking and every other rule: priority `raw`.
-const GUARD: Chain =
-    Chain { table: TABLE, name: "guard", kind: "filter", hook: Hook::Prerouting, priority: -300 };
+const GUARD: Chain = Chain {
+    table: TABLE,
+    name: Cow::Borrowed("guard"),
+    kind: "filter",
+    hook: Hook::Prerouting,
+    priority: -300,
+};
 
 /// Priority `srcnat`.
-const MASQUERADE: Chain =
-    Chain { table: TABLE, name: "postrouting", kind: "nat", hook: Hook::Postrouting, priority: 100 };
+const MASQUERADE: Chain = Chain {
+    table: TABLE,
+    name: Cow::Borrowed("postrouting"),
+    kind: "nat",
+    hook: Hook::Postrouting,
+    priority: 100,
+};
 
 /// Which packets leave with the node's own address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,7 +73,7 @@ pub fn is_whole(nft: &Nft, masquerade: Option<&Masquerade>) -> io::Result<bool> 
 }
 
 fn has_rules(nft: &Nft, chain: &Chain, rules: &[Rule]) -> io::Result<bool> {
-    let found = nft.count_rules(chain)?.and_then(|count| usize::try_from(count).ok());
+    let found = nft.chain(chain)?.and_then(|state| usize::try_from(state.rules).ok());
     Ok(found == Some(rules.len()))
 }
 
