@@ -1,32 +1,32 @@
 //! Netlink attributes: length, type, value, padded to four bytes. Pure.
 
 /// Attributes on their way to the kernel. Numbers are in network byte order.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attributes(Vec<u8>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attributes(Vec<u8>);
 
 impl Attributes {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn bytes(self, kind: u16, value: &[u8]) -> Self {
+    pub(crate) fn bytes(self, kind: u16, value: &[u8]) -> Self {
         self.attribute(kind, value)
     }
 
-    pub(super) fn number(self, kind: u16, value: u32) -> Self {
+    pub(crate) fn number(self, kind: u16, value: u32) -> Self {
         self.attribute(kind, &value.to_be_bytes())
     }
 
-    pub(super) fn text(self, kind: u16, value: &str) -> Self {
+    pub(crate) fn text(self, kind: u16, value: &str) -> Self {
         self.attribute(kind, &[value.as_bytes(), &[0]].concat())
     }
 
     /// `NLA_F_NESTED` marks an attribute that holds attributes.
-    pub(super) fn nested(self, kind: u16, value: &Self) -> Self {
+    pub(crate) fn nested(self, kind: u16, value: &Self) -> Self {
         self.attribute(kind | 0x8000, &value.0)
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -42,7 +42,7 @@ impl Attributes {
 
 /// Attributes as the kernel wrote them, with their types freed of flags. Ends at the first that is cut.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Reader<'a> {
     type Item = (u16, &'a [u8]);
@@ -59,19 +59,19 @@ impl<'a> Iterator for Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The value of the first attribute of type `kind`.
-    pub(super) fn find(mut self, kind: u16) -> Option<&'a [u8]> {
+    pub(crate) fn find(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find_map(|(found, value)| (found == kind).then_some(value))
     }
 
-    pub(super) fn nested(self, kind: u16) -> Option<Self> {
+    pub(crate) fn nested(self, kind: u16) -> Option<Self> {
         self.find(kind).map(Self)
     }
 
-    pub(super) fn number(self, kind: u16) -> Option<u32> {
+    pub(crate) fn number(self, kind: u16) -> Option<u32> {
         self.find(kind)?.first_chunk().map(|number| u32::from_be_bytes(*number))
     }
 
-    pub(super) fn text(self, kind: u16) -> Option<String> {
+    pub(crate) fn text(self, kind: u16) -> Option<String> {
         self.find(kind).map(text)
     }
 }

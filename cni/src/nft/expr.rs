@@ -102,7 +102,7 @@ impl Family {
     }
 
     /// Words that an address takes.
-    fn words(self) -> u32 {
+    pub(super) fn words(self) -> u32 {
         match self {
             Self::V4 => 1,
             Self::V6 => 4,

@@ -195,7 +195,7 @@ pub struct ChainState {
 
 /// Asks for `chain` (`NFT_MSG_GETCHAIN`).
 pub(super) fn get_chain(chain: &Chain) -> Vec<u8> {
-    question(4, INET, ACK, &chain.key())
+    question(SUBSYSTEM << 8 | 4, INET, ACK, &chain.key())
 }
 
 /// Reads one answer to [`get_chain`].
@@ -206,32 +206,32 @@ pub(super) fn read_chain(answer: Reader<'_>) -> ChainState {
 
 /// Asks for all chains of all families.
 pub(super) fn get_chains() -> Vec<u8> {
-    question(4, 0, DUMP, &Attributes::new())
+    question(SUBSYSTEM << 8 | 4, 0, DUMP, &Attributes::new())
 }
 
 /// Asks for the rules of one chain.
 pub(super) fn get_rules(family: u8, table: &str, chain: &str) -> Vec<u8> {
-    question(7, family, DUMP, &Attributes::new().text(1, table).text(2, chain))
+    question(SUBSYSTEM << 8 | 7, family, DUMP, &Attributes::new().text(1, table).text(2, chain))
 }
 
 /// Asks for the generation of the ruleset.
 pub(super) fn get_generation() -> Vec<u8> {
-    question(16, 0, 0, &Attributes::new())
+    question(SUBSYSTEM << 8 | 16, 0, 0, &Attributes::new())
 }
 
 /// Asks for the element of `key`.
 pub(super) fn get_element(set: &Set, key: &Datum) -> Vec<u8> {
-    question(13, INET, ACK, &set.encode_key(key))
+    question(SUBSYSTEM << 8 | 13, INET, ACK, &set.encode_key(key))
 }
 
 /// Asks for all elements of `set`.
 pub(super) fn get_elements(set: &Set) -> Vec<u8> {
-    question(13, INET, DUMP, &set.encode_all())
+    question(SUBSYSTEM << 8 | 13, INET, DUMP, &set.encode_all())
 }
 
-fn question(message: u16, family: u8, flags: u16, attributes: &Attributes) -> Vec<u8> {
-    Header { kind: SUBSYSTEM << 8 | message, flags: REQUEST | flags, family, resource: 0 }
-        .frame(1, attributes)
+/// One message of netfilter that is no part of a transaction.
+pub(crate) fn question(kind: u16, family: u8, flags: u16, attributes: &Attributes) -> Vec<u8> {
+    Header { kind, flags: REQUEST | flags, family, resource: 0 }.frame(1, attributes)
 }
 
 /// `struct nlmsghdr` and `struct nfgenmsg`.

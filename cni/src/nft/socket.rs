@@ -13,56 +13,83 @@ use crate::{error, failpoint};
 /// `NETLINK_NETFILTER`.
 const PROTOCOL: isize = 12;
 
-/// A connection to nf_tables. The kernel works while a message is being sent, so every answer is there
+/// A connection to netfilter. The kernel works while a message is being sent, so every answer is there
 /// when sending returns; nothing here waits.
 #[derive(Debug)]
-pub struct Nft {
+pub(crate) struct Netfilter {
     socket: Socket,
+}
+
+/// A connection to nf_tables.
+#[derive(Debug)]
+pub struct Nft {
+    netfilter: Netfilter,
 }
 
 impl Nft {
     /// Connects to the namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
+        Ok(Self { netfilter: Netfilter::open()? })
+    }
+
+    /// Makes all changes of `batch`, or none.
+    pub fn commit(&self, batch: Batch) -> io::Result<()> {
+        failpoint::step("commit to nf_tables")?;
+        self.netfilter.exchange(&batch.render()).map(drop)
+    }
+
+    /// What the kernel says of `chain`; nothing when there is no such chain.
+    pub fn chain(&self, chain: &Chain) -> io::Result<Option<ChainState>> {
+        let answer = unless_absent(self.netfilter.exchange(&message::get_chain(chain)))?;
+        Ok(answer
+            .and_then(|answer| answer.messages().next().map(|first| message::read_chain(first.attributes()))))
+    }
+
+    /// The generation of the ruleset, for [`Batch::of_generation`].
+    pub fn generation(&self) -> io::Result<u32> {
+        let answer = self.netfilter.exchange(&message::get_generation())?;
+        let number = answer.messages().next().and_then(|message| message.attributes().number(1));
+        number.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// The element of `key`; nothing when there is none, or no such set.
+    pub fn element(&self, set: &Set, key: &Datum) -> io::Result<Option<Element>> {
+        let answer = unless_absent(self.netfilter.exchange(&message::get_element(set, key)))?;
+        Ok(answer.and_then(|answer| read_all(&answer).into_iter().next()))
+    }
+
+    /// All elements; none when there is no such set. A dump, and so not for every ADD or DEL.
+    pub fn elements(&self, set: &Set) -> io::Result<Vec<Element>> {
+        let answer = unless_absent(self.netfilter.exchange(&message::get_elements(set)))?;
+        Ok(answer.map(|answer| read_all(&answer)).unwrap_or_default())
+    }
+
+    /// All chains of all families: family and attributes.
+    pub(super) fn chains(&self) -> io::Result<Vec<(u8, Vec<u8>)>> {
+        let answer = self.netfilter.exchange(&message::get_chains())?;
+        Ok(answer.messages().map(|message| (message.family(), message.attributes().0.to_vec())).collect())
+    }
+
+    /// Attributes of the last rule of a chain; none when it has none.
+    pub(super) fn last_rule(&self, family: u8, table: &str, chain: &str) -> io::Result<Vec<u8>> {
+        let answer = unless_absent(self.netfilter.exchange(&message::get_rules(family, table, chain)))?;
+        let last = answer.as_ref().and_then(|answer| answer.messages().last());
+        Ok(last.map(|message| message.attributes().0.to_vec()).unwrap_or_default())
+    }
+}
+
+impl Netfilter {
+    /// Connects to the namespace of the calling thread.
+    pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(PROTOCOL)?;
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
         Ok(Self { socket })
     }
 
-    /// Makes all changes of `batch`, or none.
-    pub fn commit(&self, batch: Batch) -> io::Result<()> {
-        failpoint::step("commit to nf_tables")?;
-        self.exchange(&batch.render()).map(drop)
-    }
-
-    /// What the kernel says of `chain`; nothing when there is no such chain.
-    pub fn chain(&self, chain: &Chain) -> io::Result<Option<ChainState>> {
-        let answer = unless_absent(self.exchange(&message::get_chain(chain)))?;
-        Ok(answer.and_then(|answer| Messages(&answer).next().map(|m| message::read_chain(m.attributes()))))
-    }
-
-    /// The generation of the ruleset, for [`Batch::of_generation`].
-    pub fn generation(&self) -> io::Result<u32> {
-        let answer = self.exchange(&message::get_generation())?;
-        let number = Messages(&answer).next().and_then(|message| message.attributes().number(1));
-        number.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-    }
-
-    /// The element of `key`; nothing when there is none, or no such set.
-    pub fn element(&self, set: &Set, key: &Datum) -> io::Result<Option<Element>> {
-        let answer = unless_absent(self.exchange(&message::get_element(set, key)))?;
-        Ok(answer.and_then(|answer| read_all(&answer).into_iter().next()))
-    }
-
-    /// All elements; none when there is no such set. A dump, and so not for every ADD or DEL.
-    pub fn elements(&self, set: &Set) -> io::Result<Vec<Element>> {
-        let answer = unless_absent(self.exchange(&message::get_elements(set)))?;
-        Ok(answer.map(|answer| read_all(&answer)).unwrap_or_default())
-    }
-
-    /// Sends and reads all answers, of which it returns the bytes; the first refusal among them is the
+    /// Sends and reads all answers, the first refusal among them is the
     /// error.
-    fn exchange(&self, message: &[u8]) -> io::Result<Vec<u8>> {
+    pub(crate) fn exchange(&self, message: &[u8]) -> io::Result<Answers> {
         self.socket.send_to(message, &SocketAddr::new(0, 0), 0)?;
         let (mut refusal, mut answers) = (None, Vec::new());
         loop {
@@ -75,12 +102,12 @@ impl Nft {
                 Err(error) => return Err(error),
             }
         }
-        refusal.map_or(Ok(answers), Err)
+        refusal.map_or(Ok(Answers(answers)), Err)
     }
 }
 
 /// That a table, chain, set or element is not there is an answer.
-fn unless_absent(answer: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+fn unless_absent(answer: io::Result<Answers>) -> io::Result<Option<Answers>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error::is(&error, Errno::ENOENT) => Ok(None),
@@ -88,11 +115,19 @@ fn unless_absent(answer: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-fn read_all(answer: &[u8]) -> Vec<Element> {
-    Messages(answer)
-        .filter(Message::is_ours)
-        .flat_map(|message| set::read_elements(message.attributes()))
-        .collect()
+fn read_all(answer: &Answers) -> Vec<Element> {
+    answer.messages().flat_map(|message| set::read_elements(message.attributes())).collect()
+}
+
+/// All that the kernel sent in answer to one message.
+pub(crate) struct Answers(Vec<u8>);
+
+impl Answers {
+    /// The messages, without netlink's own: errors, acknowledgements, the end of a dump.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        const NLMSG_MIN_TYPE: u16 = 16;
+        Messages(&self.0).filter(|message| message.kind >= NLMSG_MIN_TYPE)
+    }
 }
 
 /// Walks the messages of one datagram for an `NLMSG_ERROR` whose code is not 0.
@@ -101,7 +136,7 @@ fn first_refusal(datagram: &[u8]) -> Option<io::Error> {
 }
 
 /// The messages in what the kernel sent. Ends at the first that is cut.
-pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
+struct Messages<'a>(&'a [u8]);
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
@@ -123,13 +158,8 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Below 16 are netlink's own: errors, acknowledgements, the end of a dump.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.kind >= 16
-    }
-
     /// `nfgen_family`.
-    pub(crate) fn family(&self) -> u8 {
+    fn family(&self) -> u8 {
         self.body.first().copied().unwrap_or_default()
     }
 

@@ -1,13 +1,14 @@
 //! The masquerade chain that the agent keeps, read back and tried out.
 
+use tripod_cni::nft::masquerade::Masquerade;
 use tripod_cni::nft::{Nft, base};
 use tripod_tests::namespace::Namespace;
 
 use super::attach;
 
-fn masquerade() -> base::Masquerade {
+fn masquerade() -> Masquerade {
     let prefixes = |list: &[&str]| list.iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
-    base::Masquerade {
+    Masquerade {
         pods: prefixes(&["10.1.0.0/24", "fd00:1::/64"]),
         spared: prefixes(&["10.0.0.0/8", "fd00::/8", "224.0.0.0/4"]),
     }
