@@ -1,6 +1,7 @@
 //! `tripod-cni` on the real kernel, in throwaway namespaces, judged by `ip -j` and `nft -j`.
 
 mod attach;
+mod beside;
 mod crash;
 mod encoder;
 mod failures;
@@ -8,6 +9,7 @@ mod fuzz;
 mod guard;
 mod masquerade;
 mod model;
+mod ports;
 mod protocol;
 mod reliability;
 mod together;
