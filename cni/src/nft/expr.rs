@@ -124,7 +124,8 @@ pub(super) fn address_in(side: Side, prefix: IpNetwork) -> Vec<Expr> {
         IpNetwork::V6(v6) => (v6.network().octets().to_vec(), v6.mask().octets().to_vec()),
     };
     let family = Family::of(prefix.ip());
-    let mut exprs = vec![of_family(family), vec![load_address(side, family)]].concat();
+    let mut exprs = of_family(family);
+    exprs.push(load_address(side, family));
     if mask.iter().any(|byte| *byte != 0xff) {
         exprs.push(Expr::Mask(mask));
     }
