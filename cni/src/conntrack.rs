@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-use crate::error;
 use crate::nft::{Attributes, Family, Netfilter, Reader};
+use crate::{error, failpoint};
 
 /// `IPPROTO_UDP`.
 const UDP: u8 = 17;
@@ -53,6 +53,7 @@ impl Conntrack {
 
     /// Forgets `connection`; that it has ended meanwhile is no failure.
     pub(crate) fn forget(&self, connection: &Connection) -> io::Result<()> {
+        failpoint::step("delete a tracked connection")?;
         match self.socket.exchange(&message::delete(connection)) {
             Err(error) if !error::is(&error, Errno::ENOENT) => Err(error),
             _ => Ok(()),

@@ -9,9 +9,9 @@ use nix::errno::Errno;
 use crate::command::Node;
 use crate::datapath::ports;
 use crate::error::{self, Error};
-use crate::ipam::store::Store;
+use crate::ipam::store::{Owner, Store};
 use crate::nft::base::LINK_GROUP;
-use crate::record::Record;
+use crate::record::{Record, attachment_hash};
 
 /// The inverse of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,11 @@ impl Journal {
         journal
     }
 
+    /// Whose attachment it is about.
+    pub(crate) fn owner(&self) -> Owner<'_> {
+        self.record.owner()
+    }
+
     /// Notes the inverse of the step that comes next.
     pub(crate) fn push(&mut self, step: Undo) {
         self.steps.push(step);
@@ -92,7 +97,7 @@ impl Journal {
             Undo::ReleaseLeases(addresses) => store.release(addresses, &owner),
             Undo::ReleaseAnyLease => store.release_all(&owner),
             Undo::ReleaseHostPorts => ports::release(&self.record),
-            Undo::ReleaseAnyHostPort => ports::release_any(&self.record),
+            Undo::ReleaseAnyHostPort => ports::release_any(&attachment_hash(&owner)),
             Undo::DeleteLink => self.delete_link(node).await,
         }
     }

@@ -51,10 +51,10 @@ pub(crate) fn release(record: &Record) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives back all host ports of the attachment, where nobody wrote down which. Without nf_tables in the
-/// kernel there are none.
-pub(crate) fn release_any(record: &Record) -> Result<(), Error> {
-    match Nft::open().and_then(|nft| ports::release_all(&nft, &record.owner())) {
+/// Gives back all host ports of the attachment with this hash, where nobody wrote down which. Without
+/// nf_tables in the kernel there are none.
+pub(crate) fn release_any(hash: &str) -> Result<(), Error> {
+    match Nft::open().and_then(|nft| ports::release_all(&nft, hash)) {
         Err(error) if !nft::is_lacking(&error) && !error::is(&error, Errno::EINVAL) => {
             Err(Error::kernel("remove host ports from", TABLE)(error))
         }

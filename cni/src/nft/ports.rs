@@ -372,14 +372,13 @@ pub(crate) fn release(nft: &Nft, owner: &Owner<'_>, ports: &[HostPort]) -> io::R
 }
 
 /// The same where nobody knows the ports: all elements are looked at.
-pub(crate) fn release_all(nft: &Nft, owner: &Owner<'_>) -> io::Result<Vec<IpAddr>> {
-    let hash = attachment_hash(owner);
+pub(crate) fn release_all(nft: &Nft, hash: &str) -> io::Result<Vec<IpAddr>> {
     remove(nft, || {
         let mut owned = Vec::new();
         for family in Family::ALL {
             for set in [any(family), of_address(family), hairpin(family)] {
                 let all = nft.elements(&set)?.into_iter();
-                owned.extend(all.filter(|one| belongs_to(one, &hash)).map(|one| (set, one)));
+                owned.extend(all.filter(|one| belongs_to(one, hash)).map(|one| (set, one)));
             }
         }
         Ok(owned)

@@ -87,8 +87,7 @@ impl Netfilter {
         Ok(Self { socket })
     }
 
-    /// Sends and reads all answers, the first refusal among them is the
-    /// error.
+    /// Sends and reads all answers; the first refusal among them is the error.
     pub(crate) fn exchange(&self, message: &[u8]) -> io::Result<Answers> {
         self.socket.send_to(message, &SocketAddr::new(0, 0), 0)?;
         let (mut refusal, mut answers) = (None, Vec::new());
