@@ -2,17 +2,22 @@
 //! [`NetConf`] is all of it, checked. No I/O.
 
 mod ipam;
+mod ports;
 mod raw;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnetwork::IpNetwork;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::hostport::HostPort;
+use crate::ipam::range::RangeSet;
+use crate::nft::masquerade::{MULTICAST, Masquerade};
 use crate::spec::{Prior, Version, is_name};
 pub(crate) use ipam::Ipam;
-use raw::{Object, RawAttachment, RawDns};
+use raw::{Object, RawAttachment, RawDns, parse_prefix};
 
 /// Longest configuration accepted on stdin, in bytes. The largest real ones, with a `prevResult` and
 /// the pod's annotations, stay below 300 kB, the API server's bound for annotations.
@@ -23,20 +28,11 @@ const MOST: usize = 64;
 
 /// Keys of other main plugins that change the network, and which we do not have. Ignoring one would
 /// give pods another network than the admin asked for.
-const UNAVAILABLE: [&str; 9] = [
-    "bridge",
-    "hairpinMode",
-    "ipMasq",
-    "isGateway",
-    "macspoofchk",
-    "portIsolation",
-    "promiscMode",
-    "sysctl",
-    "vlan",
-];
+const UNAVAILABLE: [&str; 8] =
+    ["bridge", "hairpinMode", "isGateway", "macspoofchk", "portIsolation", "promiscMode", "sysctl", "vlan"];
 
 /// Keys of `runtimeConfig` that ask for something we do not have.
-const UNAVAILABLE_CAPABILITIES: [&str; 5] = ["bandwidth", "ipRanges", "ips", "mac", "portMappings"];
+const UNAVAILABLE_CAPABILITIES: [&str; 4] = ["bandwidth", "ipRanges", "ips", "mac"];
 
 /// A checked network configuration.
 #[derive(Clone, Debug)]
@@ -53,8 +49,21 @@ pub(crate) struct NetConf {
     pub node_ips: Vec<IpAddr>,
     /// Where addresses come from.
     pub ipam: Ipam,
+    /// Host ports that lead to the pod.
+    pub host_ports: Vec<HostPort>,
+    /// With `ipMasq`, the destinations that see the pod's own address.
+    pub masquerade: Option<Vec<IpNetwork>>,
     /// `dns` of the result, handed through.
     pub dns: Option<Value>,
+}
+
+impl NetConf {
+    /// What `ipMasq` means for a pod with these addresses: their subnets are hidden.
+    pub(crate) fn masquerade_of(&self, subnets: impl IntoIterator<Item = IpNetwork>) -> Option<Masquerade> {
+        let spared = self.masquerade.clone()?;
+        let network = |one: IpNetwork| IpNetwork::new(one.network(), one.prefix()).unwrap_or(one);
+        Some(Masquerade { pods: subnets.into_iter().map(network).collect(), spared })
+    }
 }
 
 /// What DEL, STATUS, GC and VERSION need of a configuration: they must work with one in which the rest
@@ -118,13 +127,16 @@ impl Outline {
         let node_ips = object.get::<Vec<String>>("nodeIPs")?.unwrap_or_default();
         bounded("nodeIPs", &node_ips)?;
         object.get::<RawDns>("dns")?;
+        let ipam = Ipam::complete(object.object("ipam")?, store)?;
         Ok(NetConf {
             version,
             name,
             mtu: check_mtu(object.get("mtu")?)?,
             agent_state: object.get("agentState")?,
             node_ips: node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
-            ipam: Ipam::complete(object.object("ipam")?, store)?,
+            host_ports: ports::complete(&object.object_or_empty("runtimeConfig"))?,
+            masquerade: complete_masquerade(&object, &ipam)?,
+            ipam,
             dns: object.object("dns")?.map(|dns| dns.whole()).transpose()?.filter(|dns| !is_empty(dns)),
         })
     }
@@ -163,6 +175,25 @@ fn refuse_unavailable(object: &Object) -> Result<(), Error> {
         Some((key, value)) => Err(Error::config(runtime.name(key), json(value), PROBLEM)),
         None => Ok(()),
     }
+}
+
+/// Spared are the network itself, groups, and `masqueradeExclude`.
+fn complete_masquerade(object: &Object, ipam: &Ipam) -> Result<Option<Vec<IpNetwork>>, Error> {
+    const KEY: &str = "masqueradeExclude";
+    let exclude = object.get::<Vec<String>>(KEY)?.unwrap_or_default();
+    bounded(KEY, &exclude)?;
+    let exclude = exclude.iter().map(|text| parse_prefix(KEY, text)).collect::<Result<Vec<_>, _>>()?;
+    if !object.get::<bool>("ipMasq")?.unwrap_or_default() {
+        return Ok(None);
+    }
+    let own = ipam.sets.iter().flat_map(RangeSet::subnets);
+    let mut spared: Vec<IpNetwork> = Vec::new();
+    for prefix in own.chain(exclude).chain(MULTICAST) {
+        if !spared.contains(&prefix) {
+            spared.push(prefix);
+        }
+    }
+    Ok(Some(spared))
 }
 
 fn check_mtu(mtu: Option<i64>) -> Result<Option<u32>, Error> {

@@ -4,6 +4,7 @@
 //! What to make is decided here, purely; [`Wiring::attach`] makes it.
 
 mod attach;
+pub(crate) mod ports;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;

@@ -151,6 +151,14 @@ pub enum Error {
         /// On which side.
         place: &'static str,
     },
+    /// Somebody else has a host port.
+    #[error("host port {port} is taken by {holder}")]
+    HostPortTaken {
+        /// The port, with its protocol and address.
+        port: String,
+        /// Who has it.
+        holder: String,
+    },
     /// CHECK found a difference.
     #[error("attachment of container {container_id} on {ifname}: {problem}")]
     CheckFailed {
@@ -233,6 +241,7 @@ impl Error {
             Self::NotReady { .. } | Self::Exhausted { .. } | Self::LockHeld { .. } => 11,
             Self::Deadline { .. } | Self::Interrupted { .. } | Self::Busy { .. } => 11,
             Self::Unavailable(_) => 50,
+            Self::HostPortTaken { .. } => 102,
             Self::InterfaceExists { .. } => 103,
             Self::KernelFeature { .. } => 105,
             Self::CheckFailed { .. } => 106,
@@ -249,6 +258,9 @@ impl Error {
                 "the runtime will try again; find the holder with `fuser`"
             }
             Self::LostRecord { .. } => "delete the interface if it is no running pod's, then the record",
+            Self::HostPortTaken { .. } => {
+                "give one of the pods another hostPort or hostIP, or let the runtime DEL the other"
+            }
             Self::InterfaceExists { .. } => {
                 "delete that interface, or let the runtime DEL the old attachment"
             }

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 
 use crate::command::Node;
+use crate::datapath::ports;
 use crate::error::{self, Error};
-use crate::ipam::store::Store;
+use crate::ipam::store::{Owner, Store};
 use crate::nft::base::LINK_GROUP;
-use crate::record::Record;
+use crate::record::{Record, attachment_hash};
 
 /// The inverse of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub(crate) enum Undo {
     ReleaseLeases(Vec<IpAddr>),
     /// Give back every address the attachment holds, where nobody wrote down which.
     ReleaseAnyLease,
+    /// Give back the record's host ports.
+    ReleaseHostPorts,
+    /// Give back every host port of the attachment, where nobody wrote down which.
+    ReleaseAnyHostPort,
     /// Delete the host end; its routes, neighbours and the pod's end go with it.
     DeleteLink,
 }
@@ -45,7 +50,24 @@ impl Journal {
         } else {
             Undo::ReleaseLeases(record.addresses.clone())
         };
-        Self { record, steps: vec![Undo::RemoveRecord, release, Undo::DeleteLink] }
+        let mut steps = vec![Undo::RemoveRecord, release];
+        if !record.host_ports.is_empty() {
+            steps.push(Undo::ReleaseHostPorts);
+        }
+        steps.push(Undo::DeleteLink);
+        Self { record, steps }
+    }
+
+    /// All inverses for an attachment of which nothing is known but its name.
+    pub(crate) fn of_lost_record(record: Record) -> Self {
+        let mut journal = Self::of_attachment(record);
+        journal.push(Undo::ReleaseAnyHostPort);
+        journal
+    }
+
+    /// Whose attachment it is about.
+    pub(crate) fn owner(&self) -> Owner<'_> {
+        self.record.owner()
     }
 
     /// Notes the inverse of the step that comes next.
@@ -74,6 +96,8 @@ impl Journal {
             Undo::RemoveRecord => node.records.remove(&owner),
             Undo::ReleaseLeases(addresses) => store.release(addresses, &owner),
             Undo::ReleaseAnyLease => store.release_all(&owner),
+            Undo::ReleaseHostPorts => ports::release(&self.record),
+            Undo::ReleaseAnyHostPort => ports::release_any(&attachment_hash(&owner)),
             Undo::DeleteLink => self.delete_link(node).await,
         }
     }

@@ -2,8 +2,8 @@
 //! network configuration on stdin and its arguments from `CNI_*` variables, prints exactly one JSON
 //! document (or nothing) on stdout, and needs no agent, API server or child process.
 //!
-//! It may touch the sandbox's and the node's links, routes and neighbours, table `inet tripod`, and
-//! files under `/run/tripod`.
+//! It may touch the sandbox's and the node's links, routes and neighbours, table `inet tripod`, tracked
+//! UDP connections to host ports, and files under `/run/tripod`.
 //!
 //! The node agent uses [`nft`] and [`record`] from here.
 //!
@@ -44,9 +44,11 @@
 
 mod command;
 mod config;
+mod conntrack;
 mod datapath;
 mod error;
 mod failpoint;
+mod hostport;
 mod ipam;
 mod journal;
 mod netns;
@@ -62,7 +64,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 pub use command::Dirs;
+pub use datapath::ports::restore as restore_host_ports;
 pub use error::Error;
+pub use hostport::{HostPort, Protocol};
 pub use ipam::store::Owner;
 pub use spec::{Args, Command, Env, Failure, Version};
 

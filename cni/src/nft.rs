@@ -3,11 +3,33 @@
 //! The kernel documents this interface only in `linux/netfilter/nf_tables.h`; numbers here carry that
 //! header's names, and tests read every rule back with `nft -j`.
 
+mod attribute;
 pub mod base;
 mod expr;
+pub mod foreign;
+pub mod masquerade;
 mod message;
+pub(crate) mod ports;
+mod set;
 mod socket;
 
-pub use expr::{Expr, Verdict};
-pub use message::{Batch, Chain, Hook, Rule, Table};
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::error;
+
+pub(crate) use attribute::{Attributes, Reader};
+pub use expr::{Expr, Family, Verdict};
+pub(crate) use message::question;
+pub use message::{Batch, Chain, ChainState, Hook, Rule, Table};
+pub use set::{Datum, Element, Field, Set};
+pub(crate) use socket::Netfilter;
 pub use socket::Nft;
+
+/// Whether the kernel answered that it was built without something.
+pub(crate) fn is_lacking(error: &io::Error) -> bool {
+    [Errno::EOPNOTSUPP, Errno::ENOENT, Errno::EPROTONOSUPPORT, Errno::EAFNOSUPPORT]
+        .iter()
+        .any(|errno| error::is(error, *errno))
+}

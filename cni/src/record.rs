@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::datapath::host_ifname;
 use crate::error::Error;
 use crate::failpoint;
+use crate::hostport::HostPort;
 use crate::ipam::store::Owner;
 use crate::spec::Args;
 
@@ -67,6 +68,9 @@ pub struct Record {
     /// The leased addresses; empty in an intent.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
+    /// Ports of the node that lead to the pod. DEL and GC are not told them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_ports: Vec<HostPort>,
     /// `namespace/name` of the pod, where the runtime said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
@@ -117,6 +121,7 @@ impl Record {
             store: store.to_owned(),
             host_ifname: host_ifname(owner),
             addresses: Vec::new(),
+            host_ports: Vec::new(),
             pod: None,
         }
     }
@@ -168,6 +173,14 @@ impl Records {
     /// by name.
     pub fn load(&self, owner: &Owner<'_>) -> Result<Option<Record>, Error> {
         load(&self.path(owner))
+    }
+
+    /// The record of the attachment with this [`attachment_hash`].
+    pub(crate) fn by_hash(&self, hash: &str) -> Result<Option<Record>, Error> {
+        if hash.is_empty() || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        load(&self.path_of(hash))
     }
 
     /// All records, for GC, in no order; also those of which a killed ADD left only the temporary file.
@@ -337,6 +350,7 @@ pub fn attachment_hash(owner: &Owner<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostport::Protocol;
 
     fn record() -> Record {
         Record {
@@ -349,6 +363,12 @@ mod tests {
             store: "/run/tripod/ipam/tripod".into(),
             host_ifname: "tp0123456789abc".into(),
             addresses: vec!["10.0.0.2".parse().unwrap()],
+            host_ports: vec![HostPort {
+                protocol: Protocol::Udp,
+                host_port: 53,
+                container_port: 5353,
+                host_ip: Some("192.0.2.1".parse().unwrap()),
+            }],
             pod: Some("shop/web".into()),
         }
     }

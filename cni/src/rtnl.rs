@@ -16,7 +16,7 @@ use netlink_packet_core::NetlinkMessage;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::RouteAttribute;
+use netlink_packet_route::route::{RouteAttribute, RouteType};
 use nix::errno::Errno;
 use tokio::task::yield_now;
 
@@ -192,6 +192,16 @@ impl Rtnl {
     /// Adds a route. `EEXIST` when there is one for that destination.
     pub(crate) fn add_route(&self, route: &RouteSpec) -> impl Future<Output = io::Result<()>> + use<> {
         self.change(message::new_route(route))
+    }
+
+    /// Whether `address` is one of this namespace's own.
+    pub(crate) async fn is_local(&self, address: IpAddr) -> io::Result<bool> {
+        let answers = match self.send(message::get_route(address)).await {
+            Err(error) if is_unreachable(&error) => return Ok(false),
+            answers => answers?,
+        };
+        let is_local = |answer: &RouteNetlinkMessage| matches!(answer, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
+        Ok(answers.iter().any(is_local))
     }
 
     /// Index of the device by which `destination` would be reached, or none.

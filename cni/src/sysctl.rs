@@ -6,6 +6,14 @@ use std::path::Path;
 
 use crate::failpoint;
 
+/// Kernel parameters of the network namespace that the thread is in.
+pub const ROOT: &str = "/proc/sys/net";
+
+/// Whether the kernel has `key`.
+pub fn exists(root: &Path, key: &str) -> bool {
+    root.join(key).exists()
+}
+
 /// Sets `key`, for example `ipv6/conf/eth0/accept_ra`, below `root` unless it has the value already.
 /// A node without IPv6 has no `ipv6` tree; for keys of that family absence is success.
 pub fn set(root: &Path, key: &str, value: &str) -> io::Result<()> {

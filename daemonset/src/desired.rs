@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
-use tripod_cni::nft::base::Masquerade;
+use ipnetwork::IpNetwork;
+use tripod_cni::nft::masquerade::{MULTICAST, Masquerade};
 
 use crate::config::NodeConfig;
 use crate::conflist;
@@ -69,18 +69,6 @@ fn masquerade(config: &NodeConfig, facts: &NodeFacts) -> Masquerade {
     spared.retain(|prefix| seen.insert(*prefix));
     Masquerade { pods: facts.pod_cidrs.clone(), spared }
 }
-
-/// A group address says where a packet goes to; the receivers need to know from which pod it came.
-const MULTICAST: [IpNetwork; 2] = [
-    IpNetwork::V4(match Ipv4Network::new_checked(std::net::Ipv4Addr::new(224, 0, 0, 0), 4) {
-        Some(prefix) => prefix,
-        None => unreachable!(),
-    }),
-    IpNetwork::V6(match Ipv6Network::new_checked(std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8) {
-        Some(prefix) => prefix,
-        None => unreachable!(),
-    }),
-];
 
 fn has_family(facts: &NodeFacts, prefix: &IpNetwork) -> bool {
     facts.pod_cidrs.iter().any(|cidr| cidr.is_ipv4() == prefix.is_ipv4())

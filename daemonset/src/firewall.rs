@@ -3,7 +3,8 @@
 use std::io;
 
 use tripod_cni::nft::Nft;
-use tripod_cni::nft::base::{self, Masquerade};
+use tripod_cni::nft::base;
+use tripod_cni::nft::masquerade::Masquerade;
 
 /// What the kernel refused.
 #[derive(Debug, thiserror::Error)]

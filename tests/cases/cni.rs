@@ -1,13 +1,16 @@
 //! `tripod-cni` on the real kernel, in throwaway namespaces, judged by `ip -j` and `nft -j`.
 
 mod attach;
+mod beside;
 mod cost;
 mod crash;
+mod encoder;
 mod failures;
 mod fuzz;
 mod guard;
 mod masquerade;
 mod model;
+mod ports;
 mod protocol;
 mod reliability;
 mod together;

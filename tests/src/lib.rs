@@ -13,6 +13,7 @@ pub mod kubelet;
 pub mod namespace;
 pub mod ping;
 pub mod programs;
+pub mod reach;
 pub mod registry;
 pub mod table;
 

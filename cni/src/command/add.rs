@@ -2,19 +2,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use nix::errno::Errno;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Node, UNDO_DEADLINE, status, within};
 use crate::config::{NetConf, Outline};
-use crate::datapath::Wiring;
-use crate::error::{self, Error};
+use crate::datapath::{Wiring, ports};
+use crate::error::Error;
 use crate::ipam;
 use crate::ipam::store::{Owner, Store};
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
-use crate::nft::{Nft, base};
+use crate::nft::masquerade::{self, Masquerade};
+use crate::nft::{self, Nft, base};
 use crate::record::{Record, Stage};
 use crate::rtnl::Rtnl;
 use crate::spec::Args;
@@ -35,6 +35,7 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Va
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
     let _held = node.records.hold(&owner).await?;
     let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store);
+    record.host_ports.clone_from(&conf.host_ports);
     let mut journal = Journal::new(record.clone());
     let attempt = Attempt { args, conf: &conf, node, netns, sandbox };
     match within("ADD", 30, attempt.attach(&mut record, &mut journal)).await {
@@ -60,18 +61,25 @@ impl Attempt<'_> {
         self.node.records.save(record)?;
         journal.push(Undo::ReleaseAnyLease);
         let assignments = ipam::reserve(self.conf, &Store::new(&record.store), &record.owner()).await?;
-        let addresses: Vec<IpAddr> = assignments.iter().map(|one| one.address.ip()).collect();
+        record.addresses = assignments.iter().map(|one| one.address.ip()).collect();
         journal.pop();
-        journal.push(Undo::ReleaseLeases(addresses.clone()));
+        journal.push(Undo::ReleaseLeases(record.addresses.clone()));
         guard()?;
+        hide(self.conf.masquerade_of(assignments.iter().map(|one| one.address)).as_ref())?;
+        if !record.host_ports.is_empty() {
+            journal.push(Undo::ReleaseHostPorts);
+            ports::claim(record, None, &self.node.records)?;
+        }
         let mtu = match self.conf.mtu {
             Some(mtu) => mtu,
             None => detect_mtu(&self.node.rtnl).await?,
         };
-        let wiring = Wiring::new(self.args, self.conf, addresses.clone(), mtu);
+        let wiring = Wiring::new(self.args, self.conf, record.addresses.clone(), mtu);
         wiring.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
+        if !record.host_ports.is_empty() {
+            ports::open(record, &record.host_ifname, &self.node.rtnl).await?;
+        }
         record.stage = Stage::Complete;
-        record.addresses = addresses;
         self.node.records.save(record)?;
         Ok(wiring.success(&record.netns, self.conf).render(self.conf.version))
     }
@@ -116,13 +124,23 @@ async fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
 
 fn guard() -> Result<(), Error> {
     const FEATURE: &str = "nf_tables with fib (CONFIG_NF_TABLES_INET, CONFIG_NFT_FIB_INET)";
-    const LACKING: [Errno; 4] =
-        [Errno::EOPNOTSUPP, Errno::ENOENT, Errno::EPROTONOSUPPORT, Errno::EAFNOSUPPORT];
     Nft::open().and_then(|nft| base::ensure_guard(&nft)).map_err(|source| {
-        if LACKING.iter().any(|errno| error::is(&source, *errno)) {
+        if nft::is_lacking(&source) {
             return Error::KernelFeature { feature: FEATURE, source };
         }
         Error::kernel("make the guard chain of", "nftables table inet tripod")(source)
+    })
+}
+
+/// Never undone: what is hidden is the node's pod CIDRs, not this pod.
+fn hide(masquerade: Option<&Masquerade>) -> Result<(), Error> {
+    const FEATURE: &str = "nf_tables with masquerade (CONFIG_NFT_NAT, CONFIG_NFT_MASQ)";
+    let Some(masquerade) = masquerade else { return Ok(()) };
+    Nft::open().and_then(|nft| masquerade::ensure(&nft, masquerade)).map_err(|source| {
+        if nft::is_lacking(&source) {
+            return Error::KernelFeature { feature: FEATURE, source };
+        }
+        Error::kernel("make a masquerade chain of", "nftables table inet tripod")(source)
     })
 }
 

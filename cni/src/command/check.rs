@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::Node;
-use crate::config::Outline;
-use crate::datapath::{HOST_MAC, Wiring};
+use crate::config::{NetConf, Outline};
+use crate::datapath::{HOST_MAC, Wiring, ports};
 use crate::error::Error;
+use crate::ipam::range::RangeSet;
 use crate::ipam::store::{Owner, Store};
 use crate::netns::Netns;
 use crate::nft::base::LINK_GROUP;
-use crate::nft::{Nft, base};
+use crate::nft::{Nft, base, masquerade};
 use crate::record::{Record, Stage};
 use crate::rtnl::{Link, Mac, Rtnl};
 use crate::spec::{Args, Prior};
@@ -28,7 +29,7 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<()
     let netns = Netns::open(args.netns.as_deref().unwrap_or(&record.netns), args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
     let wiring = Wiring::new(args, &conf, record.addresses.clone(), 0);
-    let check = Check { record: &record, prior: &prior, wiring: &wiring };
+    let check = Check { record: &record, conf: &conf, prior: &prior, wiring: &wiring };
     match check.difference(node, &sandbox).await? {
         Some(problem) => Err(failed(problem)),
         None => Ok(()),
@@ -38,6 +39,7 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<()
 /// What there should be: by the record, by the runtime's memory of ADD, and by the configuration.
 struct Check<'a> {
     record: &'a Record,
+    conf: &'a NetConf,
     prior: &'a Prior,
     wiring: &'a Wiring,
 }
@@ -46,6 +48,9 @@ impl Check<'_> {
     /// The first thing that is not as ADD left it.
     async fn difference(&self, node: &Node, sandbox: &Rtnl) -> Result<Option<String>, Error> {
         if let Some(problem) = self.contradiction().or(self.lost_lease()?).or(lost_guard()?) {
+            return Ok(Some(problem));
+        }
+        if let Some(problem) = ports::lost(self.record)?.or(self.lost_masquerade()?) {
             return Ok(Some(problem));
         }
         if let Some(problem) = self.host_difference(&node.rtnl).await? {
@@ -76,6 +81,19 @@ impl Check<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Of the network as it is configured: each of its pod CIDRs that holds an address of the pod.
+    fn lost_masquerade(&self) -> Result<Option<String>, Error> {
+        let holds =
+            |subnet: &IpNetwork| self.record.addresses.iter().any(|address| subnet.contains(*address));
+        let subnets = self.conf.ipam.sets.iter().flat_map(RangeSet::subnets).filter(holds);
+        let Some(masquerade) = self.conf.masquerade_of(subnets) else { return Ok(None) };
+        let lost = Nft::open().and_then(|nft| masquerade::lost(&nft, &masquerade));
+        let lost = lost.map_err(Error::kernel("look at", "nftables table inet tripod"))?;
+        Ok(lost.map(|prefix| {
+            format!("the masquerade of {prefix} in nftables table inet tripod is gone or other")
+        }))
     }
 
     async fn host_difference(&self, host: &Rtnl) -> Result<Option<String>, Error> {

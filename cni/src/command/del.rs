@@ -12,15 +12,15 @@ use crate::spec::Args;
 pub(super) async fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(), Error> {
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
     let _held = node.records.hold_to_undo(&owner).await?;
-    let record = match node.records.load(&owner)? {
-        Some(record) => record,
-        // It holds no addresses, so the store is searched for the owner.
+    let journal = match node.records.load(&owner)? {
+        Some(record) => Journal::of_attachment(record),
+        // It holds no addresses and no ports, so the store and the table are searched for the owner.
         None => {
             let netns = args.netns.clone().unwrap_or_default();
-            Record::intent(args, netns, &outline.name, &outline.store)
+            Journal::of_lost_record(Record::intent(args, netns, &outline.name, &outline.store))
         }
     };
-    Journal::of_attachment(record).rollback(node).await
+    journal.rollback(node).await
 }
 
 /// Undoes the ADD of `args`, as DEL would, where it left a record.

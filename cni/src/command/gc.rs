@@ -3,6 +3,7 @@
 
 use super::Node;
 use crate::config::Outline;
+use crate::datapath::ports;
 use crate::error::Error;
 use crate::ipam::store::{Owner, Store};
 use crate::journal::Journal;
@@ -36,7 +37,7 @@ impl Collection<'_> {
         for entry in self.node.records.list()? {
             match entry {
                 Ok(Entry::Whole(record)) if self.is_stale(&record) => {
-                    failures.extend(self.release(*record).await.err());
+                    failures.extend(self.release(Journal::of_attachment(*record)).await.err());
                 }
                 Ok(_) => {}
                 Err(unreadable) => failures.push(unreadable),
@@ -52,7 +53,7 @@ impl Collection<'_> {
             let owner = Owner { container_id: &container_id, ifname: &ifname };
             if !self.is_valid(&owner) && self.node.records.load(&owner)?.is_none() {
                 let record = Record::lost(&owner, &self.outline.name, &self.outline.store);
-                failures.extend(self.release(record).await.err());
+                failures.extend(self.release(Journal::of_lost_record(record)).await.err());
             }
         }
         Ok(failures)
@@ -79,13 +80,16 @@ impl Collection<'_> {
             Some(link) if link.group == LINK_GROUP => {
                 Err(Error::LostRecord { path: self.node.records.path_of(hash), host_ifname })
             }
-            _ => self.node.records.remove_hash(hash),
+            _ => {
+                ports::release_any(hash)?;
+                self.node.records.remove_hash(hash)
+            }
         }
     }
 
-    async fn release(&self, record: Record) -> Result<(), Error> {
-        let _held = self.node.records.hold_to_undo(&record.owner()).await?;
-        Journal::of_attachment(record).rollback(self.node).await
+    async fn release(&self, journal: Journal) -> Result<(), Error> {
+        let _held = self.node.records.hold_to_undo(&journal.owner()).await?;
+        journal.rollback(self.node).await
     }
 
     fn is_stale(&self, record: &Record) -> bool {

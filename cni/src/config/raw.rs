@@ -99,6 +99,20 @@ impl Object {
         Ok(keys.map(|keys| Self { path: self.name(key), keys }))
     }
 
+    /// The objects in the list under `key`; none when it is missing.
+    pub(super) fn objects(&self, key: &str) -> Result<Vec<Self>, Error> {
+        let list = self.get::<Vec<Map<String, Value>>>(key)?.unwrap_or_default();
+        let path = self.name(key);
+        let object = |(index, keys)| Self { path: format!("{path}[{index}]"), keys };
+        Ok(list.into_iter().enumerate().map(object).collect())
+    }
+
+    /// How `key` is written here. Runtimes in Go may capitalise keys in what they add.
+    pub(super) fn spelled<'a>(&'a self, key: &'a str) -> &'a str {
+        let written = self.keys.keys().find(|written| written.eq_ignore_ascii_case(key));
+        written.map_or(key, String::as_str)
+    }
+
     /// The object under `key`, empty when it is none.
     pub(super) fn object_or_empty(&self, key: &str) -> Self {
         let keys = self.value(key).and_then(Value::as_object).cloned().unwrap_or_default();
@@ -172,7 +186,7 @@ fn wrong(error: &serde_json::Error) -> String {
     format!("is wrong: {}", shorten(&error.to_string()))
 }
 
-fn parse_prefix(field: &str, text: &str) -> Result<IpNetwork, Error> {
+pub(super) fn parse_prefix(field: &str, text: &str) -> Result<IpNetwork, Error> {
     let bad = |problem: &str| Error::config(field, json(text), problem);
     if !text.contains('/') {
         return Err(bad("has no prefix length, as in \"10.1.0.0/24\" or \"fd00:1::/64\""));

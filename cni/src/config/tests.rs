@@ -36,7 +36,10 @@ fn host_locals_single_range_and_data_dir_are_read() {
 
 #[test]
 fn each_wrong_key_is_named_with_its_value() {
-    let table: [(&str, Value, &str, &str); 26] = [
+    let table: [(&str, Value, &str, &str); 29] = [
+        ("/ipMasq", json!("yes"), "ipMasq", "yes"),
+        ("/masqueradeExclude", json!(["10.0.0.0"]), "masqueradeExclude", "no prefix length"),
+        ("/masqueradeExclude", json!("10.0.0.0/8"), "masqueradeExclude", "10.0.0.0/8"),
         ("/name", json!("../up"), "name", "../up"),
         ("/name", json!(""), "name", "\"\""),
         ("/mode", json!("bridged"), "mode", "bridged"),
@@ -105,10 +108,8 @@ fn place<'a>(conf: &'a mut Value, pointer: &str) -> &'a mut Value {
 fn what_we_do_not_have_is_refused_unless_it_asks_for_nothing() {
     for (key, value) in [
         ("bridge", json!("br0")),
-        ("ipMasq", json!(true)),
         ("vlan", json!(7)),
         ("sysctl", json!({"net.ipv4.ip_forward": "1"})),
-        ("runtimeConfig", json!({"PortMappings": [{"HostPort": 80}]})),
         ("runtimeConfig", json!({"mac": "02:00:00:00:00:01"})),
     ] {
         let error = conf(|c| c[key] = value.clone()).unwrap_err();
@@ -159,4 +160,77 @@ fn gc_tells_a_missing_list_from_an_empty_one() {
     assert_eq!(outline(Some(Value::Null)), Some(vec![]));
     let one = json!([{"containerID": "c", "ifname": "eth0"}]);
     assert_eq!(outline(Some(one)), Some(vec![("c".to_owned(), "eth0".to_owned())]));
+}
+
+#[test]
+fn host_ports_are_read_in_any_spelling() {
+    let ports = |list: Value| {
+        conf(|c| c["runtimeConfig"] = json!({"portMappings": list})).map(|conf| {
+            conf.host_ports.iter().map(|one| serde_json::to_string(one).unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let tcp = r#"{"protocol":"tcp","hostPort":80,"containerPort":8080}"#;
+    for list in [
+        json!([{"hostPort": 80, "containerPort": 8080}]),
+        json!([{"HostPort": 80, "ContainerPort": 8080, "Protocol": "TCP", "HostIP": ""}]),
+        json!([{"HostPort": 80, "ContainerPort": 8080, "Protocol": null, "HostIP": null}]),
+        // 0 means none, twice the same is once, and any address contains each.
+        json!([{"hostPort": 0, "containerPort": 0}, {"hostPort": 80, "containerPort": 8080},
+               {"hostPort": 80, "containerPort": 8080, "protocol": ""}]),
+        json!([{"hostPort": 80, "containerPort": 8080, "hostIP": "192.0.2.1"}, {"hostPort": 80, "containerPort": 8080}]),
+        json!([{"hostPort": 80, "containerPort": 8080}, {"hostPort": 80, "containerPort": 8080, "hostIP": "::"}]),
+    ] {
+        assert_eq!(ports(list.clone()).unwrap(), [tcp], "{list}");
+    }
+    let two = json!([{"hostPort": 80, "containerPort": 1, "hostIP": "0.0.0.0", "protocol": "sctp"},
+                     {"hostPort": 80, "containerPort": 2, "hostIP": "::ffff:192.0.2.1", "protocol": "Udp"}]);
+    assert_eq!(
+        ports(two).unwrap(),
+        [
+            r#"{"protocol":"sctp","hostPort":80,"containerPort":1,"hostIP":"0.0.0.0"}"#,
+            r#"{"protocol":"udp","hostPort":80,"containerPort":2,"hostIP":"192.0.2.1"}"#,
+        ]
+    );
+    assert!(ports(Value::Null).unwrap().is_empty());
+    assert!(conf(|c| c["runtimeConfig"] = Value::Null).unwrap().host_ports.is_empty());
+}
+
+#[test]
+fn a_host_port_that_cannot_be_meant_is_named() {
+    let many: Vec<Value> = (1..=257).map(|n| json!({"hostPort": n, "containerPort": n})).collect();
+    let table = [
+        (json!([{"hostPort": 70000, "containerPort": 80}]), "portMappings[0].hostPort=70000"),
+        (json!([{"hostPort": -1, "containerPort": 80}]), "portMappings[0].hostPort=-1"),
+        (json!([{"HostPort": 80}]), "portMappings[0].containerPort=0"),
+        (json!([{"HostPort": 80, "ContainerPort": 65536}]), "portMappings[0].ContainerPort=65536"),
+        (json!([{"HostPort": "80"}]), "portMappings[0].HostPort=\"80\""),
+        (json!([{"hostPort": 80, "containerPort": 80, "protocol": "icmp"}]), "protocol=\"icmp\""),
+        (json!([{"hostPort": 80, "containerPort": 80, "hostIP": "node"}]), "hostIP=\"node\""),
+        (json!([{"hostPort": 80, "containerPort": 80, "hostIP": "::1"}]), "127.0.0.1"),
+        (json!([{"hostPort": 80, "containerPort": 80, "hostIP": "224.0.0.1"}]), "multicast"),
+        (
+            json!([{"hostPort": 80, "containerPort": 80}, {"hostPort": 80, "containerPort": 81, "hostIP": "192.0.2.1"}]),
+            "container port 80 and to 81",
+        ),
+        (json!(many), "more than 256"),
+        (json!([1]), "portMappings=[1]"),
+        (json!({"hostPort": 80}), "portMappings={"),
+    ];
+    for (list, shown) in table {
+        let error = conf(|c| c["runtimeConfig"] = json!({"portMappings": list.clone()})).unwrap_err();
+        assert_eq!(error.code(), 7, "{error}");
+        assert!(error.to_string().contains(shown), "{shown}: {error}");
+    }
+}
+
+#[test]
+fn masquerade_spares_the_network_groups_and_exclusions_once() {
+    let conf = conf(|c| {
+        c["ipMasq"] = json!(true);
+        c["masqueradeExclude"] = json!(["10.0.0.0/8", "10.1.0.0/24"]);
+    });
+    let masquerade = conf.unwrap().masquerade_of(["10.1.0.7/24".parse().unwrap()]).unwrap();
+    assert_eq!(masquerade.pods, ["10.1.0.0/24".parse().unwrap()]);
+    let spared: Vec<String> = masquerade.spared.iter().map(ToString::to_string).collect();
+    assert_eq!(spared, ["10.1.0.0/24", "fd00:1::/64", "10.0.0.0/8", "224.0.0.0/4", "ff00::/8"]);
 }

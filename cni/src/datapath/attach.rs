@@ -16,9 +16,6 @@ use crate::rtnl::{Link, RouteSpec, Rtnl, VethSpec};
 use crate::spec::Route;
 use crate::sysctl;
 
-/// Kernel parameters of the network namespace that the thread is in.
-const SYSCTLS: &str = "/proc/sys/net";
-
 impl Wiring {
     /// Makes both ends and everything on them.
     pub(crate) async fn attach(
@@ -144,7 +141,7 @@ async fn all<T: Display>(
 }
 
 fn set_ipv6(ifname: &str, key: &str, value: &str) -> Result<(), Error> {
-    sysctl::set(Path::new(SYSCTLS), &format!("ipv6/conf/{ifname}/{key}"), value).map_err(|refused| {
+    sysctl::set(Path::new(sysctl::ROOT), &format!("ipv6/conf/{ifname}/{key}"), value).map_err(|refused| {
         Error::kernel("set sysctl", format!("net.ipv6.conf.{ifname}.{key}={value}"))(refused)
     })
 }

@@ -108,6 +108,11 @@ impl RangeSet {
         Some(Assignment { address, gateway: Some(gateway) })
     }
 
+    /// The subnets of its ranges.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = IpNetwork> + '_ {
+        self.0.iter().map(|range| range.subnet)
+    }
+
     /// Whether an address could come from both.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let shared = |range: &Range| other.0.iter().any(|theirs| range.overlaps(theirs));

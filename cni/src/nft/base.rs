@@ -1,14 +1,18 @@
 //! Table `inet tripod`: what it holds, as values, and how it comes into being.
 //!
 //! The guard chain is made by whoever comes first, the agent or an ADD, and restored by the next ADD
-//! should somebody flush the ruleset. The masquerade chain is the agent's.
+//! should somebody flush the ruleset. The chain `postrouting` is the agent's. What host ports and
+//! `ipMasq` need is made by the first ADD that asks for it, and nobody's [`apply`] touches it.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
+use sha2::{Digest, Sha256};
 
 use super::expr::{Expr, Side, Verdict, address_in};
+use super::masquerade::{self, Masquerade};
 use super::message::{Batch, Chain, Hook, Rule, Table};
 use super::socket::Nft;
 
@@ -16,24 +20,19 @@ use super::socket::Nft;
 /// our links from others.
 pub const LINK_GROUP: u32 = 0x7470;
 
-const TABLE: Table = Table { name: "tripod" };
+pub(super) const TABLE: Table = Table { name: "tripod" };
 
 /// Before connection tracking and every other rule: priority `raw`.
-const GUARD: Chain =
-    Chain { table: TABLE, name: "guard", kind: "filter", hook: Hook::Prerouting, priority: -300 };
+const GUARD: Chain = Chain {
+    table: TABLE,
+    name: Cow::Borrowed("guard"),
+    kind: "filter",
+    hook: Hook::Prerouting,
+    priority: -300,
+};
 
-/// Priority `srcnat`.
-const MASQUERADE: Chain =
-    Chain { table: TABLE, name: "postrouting", kind: "nat", hook: Hook::Postrouting, priority: 100 };
-
-/// Which packets leave with the node's own address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Masquerade {
-    /// Prefixes of this node's pods, whose packets are meant.
-    pub pods: Vec<IpNetwork>,
-    /// Destinations that see the pod's own address.
-    pub spared: Vec<IpNetwork>,
-}
+/// The agent's masquerade.
+const POSTROUTING: &str = "postrouting";
 
 /// Makes the guard chain what it should be unless it is. Cheap where it is: one question.
 pub fn ensure_guard(nft: &Nft) -> io::Result<()> {
@@ -47,7 +46,8 @@ pub fn apply(nft: &Nft, masquerade: Option<&Masquerade>) -> io::Result<()> {
     batch.add_table(TABLE);
     replace(&mut batch, &GUARD, &guard_rules());
     if let Some(masquerade) = masquerade {
-        replace(&mut batch, &MASQUERADE, &masquerade_rules(masquerade));
+        let chain = masquerade::chain(POSTROUTING);
+        replace(&mut batch, &chain, &masquerade.rules(&chain));
     }
     nft.commit(batch)
 }
@@ -56,17 +56,17 @@ pub fn apply(nft: &Nft, masquerade: Option<&Masquerade>) -> io::Result<()> {
 /// chains alone.
 pub fn is_whole(nft: &Nft, masquerade: Option<&Masquerade>) -> io::Result<bool> {
     let guard = has_rules(nft, &GUARD, &guard_rules())?;
-    let masquerade =
-        masquerade.map_or(Ok(true), |wanted| has_rules(nft, &MASQUERADE, &masquerade_rules(wanted)));
+    let chain = masquerade::chain(POSTROUTING);
+    let masquerade = masquerade.map_or(Ok(true), |wanted| has_rules(nft, &chain, &wanted.rules(&chain)));
     Ok(guard && masquerade?)
 }
 
-fn has_rules(nft: &Nft, chain: &Chain, rules: &[Rule]) -> io::Result<bool> {
-    let found = nft.count_rules(chain)?.and_then(|count| usize::try_from(count).ok());
+pub(super) fn has_rules(nft: &Nft, chain: &Chain, rules: &[Rule]) -> io::Result<bool> {
+    let found = nft.chain(chain)?.and_then(|state| usize::try_from(state.rules).ok());
     Ok(found == Some(rules.len()))
 }
 
-fn replace(batch: &mut Batch, chain: &Chain, rules: &[Rule]) {
+pub(super) fn replace(batch: &mut Batch, chain: &Chain, rules: &[Rule]) {
     batch.add_chain(chain);
     batch.flush(chain);
     for rule in rules {
@@ -89,23 +89,11 @@ fn guard_rules() -> Vec<Rule> {
     ];
     matches
         .into_iter()
-        .map(|exprs| rule(GUARD, [from_pods(), exprs, vec![Expr::Verdict(Verdict::Drop)]]))
+        .map(|exprs| rule(&GUARD, [from_pods(), exprs, vec![Expr::Verdict(Verdict::Drop)]]))
         .collect()
 }
 
-fn masquerade_rules(masquerade: &Masquerade) -> Vec<Rule> {
-    let spare = masquerade.spared.iter().map(|prefix| {
-        let matched = address_in(Side::Destination, *prefix);
-        rule(MASQUERADE, [matched, vec![Expr::Verdict(Verdict::Return)], vec![]])
-    });
-    let hide = masquerade.pods.iter().map(|prefix| {
-        let matched = address_in(Side::Source, *prefix);
-        rule(MASQUERADE, [matched, vec![Expr::Masquerade], vec![]])
-    });
-    spare.chain(hide).collect()
-}
-
-const LOOPBACK4: Ipv4Network = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
+pub(super) const LOOPBACK4: Ipv4Network = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
     Some(prefix) => prefix,
     None => unreachable!(),
 };
@@ -123,6 +111,11 @@ fn icmpv6(kind: u8) -> Vec<Expr> {
     vec![Expr::Protocol, Expr::Equal(vec![IPPROTO_ICMPV6]), load_type, Expr::Equal(vec![kind])]
 }
 
-fn rule(chain: Chain, parts: [Vec<Expr>; 3]) -> Rule {
-    Rule { chain, exprs: parts.concat() }
+pub(super) fn rule<const PARTS: usize>(chain: &Chain, parts: [Vec<Expr>; PARTS]) -> Rule {
+    Rule { chain: chain.clone(), exprs: parts.concat() }
+}
+
+/// Eight hexadecimal bytes that differ where `text` does.
+pub(super) fn fingerprint(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,6 +1,10 @@
 //! Tables, chains, rules, and the transactions they change in. Pure.
 
+use std::borrow::Cow;
+
+use super::attribute::{Attributes, Reader, comment, read_comment};
 use super::expr::Expr;
+use super::set::{Datum, Element, Set};
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper byte of every message type of ours.
 const SUBSYSTEM: u16 = 10;
@@ -9,6 +13,10 @@ const INET: u8 = 1;
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
+/// `NLM_F_ROOT` and `NLM_F_MATCH`: all there are.
+const DUMP: u16 = 0x300;
+/// What is there already is an error.
+const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 
@@ -24,17 +32,19 @@ pub struct Table {
 pub enum Hook {
     /// Before routing.
     Prerouting,
+    /// What the node itself sends, after its first routing.
+    Output,
     /// After routing, on the way out.
     Postrouting,
 }
 
 /// A base chain whose policy is to accept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// Its table.
     pub table: Table,
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `filter` or `nat`.
     pub kind: &'static str,
     /// Where it sees packets.
@@ -59,50 +69,15 @@ pub struct Batch {
     sequence: u32,
 }
 
-/// Netlink attributes: length, type, value, padded to four bytes. Numbers are in network byte order.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attributes(Vec<u8>);
-
-impl Attributes {
-    pub(super) fn new() -> Self {
-        Self::default()
-    }
-
-    pub(super) fn bytes(self, kind: u16, value: &[u8]) -> Self {
-        self.attribute(kind, value)
-    }
-
-    pub(super) fn number(self, kind: u16, value: u32) -> Self {
-        self.attribute(kind, &value.to_be_bytes())
-    }
-
-    pub(super) fn text(self, kind: u16, value: &str) -> Self {
-        self.attribute(kind, &[value.as_bytes(), &[0]].concat())
-    }
-
-    /// `NLA_F_NESTED` marks an attribute that holds attributes.
-    pub(super) fn nested(self, kind: u16, value: &Self) -> Self {
-        self.attribute(kind | 0x8000, &value.0)
-    }
-
-    fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
-        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-        self.0.extend(length.to_ne_bytes());
-        self.0.extend(kind.to_ne_bytes());
-        self.0.extend(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self
-    }
-}
-
 impl Chain {
     fn key(&self) -> Attributes {
-        Attributes::new().text(1, self.table.name).text(3, self.name)
+        Attributes::new().text(1, self.table.name).text(3, &self.name)
     }
 
     fn encode(&self) -> Attributes {
         let hook = match self.hook {
             Hook::Prerouting => 0,
+            Hook::Output => 3,
             Hook::Postrouting => 4,
         };
         let hook = Attributes::new().number(1, hook).bytes(2, &self.priority.to_be_bytes());
@@ -113,15 +88,25 @@ impl Chain {
 impl Rule {
     fn encode(&self) -> Attributes {
         let list = self.exprs.iter().fold(Attributes::new(), |list, expr| list.nested(1, &expr.encode()));
-        Attributes::new().text(1, self.chain.table.name).text(2, self.chain.name).nested(4, &list)
+        Attributes::new().text(1, self.chain.table.name).text(2, &self.chain.name).nested(4, &list)
     }
 }
 
 impl Batch {
     /// An empty transaction.
     pub fn new() -> Self {
+        Self::begin(&Attributes::new())
+    }
+
+    /// An empty transaction that the kernel refuses with `ERESTART` unless the ruleset is still of
+    /// `generation`: nothing has changed since the caller looked.
+    pub fn of_generation(generation: u32) -> Self {
+        Self::begin(&Attributes::new().number(1, generation))
+    }
+
+    fn begin(attributes: &Attributes) -> Self {
         let mut batch = Self::default();
-        batch.push(Header { kind: 0x10, flags: REQUEST, family: 0, resource: SUBSYSTEM }, &Attributes::new());
+        batch.push(Header { kind: 0x10, flags: REQUEST, family: 0, resource: SUBSYSTEM }, attributes);
         batch
     }
 
@@ -135,6 +120,36 @@ impl Batch {
         self.change(3, CREATE, &chain.encode());
     }
 
+    /// Makes `chain`, which is not there, with a comment for [`Nft::chain`](super::Nft::chain) to read.
+    pub fn add_chain_with(&mut self, chain: &Chain, text: &str) {
+        self.change(3, CREATE, &chain.encode().bytes(12, &comment(text)));
+    }
+
+    /// Removes `chain`, which is there and has no rules.
+    pub fn remove_chain(&mut self, chain: &Chain) {
+        self.change(5, 0, &chain.key());
+    }
+
+    /// Makes `set` unless it is there.
+    pub fn add_set(&mut self, set: &Set) {
+        self.change(9, CREATE, &set.encode(self.sequence));
+    }
+
+    /// Puts `element` into `set`. `EEXIST` when its key is taken.
+    pub fn add_element(&mut self, set: &Set, element: &Element) {
+        self.quiet(12, CREATE | EXCLUSIVE, &set.encode_element(element));
+    }
+
+    /// Puts `element` into `set` unless it is there; `EEXIST` or `EBUSY` when its key has another value.
+    pub fn ensure_element(&mut self, set: &Set, element: &Element) {
+        self.quiet(12, CREATE, &set.encode_element(element));
+    }
+
+    /// Takes the element of `key` out of `set`. `ENOENT` when there is none.
+    pub fn remove_element(&mut self, set: &Set, key: &Datum) {
+        self.quiet(14, 0, &set.encode_key(key));
+    }
+
     /// Appends `rule` to its chain.
     pub fn add_rule(&mut self, rule: &Rule) {
         self.change(6, CREATE | APPEND, &rule.encode());
@@ -142,7 +157,7 @@ impl Batch {
 
     /// Removes all rules of `chain`.
     pub fn flush(&mut self, chain: &Chain) {
-        self.change(8, 0, &Attributes::new().text(1, chain.table.name).text(2, chain.name));
+        self.change(8, 0, &Attributes::new().text(1, chain.table.name).text(2, &chain.name));
     }
 
     /// The bytes of the whole transaction.
@@ -156,30 +171,67 @@ impl Batch {
         self.push(Header { kind, flags: REQUEST | ACK | flags, family: INET, resource: 0 }, attributes);
     }
 
+    /// Elements are many, and the answers to all of one transaction must fit the socket's buffer: only
+    /// refusals are answered.
+    fn quiet(&mut self, message: u16, flags: u16, attributes: &Attributes) {
+        let kind = SUBSYSTEM << 8 | message;
+        self.push(Header { kind, flags: REQUEST | flags, family: INET, resource: 0 }, attributes);
+    }
+
     fn push(&mut self, header: Header, attributes: &Attributes) {
         self.sequence += 1;
         self.messages.extend(header.frame(self.sequence, attributes));
     }
 }
 
-/// Asks for `chain` (`NFT_MSG_GETCHAIN`).
-pub(super) fn get_chain(chain: &Chain) -> Vec<u8> {
-    Header { kind: SUBSYSTEM << 8 | 4, flags: REQUEST | ACK, family: INET, resource: 0 }
-        .frame(1, &chain.key())
+/// What the kernel says of a base chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChainState {
+    /// How many rules it has.
+    pub rules: u32,
+    /// Its comment, where it was made with one.
+    pub comment: String,
 }
 
-/// `NFTA_CHAIN_USE` of an answer to [`get_chain`]: how many rules a base chain has.
-pub(super) fn read_use(answer: &[u8]) -> Option<u32> {
-    const USE: u16 = 6;
-    let mut attributes = answer.get(Header::LENGTH..)?;
-    while let Some(([l0, l1, k0, k1], rest)) = attributes.split_first_chunk::<4>() {
-        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
-        if u16::from_ne_bytes([*k0, *k1]) == USE {
-            return rest.first_chunk::<4>().map(|number| u32::from_be_bytes(*number));
-        }
-        attributes = attributes.get(length.max(4).next_multiple_of(4)..).unwrap_or_default();
-    }
-    None
+/// Asks for `chain` (`NFT_MSG_GETCHAIN`).
+pub(super) fn get_chain(chain: &Chain) -> Vec<u8> {
+    question(SUBSYSTEM << 8 | 4, INET, ACK, &chain.key())
+}
+
+/// Reads one answer to [`get_chain`].
+pub(super) fn read_chain(answer: Reader<'_>) -> ChainState {
+    let comment = answer.find(12).and_then(read_comment).unwrap_or_default();
+    ChainState { rules: answer.number(6).unwrap_or(0), comment }
+}
+
+/// Asks for all chains of all families.
+pub(super) fn get_chains() -> Vec<u8> {
+    question(SUBSYSTEM << 8 | 4, 0, DUMP, &Attributes::new())
+}
+
+/// Asks for the rules of one chain.
+pub(super) fn get_rules(family: u8, table: &str, chain: &str) -> Vec<u8> {
+    question(SUBSYSTEM << 8 | 7, family, DUMP, &Attributes::new().text(1, table).text(2, chain))
+}
+
+/// Asks for the generation of the ruleset.
+pub(super) fn get_generation() -> Vec<u8> {
+    question(SUBSYSTEM << 8 | 16, 0, 0, &Attributes::new())
+}
+
+/// Asks for the element of `key`.
+pub(super) fn get_element(set: &Set, key: &Datum) -> Vec<u8> {
+    question(SUBSYSTEM << 8 | 13, INET, ACK, &set.encode_key(key))
+}
+
+/// Asks for all elements of `set`.
+pub(super) fn get_elements(set: &Set) -> Vec<u8> {
+    question(SUBSYSTEM << 8 | 13, INET, DUMP, &set.encode_all())
+}
+
+/// One message of netfilter that is no part of a transaction.
+pub(crate) fn question(kind: u16, family: u8, flags: u16, attributes: &Attributes) -> Vec<u8> {
+    Header { kind, flags: REQUEST | flags, family, resource: 0 }.frame(1, attributes)
 }
 
 /// `struct nlmsghdr` and `struct nfgenmsg`.
@@ -194,7 +246,8 @@ impl Header {
     const LENGTH: usize = 20;
 
     fn frame(self, sequence: u32, attributes: &Attributes) -> Vec<u8> {
-        let length = u32::try_from(Self::LENGTH + attributes.0.len()).unwrap_or(u32::MAX);
+        let attributes = attributes.as_bytes();
+        let length = u32::try_from(Self::LENGTH + attributes.len()).unwrap_or(u32::MAX);
         let mut message = length.to_ne_bytes().to_vec();
         message.extend(self.kind.to_ne_bytes());
         message.extend(self.flags.to_ne_bytes());
@@ -202,7 +255,7 @@ impl Header {
         message.extend(0u32.to_ne_bytes());
         message.extend([self.family, 0]);
         message.extend(self.resource.to_be_bytes());
-        message.extend(&attributes.0);
+        message.extend(attributes);
         message
     }
 }
@@ -212,18 +265,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_padded_and_numbers_are_in_network_order() {
-        let attributes = Attributes::new().text(1, "ab").number(2, 1);
-        assert_eq!(attributes.0, [7, 0, 1, 0, b'a', b'b', 0, 0, 8, 0, 2, 0, 0, 0, 0, 1]);
-    }
-
-    #[test]
     fn the_number_of_rules_is_found_behind_other_attributes() {
         let attributes = Attributes::new().text(1, "tripod").text(3, "guard").number(6, 5);
-        let answer = Header { kind: 0, flags: 0, family: INET, resource: 0 }.frame(1, &attributes);
-        assert_eq!(read_use(&answer), Some(5));
-        assert_eq!(read_use(&answer[..30]), None);
-        assert_eq!(read_use(&[]), None);
+        assert_eq!(
+            read_chain(Reader(attributes.as_bytes())),
+            ChainState { rules: 5, comment: String::new() }
+        );
+        let commented = attributes.bytes(12, &comment("x"));
+        assert_eq!(read_chain(Reader(commented.as_bytes())).comment, "x");
+        assert_eq!(read_chain(Reader(&[])), ChainState::default());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The guard chain, attacked from a pod.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use tripod_tests::namespace::Namespace;
 
-use super::attach;
+use super::{attach, ports};
 
 /// Packets that went through the node's prerouting after the guard, by a counter of our own.
 fn count(node: &Namespace, matching: &str, attack: impl Fn()) -> u64 {
@@ -54,6 +56,30 @@ fn a_pod_does_not_reach_the_hosts_loopback() {
     stopped_by_the_guard(&at, &format!("iifname {} ip daddr 127.0.0.0/8", at.link), || {
         at.pod.try_sh("ping -c1 -W1 -I 10.1.0.2 127.0.0.1");
     });
+}
+
+#[test]
+fn a_host_port_opens_the_hosts_loopback_to_nobody() {
+    let Some(node) = Namespace::node() else { return };
+    let pod = Namespace::sandbox();
+    let ports = json!([{"hostPort": 8080, "containerPort": 80}]);
+    let added = ports::add(&node, &pod, "c1", ports);
+    let link = added["interfaces"][0]["name"].as_str().expect("a name").to_owned();
+    let opened = |link: &str| node.sh(&format!("cat /proc/sys/net/ipv4/conf/{link}/route_localnet"));
+    assert_eq!((opened(&link).trim(), opened("all").trim(), opened("lo").trim()), ("1", "0", "0"));
+    let service = node.run(|| std::net::TcpListener::bind("127.0.0.1:9999")).expect("a free port");
+    service.set_nonblocking(true).expect("a socket");
+    // Its own loopback is down, so the address is nobody's in the pod.
+    pod.sh("ip route add 127.0.0.0/8 via 169.254.1.1 dev eth0 onlink src 10.1.0.2; \
+            sysctl -qw net.ipv4.conf.all.route_localnet=1");
+    let attack = || {
+        let target = "127.0.0.1:9999".parse().expect("an address");
+        drop(pod.run(move || std::net::TcpStream::connect_timeout(&target, Duration::from_millis(300))));
+        service.accept().is_ok()
+    };
+    assert!(!attack(), "the guard stops it");
+    node.sh("nft flush chain inet tripod guard");
+    assert!(attack(), "without the guard the service is reached, so the attack is one");
 }
 
 #[test]

@@ -1,13 +1,18 @@
-//! The masquerade chain that the agent keeps, read back and tried out.
+//! Masquerade, the agent's and that of `ipMasq`, read back and tried out.
 
+use serde_json::{Value, json};
+use tripod_cni::nft::masquerade::Masquerade;
 use tripod_cni::nft::{Nft, base};
+use tripod_tests::exec::Call;
 use tripod_tests::namespace::Namespace;
+use tripod_tests::reach::Server;
 
 use super::attach;
+use super::ports::{Lab, lab};
 
-fn masquerade() -> base::Masquerade {
+fn masquerade() -> Masquerade {
     let prefixes = |list: &[&str]| list.iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
-    base::Masquerade {
+    Masquerade {
         pods: prefixes(&["10.1.0.0/24", "fd00:1::/64"]),
         spared: prefixes(&["10.0.0.0/8", "fd00::/8", "224.0.0.0/4"]),
     }
@@ -76,4 +81,95 @@ fn pods_leave_the_cluster_with_the_nodes_address_and_keep_their_own_inside() {
     let text = outside.sh("nft list chain inet seen in");
     assert!(text.contains("saddr 192.0.2.9 counter packets 1"), "{text}");
     assert!(text.contains("saddr 10.1.0.2 counter packets 1"), "{text}");
+}
+
+/// A configuration of network `name` whose pods are masqueraded.
+fn hidden(name: &str, subnets: &[&str], exclude: &[&str]) -> Value {
+    let mut conf = super::conf("1.1.0", subnets);
+    conf["name"] = json!(name);
+    conf["ipMasq"] = json!(true);
+    conf["masqueradeExclude"] = json!(exclude);
+    conf
+}
+
+fn chain(node: &Namespace, name: &str) -> Vec<String> {
+    let text = node.sh(&format!("nft list chain inet tripod {name}"));
+    text.lines().map(str::trim).filter(|line| line.starts_with("ip")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_network_with_ip_masq_is_hidden_but_from_itself_and_what_is_excluded() {
+    let Some(Lab { node, outside }) = lab() else { return };
+    let pods = [Namespace::sandbox(), Namespace::sandbox()];
+    let conf = |exclude: &[&str]| hidden("pods", &["10.1.0.0/24", "fd00:1::/64"], exclude);
+    let add = |conf: &Value, number: usize| {
+        Call::new("ADD", conf).container(&format!("c{number}")).netns(&pods[number].path()).run(&node).ok()
+    };
+    let added = add(&conf(&[]), 0);
+    let expected = [
+        "ip daddr 10.1.0.0/24 return",
+        "ip daddr 224.0.0.0/4 return",
+        "ip saddr 10.1.0.0/24 masquerade fully-random",
+    ];
+    assert_eq!(chain(&node, "masquerade-10.1.0.0/24"), expected);
+    assert_eq!(chain(&node, "masquerade-fd00-1--/64").len(), 3);
+    let server = Server::listen(&outside, "tcp", 7);
+    let seen = |target: &str| server.asked_from(&pods[0], target).expect("an answer").ip().to_string();
+    assert_eq!((seen("192.0.2.1:7"), seen("[2001:db8::1]:7")), ("192.0.2.9".into(), "2001:db8::9".into()));
+    // The second pod changes nothing; another exclusion is taken over by the next ADD.
+    let before = node.json("nft -j list ruleset");
+    let mut check = conf(&[]);
+    check["prevResult"] = added;
+    Call::new("CHECK", &check).container("c0").netns(&pods[0].path()).run(&node).silent();
+    add(&conf(&[]), 1);
+    assert_eq!(node.json("nft -j list ruleset"), before);
+    Call::new("DEL", &conf(&[])).container("c1").netns(&pods[1].path()).run(&node).silent();
+    add(&conf(&["192.0.2.0/24"]), 1);
+    assert_eq!(seen("192.0.2.1:7"), "10.1.0.2");
+    for (number, pod) in pods.iter().enumerate() {
+        Call::new("DEL", &conf(&[])).container(&format!("c{number}")).netns(&pod.path()).run(&node).silent();
+    }
+    assert!(chain(&node, "masquerade-10.1.0.0/24").contains(&"ip daddr 192.0.2.0/24 return".to_owned()));
+}
+
+#[test]
+fn two_networks_and_the_agent_leave_one_anothers_masquerade_alone() {
+    let Some(node) = Namespace::node() else { return };
+    let sandboxes: Vec<Namespace> = (0..3).map(|_| Namespace::sandbox()).collect();
+    let add = |conf: &Value, number: usize| {
+        let call = Call::new("ADD", conf).container(&format!("c{number}"));
+        call.netns(&sandboxes[number].path()).run(&node).ok();
+    };
+    add(&hidden("one", &["10.1.0.0/24"], &["10.0.0.0/8"]), 0);
+    apply(&node);
+    let first = chain(&node, "masquerade-10.1.0.0/24");
+    add(&hidden("two", &["10.2.0.0/24"], &[]), 1);
+    assert_eq!(chain(&node, "masquerade-10.1.0.0/24"), first);
+    assert_eq!(chain(&node, "masquerade-10.2.0.0/24").len(), 3);
+    assert_eq!(chain(&node, "postrouting").len(), 5);
+    let whole = node.json("nft -j list ruleset");
+    apply(&node);
+    // A network that moved keeps what its remaining pods need.
+    add(&hidden("one", &["10.3.0.0/24"], &[]), 2);
+    assert_eq!(chain(&node, "masquerade-10.1.0.0/24"), first);
+    assert_ne!(node.json("nft -j list ruleset"), whole);
+}
+
+#[test]
+fn check_names_a_lost_masquerade_and_the_next_add_restores_it() {
+    let conf = || hidden("pods", &["10.1.0.0/24"], &["10.0.0.0/8"]);
+    for damage in ["nft flush chain inet tripod masquerade-10.1.0.0/24", "nft delete table inet tripod"] {
+        let Some(node) = Namespace::node() else { return };
+        let (one, two) = (Namespace::sandbox(), Namespace::sandbox());
+        let mut check = conf();
+        check["prevResult"] = Call::new("ADD", &conf()).netns(&one.path()).run(&node).ok();
+        let rules = chain(&node, "masquerade-10.1.0.0/24");
+        node.sh(damage);
+        node.run(|| base::ensure_guard(&Nft::open().unwrap()).unwrap());
+        let (code, text) = Call::new("CHECK", &check).netns(&one.path()).run(&node).failed();
+        assert!(code == 106 && text.contains("masquerade of 10.1.0.0/24"), "{code} {text}");
+        Call::new("ADD", &conf()).container("c2").netns(&two.path()).run(&node).ok();
+        assert_eq!(chain(&node, "masquerade-10.1.0.0/24"), rules);
+        Call::new("CHECK", &check).netns(&one.path()).run(&node).silent();
+    }
 }
