@@ -3,6 +3,7 @@
 
 mod ipam;
 mod raw;
+mod request;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::spec::{Prior, Version, is_name};
+use crate::spec::{Args, Prior, Version, is_name};
 pub(crate) use ipam::Ipam;
 use raw::{Object, RawAttachment, RawDns};
+pub(crate) use request::Request;
 
 /// Longest configuration accepted on stdin, in bytes. The largest real ones, with a `prevResult` and
 /// the pod's annotations, stay below 300 kB, the API server's bound for annotations.
@@ -36,7 +38,7 @@ const UNAVAILABLE: [&str; 9] = [
 ];
 
 /// Keys of `runtimeConfig` that ask for something we do not have.
-const UNAVAILABLE_CAPABILITIES: [&str; 5] = ["bandwidth", "ipRanges", "ips", "mac", "portMappings"];
+const UNAVAILABLE_CAPABILITIES: [&str; 2] = ["bandwidth", "portMappings"];
 
 /// A checked network configuration.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct NetConf {
     pub node_ips: Vec<IpAddr>,
     /// Where addresses come from.
     pub ipam: Ipam,
+    /// What is asked for this attachment alone.
+    pub request: Request,
     /// `dns` of the result, handed through.
     pub dns: Option<Value>,
 }
@@ -67,6 +71,8 @@ pub(crate) struct Outline {
     pub name: String,
     /// The lease store's folder.
     pub store: PathBuf,
+    /// The IPAM plugin that is asked in place of the store.
+    pub plugin: Option<String>,
     /// Folder in which the agent's `ready` marker must stand.
     pub agent_state: Option<PathBuf>,
     object: Object,
@@ -87,7 +93,8 @@ impl Outline {
         let data_dir = ipam.text("dataDir").map(Path::new).filter(|folder| folder.is_absolute());
         let store = data_dir.unwrap_or(leases).join(&name);
         let agent_state = object.text("agentState").map(PathBuf::from);
-        Ok(Self { version, name, store, agent_state, object })
+        let plugin = ipam::plugin(&ipam).map(str::to_owned);
+        Ok(Self { version, name, store, plugin, agent_state, object })
     }
 
     /// `cni.dev/valid-attachments` as (container id, interface). `None` when the key is missing; `null`,
@@ -115,6 +122,7 @@ impl Outline {
             return Err(Error::config("mode", json(&other), "is not available; use \"routed\""));
         }
         refuse_unavailable(&object)?;
+        let runtime = runtime_config(&object)?;
         let node_ips = object.get::<Vec<String>>("nodeIPs")?.unwrap_or_default();
         bounded("nodeIPs", &node_ips)?;
         object.get::<RawDns>("dns")?;
@@ -124,10 +132,38 @@ impl Outline {
             mtu: check_mtu(object.get("mtu")?)?,
             agent_state: object.get("agentState")?,
             node_ips: node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
-            ipam: Ipam::complete(object.object("ipam")?, store)?,
-            dns: object.object("dns")?.map(|dns| dns.whole()).transpose()?.filter(|dns| !is_empty(dns)),
+            ipam: Ipam::complete(&object, &runtime, store)?,
+            request: Request::complete(&object, &runtime)?,
+            dns: complete_dns(&object)?,
         })
     }
+
+    /// Checks what an IPAM plugin needs, and leaves the rest to the main plugin whose configuration it is.
+    pub(crate) fn complete_ipam(self, args: &Args) -> Result<Ipam, Error> {
+        let runtime = runtime_config(&self.object)?;
+        let mut ipam = Ipam::pool(&self.object, &runtime, self.store)?;
+        ipam.fits(self.version)?;
+        ipam.plan(&Request::complete(&self.object, &runtime)?.or_of(args)?)?;
+        Ok(ipam)
+    }
+}
+
+impl NetConf {
+    /// With what the environment asks for this attachment, and all that is asked for assigned to ranges.
+    pub(crate) fn asked_by(mut self, args: &Args) -> Result<Self, Error> {
+        self.ipam.fits(self.version)?;
+        self.request = self.request.or_of(args)?;
+        self.ipam.plan(&self.request)?;
+        Ok(self)
+    }
+}
+
+fn runtime_config(object: &Object) -> Result<Object, Error> {
+    Ok(object.object("runtimeConfig")?.unwrap_or_else(|| object.object_or_empty("runtimeConfig")).folded())
+}
+
+fn complete_dns(object: &Object) -> Result<Option<Value>, Error> {
+    Ok(object.object("dns")?.map(|dns| dns.whole()).transpose()?.filter(|dns| !is_empty(dns)))
 }
 
 /// All that any verb reads of a configuration.

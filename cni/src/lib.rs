@@ -1,15 +1,18 @@
 //! Tripod's CNI plugin. The container runtime executes it once per pod sandbox and verb; it reads a
 //! network configuration on stdin and its arguments from `CNI_*` variables, prints exactly one JSON
-//! document (or nothing) on stdout, and needs no agent, API server or child process.
+//! document (or nothing) on stdout, and needs no agent or API server, and no child process but the IPAM
+//! plugin that the configuration names, if it names one.
 //!
 //! It may touch the sandbox's and the node's links, routes and neighbours, table `inet tripod`, and
 //! files under `/run/tripod`.
 //!
 //! The node agent uses [`nft`] and [`record`] from here.
 
+mod clock;
 mod command;
 mod config;
 mod datapath;
+mod delegate;
 mod error;
 mod failpoint;
 mod ipam;
@@ -27,7 +30,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 pub use command::Dirs;
-pub use error::Error;
+pub use error::{Error, Fault};
 pub use ipam::store::Owner;
 pub use spec::{Args, Command, Env, Failure, Version};
 
@@ -36,6 +39,8 @@ pub use spec::{Args, Command, Env, Failure, Version};
 pub enum Persona {
     /// The plugin.
     Tripod,
+    /// The address management alone, for other main plugins.
+    Ipam,
     /// The loopback plugin that containerd executes beside it.
     Loopback,
 }
@@ -89,6 +94,7 @@ fn execute(persona: Persona, args: &Args, text: &[u8], dirs: &Dirs) -> Result<Op
     block_on(async {
         match persona {
             Persona::Tripod => command::run(args, text, dirs).await,
+            Persona::Ipam => command::ipam::run(args, text, dirs).await,
             Persona::Loopback => command::loopback::run(args, text, dirs).await,
         }
     })
@@ -134,6 +140,7 @@ fn asked_version(text: &[u8]) -> Version {
 pub fn about(persona: Persona) -> String {
     let name = match persona {
         Persona::Tripod => "tripod-cni",
+        Persona::Ipam => "tripod-ipam (tripod-cni)",
         Persona::Loopback => "loopback (tripod-cni)",
     };
     let versions = Version::ALL.map(Version::as_str).join(", ");

@@ -11,7 +11,7 @@ use crate::config::{NetConf, Outline};
 use crate::datapath::Wiring;
 use crate::error::{self, Error};
 use crate::ipam;
-use crate::ipam::store::{Owner, Store};
+use crate::ipam::store::Owner;
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
 use crate::nft::{Nft, base};
@@ -27,14 +27,18 @@ const FAR_AWAY: [IpAddr; 2] =
 const ETHERNET_MTU: u32 = 1500;
 
 pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Value, Error> {
-    let conf = outline.complete()?;
+    let conf = outline.complete()?.asked_by(args)?;
     status::agent_is_ready(conf.agent_state.as_deref())?;
     let path = args.netns.clone().unwrap_or_default();
     let netns = Netns::open(&path, args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
+    let plugin = conf.ipam.plugin.as_deref();
+    // One that is not there can undo nothing either, so nothing is begun.
+    plugin.map(|plugin| node.plugins.find(plugin)).transpose()?;
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
     let _held = node.records.hold(&owner).await?;
-    let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store);
+    let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store).delegated_to(plugin);
+    record.mac = conf.request.mac;
     let mut journal = Journal::new(record.clone());
     let attempt = Attempt { args, conf: &conf, node, netns, sandbox };
     match within("ADD", 30, attempt.attach(&mut record, &mut journal)).await {
@@ -58,22 +62,18 @@ impl Attempt<'_> {
         self.repair(record).await?;
         journal.push(Undo::RemoveRecord);
         self.node.records.save(record)?;
-        journal.push(Undo::ReleaseAnyLease);
-        let assignments = ipam::reserve(self.conf, &Store::new(&record.store), &record.owner()).await?;
-        let addresses: Vec<IpAddr> = assignments.iter().map(|one| one.address.ip()).collect();
-        journal.pop();
-        journal.push(Undo::ReleaseLeases(addresses.clone()));
+        let grant = ipam::obtain(self.conf, self.node, record, journal).await?;
         guard()?;
         let mtu = match self.conf.mtu {
             Some(mtu) => mtu,
             None => detect_mtu(&self.node.rtnl).await?,
         };
-        let wiring = Wiring::new(self.args, self.conf, addresses.clone(), mtu);
+        let wiring = Wiring::new(self.args, self.conf, &grant, mtu);
         wiring.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
         record.stage = Stage::Complete;
-        record.addresses = addresses;
+        record.addresses = grant.addresses();
         self.node.records.save(record)?;
-        Ok(wiring.success(&record.netns, self.conf).render(self.conf.version))
+        Ok(wiring.success(&record.netns).render(self.conf.version))
     }
 
     /// Clears what an ADD of the same attachment left when it was killed. A whole attachment is not a

@@ -14,10 +14,13 @@ pub(super) async fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(
     let _held = node.records.hold_to_undo(&owner).await?;
     let record = match node.records.load(&owner)? {
         Some(record) => record,
-        // It holds no addresses, so the store is searched for the owner.
+        // It holds no addresses, so the store is searched for the owner, or the plugin asked.
         None => {
             let netns = args.netns.clone().unwrap_or_default();
-            Record::intent(args, netns, &outline.name, &outline.store)
+            let record = Record::intent(args, netns, &outline.name, &outline.store);
+            // One that is not there gave nothing: ADD asks for it first.
+            let plugin = outline.plugin.as_deref().filter(|plugin| node.plugins.find(plugin).is_ok());
+            record.delegated_to(plugin)
         }
     };
     Journal::of_attachment(record).rollback(node).await

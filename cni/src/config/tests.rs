@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn conf(change: impl FnOnce(&mut Value)) -> Result<NetConf, Error> {
+pub(super) fn conf(change: impl FnOnce(&mut Value)) -> Result<NetConf, Error> {
     let mut value = json!({
         "cniVersion": "1.1.0", "name": "tripod", "type": "tripod-cni", "mode": "routed", "mtu": 0,
         "nodeIPs": ["192.0.2.1"],
@@ -35,15 +35,35 @@ fn host_locals_single_range_and_data_dir_are_read() {
 }
 
 #[test]
+fn what_a_delegated_plugin_reads_is_left_to_it() {
+    let conf = conf(|c| c["ipam"] = json!({"type": "dhcp", "ranges": "its own", "dataDir": "relative"}));
+    assert_eq!(conf.unwrap().ipam.plugin.as_deref(), Some("dhcp"));
+}
+
+#[test]
+fn two_addresses_of_a_family_need_a_version_that_has_room_for_them() {
+    for (version, fits) in [("0.2.0", false), ("0.3.0", true)] {
+        let conf = conf(|c| {
+            c["cniVersion"] = json!(version);
+            c["ipam"]["ranges"] = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24"}]]);
+        });
+        assert_eq!(conf.unwrap().ipam.fits(Version::parse(version).unwrap()).is_ok(), fits, "{version}");
+    }
+}
+
+#[test]
 fn each_wrong_key_is_named_with_its_value() {
-    let table: [(&str, Value, &str, &str); 26] = [
+    let table: [(&str, Value, &str, &str); 29] = [
         ("/name", json!("../up"), "name", "../up"),
         ("/name", json!(""), "name", "\"\""),
         ("/mode", json!("bridged"), "mode", "bridged"),
         ("/mtu", json!(100), "mtu", "100"),
         ("/nodeIPs", json!(["node1"]), "nodeIPs", "node1"),
         ("/ipam", Value::Null, "ipam", "null"),
-        ("/ipam/type", json!("dhcp"), "ipam.type", "dhcp"),
+        ("/ipam/type", json!("../dhcp"), "ipam.type", "../dhcp"),
+        ("/ipam/type", json!("tripod-cni"), "ipam.type", "itself"),
+        ("/ipam/resolvConf", json!(3), "ipam.resolvConf", "3"),
+        ("/runtimeConfig", json!(3), "runtimeConfig", "3"),
         ("/ipam/ranges", json!([]), "ipam.ranges", "[]"),
         ("/ipam/ranges", Value::Null, "ipam.ranges", "[]"),
         ("/name", json!(3), "name", "3"),
@@ -109,7 +129,6 @@ fn what_we_do_not_have_is_refused_unless_it_asks_for_nothing() {
         ("vlan", json!(7)),
         ("sysctl", json!({"net.ipv4.ip_forward": "1"})),
         ("runtimeConfig", json!({"PortMappings": [{"HostPort": 80}]})),
-        ("runtimeConfig", json!({"mac": "02:00:00:00:00:01"})),
     ] {
         let error = conf(|c| c[key] = value.clone()).unwrap_err();
         assert!(error.code() == 7 && error.to_string().contains("not available"), "{key}: {error}");
