@@ -4,6 +4,7 @@ mod add;
 mod check;
 mod del;
 mod gc;
+pub(crate) mod ipam;
 pub(crate) mod loopback;
 mod status;
 
@@ -17,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::config::Outline;
+use crate::delegate::Plugins;
 use crate::error::Error;
 use crate::record::Records;
 use crate::rtnl::Rtnl;
@@ -41,17 +43,19 @@ pub(crate) struct Node {
     pub records: Records,
     /// The node's own links and routes.
     pub rtnl: Rtnl,
+    /// The IPAM plugins that may be executed.
+    pub plugins: Plugins,
 }
 
 impl Node {
-    fn open(records: Records) -> Result<Self, Error> {
+    fn open(records: Records, plugins: Plugins) -> Result<Self, Error> {
         let rtnl = Rtnl::open().map_err(Error::kernel("open", "a netlink socket"))?;
-        Ok(Self { records, rtnl })
+        Ok(Self { records, rtnl, plugins })
     }
 
     /// The same node over another connection.
     fn reopen(&self) -> Result<Self, Error> {
-        Self::open(self.records.clone())
+        Self::open(self.records.clone(), self.plugins.clone())
     }
 }
 
@@ -63,21 +67,23 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<
     let outline = Outline::parse(text, &dirs.leases)?;
     require_version(args.command, outline.version)?;
     let records = Records::new(dirs.attachments.clone());
-    let open = || Node::open(records.clone());
+    let plugins = Plugins::new(args, text);
+    let open = || Node::open(records.clone(), plugins.clone());
     match args.command {
         Command::Add => add::run(args, outline, &open()?).await.map(Some),
         Command::Del => within("DEL", 30, del::run(args, &outline, &open()?)).await.map(|()| None),
         Command::Check => within("CHECK", 10, check::run(args, outline, &open()?)).await.map(|()| None),
         Command::Gc => within("GC", 60, gc::run(&outline, &open()?)).await.map(|()| None),
         // A runtime asks every few seconds and may wait with a lock held.
-        Command::Status => within("STATUS", 1, status::run(outline, records)).await.map(|()| None),
+        Command::Status => within("STATUS", 1, status::run(outline, records, &plugins)).await.map(|()| None),
         Command::Version => Ok(Some(versions())),
     }
 }
 
 /// Undoes an ADD whose result could not be told.
 pub(crate) async fn take_back(args: &Args, dirs: &Dirs) -> Result<(), Error> {
-    let node = Node::open(Records::new(dirs.attachments.clone()))?;
+    // A plugin that gave addresses would need the configuration, which the next DEL or GC has.
+    let node = Node::open(Records::new(dirs.attachments.clone()), Plugins::new(args, b""))?;
     within("DEL", 30, del::recorded(args, &node)).await
 }
 

@@ -4,6 +4,7 @@
 mod ipam;
 mod ports;
 mod raw;
+mod request;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,10 @@ use crate::error::Error;
 use crate::hostport::HostPort;
 use crate::ipam::range::RangeSet;
 use crate::nft::masquerade::{MULTICAST, Masquerade};
-use crate::spec::{Prior, Version, is_name};
+use crate::spec::{Args, Prior, Version, is_name};
 pub(crate) use ipam::Ipam;
 use raw::{Object, RawAttachment, RawDns, parse_prefix};
+pub(crate) use request::Request;
 
 /// Longest configuration accepted on stdin, in bytes. The largest real ones, with a `prevResult` and
 /// the pod's annotations, stay below 300 kB, the API server's bound for annotations.
@@ -32,7 +34,7 @@ const UNAVAILABLE: [&str; 8] =
     ["bridge", "hairpinMode", "isGateway", "macspoofchk", "portIsolation", "promiscMode", "sysctl", "vlan"];
 
 /// Keys of `runtimeConfig` that ask for something we do not have.
-const UNAVAILABLE_CAPABILITIES: [&str; 4] = ["bandwidth", "ipRanges", "ips", "mac"];
+const UNAVAILABLE_CAPABILITIES: [&str; 1] = ["bandwidth"];
 
 /// A checked network configuration.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct NetConf {
     pub host_ports: Vec<HostPort>,
     /// With `ipMasq`, the destinations that see the pod's own address.
     pub masquerade: Option<Vec<IpNetwork>>,
+    /// What is asked for this attachment alone.
+    pub request: Request,
     /// `dns` of the result, handed through.
     pub dns: Option<Value>,
 }
@@ -60,9 +64,15 @@ pub(crate) struct NetConf {
 impl NetConf {
     /// What `ipMasq` means for a pod with these addresses: their subnets are hidden.
     pub(crate) fn masquerade_of(&self, subnets: impl IntoIterator<Item = IpNetwork>) -> Option<Masquerade> {
-        let spared = self.masquerade.clone()?;
+        let mut spared = self.masquerade.clone()?;
         let network = |one: IpNetwork| IpNetwork::new(one.network(), one.prefix()).unwrap_or(one);
-        Some(Masquerade { pods: subnets.into_iter().map(network).collect(), spared })
+        let pods: Vec<IpNetwork> = subnets.into_iter().map(network).collect();
+        // An IPAM plugin's subnets are not in the configuration.
+        spared.extend(
+            pods.iter()
+                .filter(|pods| !self.ipam.sets.iter().any(|set| set.subnets().any(|own| own == **pods))),
+        );
+        Some(Masquerade { pods, spared })
     }
 }
 
@@ -76,6 +86,8 @@ pub(crate) struct Outline {
     pub name: String,
     /// The lease store's folder.
     pub store: PathBuf,
+    /// The IPAM plugin that is asked in place of the store.
+    pub plugin: Option<String>,
     /// Folder in which the agent's `ready` marker must stand.
     pub agent_state: Option<PathBuf>,
     object: Object,
@@ -96,7 +108,8 @@ impl Outline {
         let data_dir = ipam.text("dataDir").map(Path::new).filter(|folder| folder.is_absolute());
         let store = data_dir.unwrap_or(leases).join(&name);
         let agent_state = object.text("agentState").map(PathBuf::from);
-        Ok(Self { version, name, store, agent_state, object })
+        let plugin = ipam::plugin(&ipam).map(str::to_owned);
+        Ok(Self { version, name, store, plugin, agent_state, object })
     }
 
     /// `cni.dev/valid-attachments` as (container id, interface). `None` when the key is missing; `null`,
@@ -124,22 +137,51 @@ impl Outline {
             return Err(Error::config("mode", json(&other), "is not available; use \"routed\""));
         }
         refuse_unavailable(&object)?;
+        let runtime = runtime_config(&object)?;
         let node_ips = object.get::<Vec<String>>("nodeIPs")?.unwrap_or_default();
         bounded("nodeIPs", &node_ips)?;
         object.get::<RawDns>("dns")?;
-        let ipam = Ipam::complete(object.object("ipam")?, store)?;
+        let ipam = Ipam::complete(&object, &runtime, store)?;
         Ok(NetConf {
             version,
             name,
             mtu: check_mtu(object.get("mtu")?)?,
             agent_state: object.get("agentState")?,
             node_ips: node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
-            host_ports: ports::complete(&object.object_or_empty("runtimeConfig"))?,
+            host_ports: ports::complete(&runtime)?,
             masquerade: complete_masquerade(&object, &ipam)?,
             ipam,
-            dns: object.object("dns")?.map(|dns| dns.whole()).transpose()?.filter(|dns| !is_empty(dns)),
+            request: Request::complete(&object, &runtime)?,
+            dns: complete_dns(&object)?,
         })
     }
+
+    /// Checks what an IPAM plugin needs, and leaves the rest to the main plugin whose configuration it is.
+    pub(crate) fn complete_ipam(self, args: &Args) -> Result<Ipam, Error> {
+        let runtime = runtime_config(&self.object)?;
+        let mut ipam = Ipam::pool(&self.object, &runtime, self.store)?;
+        ipam.fits(self.version)?;
+        ipam.plan(&Request::complete(&self.object, &runtime)?.or_of(args)?)?;
+        Ok(ipam)
+    }
+}
+
+impl NetConf {
+    /// With what the environment asks for this attachment, and all that is asked for assigned to ranges.
+    pub(crate) fn asked_by(mut self, args: &Args) -> Result<Self, Error> {
+        self.ipam.fits(self.version)?;
+        self.request = self.request.or_of(args)?;
+        self.ipam.plan(&self.request)?;
+        Ok(self)
+    }
+}
+
+fn runtime_config(object: &Object) -> Result<Object, Error> {
+    Ok(object.object("runtimeConfig")?.unwrap_or_else(|| object.object_or_empty("runtimeConfig")).folded())
+}
+
+fn complete_dns(object: &Object) -> Result<Option<Value>, Error> {
+    Ok(object.object("dns")?.map(|dns| dns.whole()).transpose()?.filter(|dns| !is_empty(dns)))
 }
 
 /// All that any verb reads of a configuration.

@@ -10,8 +10,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use serde_json::Value;
 
 use crate::config::NetConf;
+use crate::ipam::Grant;
 use crate::ipam::store::Owner;
 use crate::record::attachment_hash;
 use crate::rtnl::{Mac, RouteSpec};
@@ -41,10 +43,15 @@ pub(crate) struct Wiring {
     pub mtu: u32,
     /// The pod's addresses.
     pub addresses: Vec<IpAddr>,
+    /// What an IPAM plugin calls the gateway of each address. The pod does not need it, but the plugin may
+    /// look for it in the result on CHECK.
+    pub gateways: Vec<Option<IpAddr>>,
     /// The pod's routes.
     pub routes: Vec<Route>,
     /// Preferred sources of the host's routes to the pod.
     pub node_ips: Vec<IpAddr>,
+    /// `dns` of the result.
+    pub dns: Option<Value>,
 }
 
 /// Name of the host end of `owner`'s attachment.
@@ -53,24 +60,30 @@ pub(crate) fn host_ifname(owner: &Owner<'_>) -> String {
 }
 
 impl Wiring {
-    /// Plans the attachment of `args` with these addresses.
-    pub(crate) fn new(args: &Args, conf: &NetConf, addresses: Vec<IpAddr>, mtu: u32) -> Self {
+    /// Plans the attachment of `args` with what it was granted.
+    pub(crate) fn new(args: &Args, conf: &NetConf, grant: &Grant, mtu: u32) -> Self {
+        let addresses = grant.addresses();
         let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
-        let routes = conf.ipam.routes.clone().unwrap_or_else(|| default_routes(&addresses));
+        let routes = grant.routes.clone().unwrap_or_else(|| default_routes(&addresses));
         Self {
             host_ifname: host_ifname(&owner),
             ifname: args.ifname.clone(),
             alias: alias(&owner),
-            pod_mac: pod_mac(&owner),
+            pod_mac: conf.request.mac.unwrap_or_else(|| pod_mac(&owner)),
             mtu,
             routes: routes.into_iter().map(|route| via_next_hop(&route)).collect(),
             addresses,
+            gateways: match conf.ipam.plugin {
+                Some(_) => grant.assignments.iter().map(|one| one.gateway).collect(),
+                None => Vec::new(),
+            },
             node_ips: conf.node_ips.clone(),
+            dns: grant.dns.clone(),
         }
     }
 
     /// The result for the runtime.
-    pub(crate) fn success(&self, sandbox: &Path, conf: &NetConf) -> Success {
+    pub(crate) fn success(&self, sandbox: &Path) -> Success {
         let end = |name: &str, mac: Mac, sandbox: Option<String>| Interface {
             name: name.to_owned(),
             mac: mac.to_string(),
@@ -78,16 +91,17 @@ impl Wiring {
             sandbox,
         };
         let pod_end = end(&self.ifname, self.pod_mac, Some(sandbox.display().to_string()));
-        let address = |ip: &IpAddr| Address {
+        let gateways = self.gateways.iter().copied().chain(std::iter::repeat(None));
+        let address = |(ip, gateway): (&IpAddr, Option<IpAddr>)| Address {
             address: IpNetwork::from(*ip),
-            gateway: Some(next_hop(ip.is_ipv4())),
+            gateway: gateway.or(Some(next_hop(ip.is_ipv4()))),
             interface: Some(1),
         };
         Success {
             interfaces: vec![end(&self.host_ifname, HOST_MAC, None), pod_end],
-            ips: self.addresses.iter().map(address).collect(),
+            ips: self.addresses.iter().zip(gateways).map(address).collect(),
             routes: self.routes.clone(),
-            dns: conf.dns.clone(),
+            dns: self.dns.clone(),
         }
     }
 

@@ -2,11 +2,47 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use crate::spec::{Failure, Version};
+
+/// What a delegated plugin did in place of answering.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It could not be executed, or its answer not be read.
+    #[error("cannot be executed")]
+    Start(#[source] io::Error),
+    /// It took too long and was killed.
+    #[error("took longer than {seconds} s and was killed")]
+    Hung {
+        /// The deadline in seconds.
+        seconds: u64,
+    },
+    /// It printed something else.
+    #[error("printed no JSON document that the specification knows: {text:?}")]
+    NoDocument {
+        /// What it printed.
+        text: String,
+    },
+    /// It printed too much.
+    #[error("printed an answer longer than {limit} bytes")]
+    TooLong {
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// Its result lists no address.
+    #[error("gave no address")]
+    NoAddress,
+    /// Its result lists too much.
+    #[error("gave more than {limit} addresses or routes")]
+    TooMany {
+        /// The bound.
+        limit: usize,
+    },
+}
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +123,49 @@ pub enum Error {
         set: usize,
         /// Its ranges.
         ranges: String,
+    },
+    /// The address that was asked for is somebody's.
+    #[error("address {address} of network {network:?} is taken by {owner}")]
+    AddressTaken {
+        /// The address.
+        address: IpAddr,
+        /// The network's name.
+        network: String,
+        /// The container, with its pod where that is known.
+        owner: String,
+    },
+    /// The IPAM plugin is not there.
+    #[error("IPAM plugin ipam.type={plugin:?} is in no folder of CNI_PATH={path:?}")]
+    PluginMissing {
+        /// Its name.
+        plugin: String,
+        /// Where it was looked for.
+        path: String,
+    },
+    /// An IPAM plugin refused.
+    #[error("IPAM plugin {plugin:?} refused {verb}: {msg}")]
+    Delegated {
+        /// Its name.
+        plugin: String,
+        /// What was asked of it.
+        verb: &'static str,
+        /// Its code.
+        code: u32,
+        /// Its message.
+        msg: String,
+        /// What else it said.
+        details: Option<String>,
+    },
+    /// An IPAM plugin did not answer.
+    #[error("IPAM plugin {plugin:?}, asked for {verb}, {fault}")]
+    Plugin {
+        /// Its name.
+        plugin: String,
+        /// What was asked of it.
+        verb: &'static str,
+        /// What it did.
+        #[source]
+        fault: Fault,
     },
     /// Somebody else holds the lease store's lock.
     #[error("lease store {store:?} is locked by another process")]
@@ -206,6 +285,21 @@ pub enum Error {
     },
 }
 
+impl Fault {
+    /// `text` is no document of the specification.
+    pub(crate) fn no_document(text: &[u8]) -> Self {
+        Self::NoDocument { text: shorten(&String::from_utf8_lossy(text)) }
+    }
+
+    fn code(&self) -> u32 {
+        match self {
+            Self::Start(_) => 5,
+            Self::NoDocument { .. } | Self::TooLong { .. } | Self::NoAddress | Self::TooMany { .. } => 6,
+            Self::Hung { .. } => 11,
+        }
+    }
+}
+
 impl Error {
     /// A variable of the environment that is missing (`value` empty) or malformed.
     pub fn environment(name: &'static str, value: &str, problem: &'static str) -> Self {
@@ -236,11 +330,16 @@ impl Error {
             Self::Environment { .. } => 4,
             Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } | Self::LostRecord { .. } => 5,
             Self::StdinTooLong { .. } | Self::Decode(_) => 6,
-            Self::Config { .. } => 7,
+            Self::Config { .. } | Self::PluginMissing { .. } => 7,
             Self::Netns { .. } => 8,
             Self::NotReady { .. } | Self::Exhausted { .. } | Self::LockHeld { .. } => 11,
             Self::Deadline { .. } | Self::Interrupted { .. } | Self::Busy { .. } => 11,
+            Self::Plugin { fault, .. } => fault.code(),
+            Self::Delegated { code, .. } => *code,
+            // The specification's words for "and running pods suffer too" are a delegated plugin's to say.
+            Self::Unavailable(cause) if cause.code() == 51 => 51,
             Self::Unavailable(_) => 50,
+            Self::AddressTaken { .. } => 101,
             Self::HostPortTaken { .. } => 102,
             Self::InterfaceExists { .. } => 103,
             Self::KernelFeature { .. } => 105,
@@ -261,12 +360,25 @@ impl Error {
             Self::HostPortTaken { .. } => {
                 "give one of the pods another hostPort or hostIP, or let the runtime DEL the other"
             }
+            Self::AddressTaken { .. } => "ask for another address, or delete that pod",
+            Self::PluginMissing { .. } => {
+                "install it there: its addresses can be got and given back by it alone"
+            }
             Self::InterfaceExists { .. } => {
                 "delete that interface, or let the runtime DEL the old attachment"
             }
             Self::NotUndone { .. } => "the next ADD, DEL or GC of this attachment repairs it by its record",
             Self::Netns { .. } => "the runtime must create the sandbox's network namespace before ADD",
             _ => "",
+        }
+    }
+
+    /// What a delegated plugin added to its message.
+    fn said(&self) -> Option<&str> {
+        match self {
+            Self::Delegated { details, .. } => details.as_deref(),
+            Self::Unavailable(cause) | Self::NotUndone { cause, .. } => cause.said(),
+            _ => None,
         }
     }
 
@@ -277,6 +389,7 @@ impl Error {
             details.extend(causes(cause));
         }
         details.extend(causes(self));
+        details.extend(self.said().map(str::to_owned));
         if !self.remedy().is_empty() {
             details.push(self.remedy().to_owned());
         }

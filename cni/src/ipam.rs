@@ -1,27 +1,170 @@
-//! Address management: pure ranges, and a store of leases that is one folder of small files.
+//! Address management: pure ranges and a store of leases that is one folder of small files, or an IPAM
+//! plugin that the configuration names.
 
+mod cooling;
+mod hint;
+mod lease;
 pub(crate) mod range;
+mod resolv;
+mod search;
+pub(crate) mod shelf;
 pub(crate) mod store;
+mod sweep;
+mod taken;
 
-use crate::config::NetConf;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::path::Path;
+
+use ipnetwork::IpNetwork;
+use serde_json::Value;
+
+use crate::clock;
+use crate::command::Node;
+use crate::config::{Ipam, NetConf};
+use crate::delegate::Answer;
 use crate::error::Error;
+use crate::journal::{Journal, Undo};
+use crate::record::{Entry, Record, Records, read_bounded};
+use crate::spec::Route;
+use lease::Holder;
 use range::Assignment;
+use shelf::{Recorded, Refusal, Want};
 use store::{Owner, Store};
+pub(crate) use sweep::sweep;
 
-/// Reserves one address of each range set for `owner`. On failure the caller releases what was
-/// reserved before, by the store's [`Store::release`].
-pub(crate) async fn reserve(
+/// Longest `resolv.conf` read, in bytes.
+const LONGEST_RESOLV_CONF: u64 = 64 << 10;
+
+/// What an attachment gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// Its addresses.
+    pub assignments: Vec<Assignment>,
+    /// Its routes; absent means default routes of each family.
+    pub routes: Option<Vec<Route>>,
+    /// `dns` of the result.
+    pub dns: Option<Value>,
+}
+
+impl Grant {
+    /// What is known of the attachment of `record` later on.
+    pub(crate) fn of(record: &Record, conf: &NetConf) -> Self {
+        let assignment = |ip: &IpAddr| Assignment { address: IpNetwork::from(*ip), gateway: None };
+        let routes = match &record.delegated {
+            Some(delegated) => delegated.routes.clone(),
+            None => conf.ipam.routes.clone(),
+        };
+        let assignments = record.addresses.iter().map(assignment).collect();
+        Self { assignments, routes, dns: conf.dns.clone() }
+    }
+
+    /// The addresses alone.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        self.assignments.iter().map(|assignment| assignment.address.ip()).collect()
+    }
+}
+
+/// Gets addresses for the attachment of `record`, from the store or from the plugin that it names.
+pub(crate) async fn obtain(
     conf: &NetConf,
-    store: &Store,
+    node: &Node,
+    record: &mut Record,
+    journal: &mut Journal,
+) -> Result<Grant, Error> {
+    let mut grant = match &mut record.delegated {
+        Some(delegated) => {
+            journal.push(Undo::ReleaseDelegated);
+            let Answer { assignments, routes, dns } = node.plugins.add(&delegated.plugin).await?;
+            delegated.routes.clone_from(&routes);
+            Grant { assignments, routes, dns }
+        }
+        None => {
+            let dns = read_dns(&conf.ipam)?;
+            let assignments = lease(conf, &node.records, record, journal).await?;
+            Grant { assignments, routes: conf.ipam.routes.clone(), dns }
+        }
+    };
+    grant.dns = conf.dns.clone().or(grant.dns);
+    Ok(grant)
+}
+
+async fn lease(
+    conf: &NetConf,
+    records: &Records,
+    record: &Record,
+    journal: &mut Journal,
+) -> Result<Vec<Assignment>, Error> {
+    journal.push(Undo::ReleaseAnyLease);
+    let reserved = reserve(&conf.name, &conf.ipam, records, &record.owner()).await;
+    if !matches!(reserved, Err(Error::State { .. })) {
+        // All or nothing, and known; only a folder that fails is searched afterwards.
+        journal.pop();
+    }
+    let assignments = reserved?;
+    let addresses = assignments.iter().map(|assignment| assignment.address.ip()).collect();
+    journal.push(Undo::ReleaseLeases(addresses));
+    Ok(assignments)
+}
+
+/// Reserves one address of each range set of `ipam` for `owner`, or none at all.
+pub(crate) async fn reserve(
+    network: &str,
+    ipam: &Ipam,
+    records: &Records,
     owner: &Owner<'_>,
 ) -> Result<Vec<Assignment>, Error> {
+    let wanted = ipam.wanted.iter().copied().chain(std::iter::repeat(None));
+    let wants: Vec<Want<'_>> =
+        ipam.sets.iter().zip(wanted).map(|(set, address)| Want { set, address }).collect();
+    let store = Store::new(&ipam.store);
+    let read = || recorded(records, &ipam.store);
     let lock = store.lock().await?;
-    let mut assignments = Vec::with_capacity(conf.ipam.sets.len());
-    for (index, set) in conf.ipam.sets.iter().enumerate() {
-        let address = lock.reserve(index, set, owner)?;
-        assignments.push(address.and_then(|address| set.assign(address)).ok_or_else(|| {
-            Error::Exhausted { network: conf.name.clone(), set: index, ranges: set.to_string() }
-        })?);
+    let reserved = lock.reserve(&wants, owner, &Recorded::new(&read), clock::since_boot());
+    drop(lock);
+    let addresses = reserved.map_err(|refusal| match refusal {
+        Refusal::Failed(error) => error,
+        Refusal::Full(set) => exhausted(network, set, ipam),
+        Refusal::Taken(address, holder) => taken(network, address, holder, records),
+    })?;
+    Ok(ipam.sets.iter().zip(addresses).filter_map(|(set, address)| set.assign(address)).collect())
+}
+
+fn exhausted(network: &str, set: usize, ipam: &Ipam) -> Error {
+    let ranges = ipam.sets.get(set).map(ToString::to_string).unwrap_or_default();
+    Error::Exhausted { network: network.to_owned(), set, ranges }
+}
+
+fn taken(network: &str, address: IpAddr, holder: Option<Holder>, records: &Records) -> Error {
+    let owner = match holder {
+        None => "what is no lease".to_owned(),
+        Some(Holder { container_id, ifname }) => {
+            let ifname = ifname.unwrap_or_default();
+            let owner = Owner { container_id: &container_id, ifname: &ifname };
+            // Whose pod it is makes the message better; not knowing it is no second failure.
+            let pod = records.load(&owner).ok().flatten().and_then(|record| record.pod);
+            let pod = pod.map(|pod| format!(" (pod {pod})")).unwrap_or_default();
+            format!("container {container_id}{pod}")
+        }
+    };
+    Error::AddressTaken { address, network: network.to_owned(), owner }
+}
+
+/// Addresses in `store` that attachment records name; none where a record cannot be read.
+fn recorded(records: &Records, store: &Path) -> Option<HashSet<IpAddr>> {
+    let mut addresses = HashSet::new();
+    for entry in records.list().ok()? {
+        let Ok(Entry::Whole(record)) = entry else { return None };
+        if record.store == store {
+            addresses.extend(record.addresses);
+        }
     }
-    Ok(assignments)
+    Some(addresses)
+}
+
+/// `resolvConf`, where the configuration names one.
+pub(crate) fn read_dns(ipam: &Ipam) -> Result<Option<Value>, Error> {
+    let Some(path) = &ipam.resolv_conf else { return Ok(None) };
+    let text = read_bounded(path, LONGEST_RESOLV_CONF).map_err(Error::state("read ipam.resolvConf", path))?;
+    Ok(resolv::parse(&String::from_utf8_lossy(&text)))
 }

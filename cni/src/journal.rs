@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
+use crate::clock;
 use crate::command::Node;
 use crate::datapath::ports;
 use crate::error::{self, Error};
@@ -20,6 +21,8 @@ pub(crate) enum Undo {
     RemoveRecord,
     /// Give back these addresses.
     ReleaseLeases(Vec<IpAddr>),
+    /// Let the IPAM plugin of the record take its addresses back.
+    ReleaseDelegated,
     /// Give back every address the attachment holds, where nobody wrote down which.
     ReleaseAnyLease,
     /// Give back the record's host ports.
@@ -45,10 +48,10 @@ impl Journal {
 
     /// All inverses for an attachment that was once made.
     pub(crate) fn of_attachment(record: Record) -> Self {
-        let release = if record.addresses.is_empty() {
-            Undo::ReleaseAnyLease
-        } else {
-            Undo::ReleaseLeases(record.addresses.clone())
+        let release = match &record.delegated {
+            Some(_) => Undo::ReleaseDelegated,
+            None if record.addresses.is_empty() => Undo::ReleaseAnyLease,
+            None => Undo::ReleaseLeases(record.addresses.clone()),
         };
         let mut steps = vec![Undo::RemoveRecord, release];
         if !record.host_ports.is_empty() {
@@ -94,11 +97,19 @@ impl Journal {
         let store = Store::new(&self.record.store);
         match step {
             Undo::RemoveRecord => node.records.remove(&owner),
-            Undo::ReleaseLeases(addresses) => store.release(addresses, &owner),
-            Undo::ReleaseAnyLease => store.release_all(&owner),
+            Undo::ReleaseLeases(addresses) => store.release(addresses, &owner, clock::since_boot()).await,
+            Undo::ReleaseAnyLease => store.release_all(&owner, clock::since_boot()).await,
+            Undo::ReleaseDelegated => self.release_delegated(node).await,
             Undo::ReleaseHostPorts => ports::release(&self.record),
             Undo::ReleaseAnyHostPort => ports::release_any(&attachment_hash(&owner)),
             Undo::DeleteLink => self.delete_link(node).await,
+        }
+    }
+
+    async fn release_delegated(&self, node: &Node) -> Result<(), Error> {
+        match &self.record.delegated {
+            Some(delegated) => node.plugins.release(&delegated.plugin, &self.record).await,
+            None => Ok(()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tripod's CNI plugin. The container runtime executes it once per pod sandbox and verb; it reads a
 //! network configuration on stdin and its arguments from `CNI_*` variables, prints exactly one JSON
-//! document (or nothing) on stdout, and needs no agent, API server or child process.
+//! document (or nothing) on stdout, and needs no agent or API server, and no child process but the IPAM
+//! plugin that the configuration names, if it names one.
 //!
 //! It may touch the sandbox's and the node's links, routes and neighbours, table `inet tripod`, tracked
 //! UDP connections to host ports, and files under `/run/tripod`.
@@ -42,10 +43,12 @@
 //! made 48 more system calls of an ADD and a quarter of a megabyte more of the program, and a request and its answer pass
 //! four queues in it although the kernel has answered when sending returns.
 
+mod clock;
 mod command;
 mod config;
 mod conntrack;
 mod datapath;
+mod delegate;
 mod error;
 mod failpoint;
 mod hostport;
@@ -65,7 +68,7 @@ use serde_json::Value;
 
 pub use command::Dirs;
 pub use datapath::ports::restore as restore_host_ports;
-pub use error::Error;
+pub use error::{Error, Fault};
 pub use hostport::{HostPort, Protocol};
 pub use ipam::store::Owner;
 pub use spec::{Args, Command, Env, Failure, Version};
@@ -75,6 +78,8 @@ pub use spec::{Args, Command, Env, Failure, Version};
 pub enum Persona {
     /// The plugin.
     Tripod,
+    /// The address management alone, for other main plugins.
+    Ipam,
     /// The loopback plugin that containerd executes beside it.
     Loopback,
 }
@@ -128,6 +133,7 @@ fn execute(persona: Persona, args: &Args, text: &[u8], dirs: &Dirs) -> Result<Op
     block_on(async {
         match persona {
             Persona::Tripod => command::run(args, text, dirs).await,
+            Persona::Ipam => command::ipam::run(args, text, dirs).await,
             Persona::Loopback => command::loopback::run(args, text, dirs).await,
         }
     })
@@ -173,6 +179,7 @@ fn asked_version(text: &[u8]) -> Version {
 pub fn about(persona: Persona) -> String {
     let name = match persona {
         Persona::Tripod => "tripod-cni",
+        Persona::Ipam => "tripod-ipam (tripod-cni)",
         Persona::Loopback => "loopback (tripod-cni)",
     };
     let versions = Version::ALL.map(Version::as_str).join(", ");

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
 fn persona(program: Option<&Path>) -> Persona {
     match program.and_then(Path::file_name) {
         Some(name) if name == "loopback" => Persona::Loopback,
+        Some(name) if name == "tripod-ipam" => Persona::Ipam,
         _ => Persona::Tripod,
     }
 }

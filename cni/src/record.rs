@@ -23,7 +23,8 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::hostport::HostPort;
 use crate::ipam::store::Owner;
-use crate::spec::Args;
+use crate::rtnl::Mac;
+use crate::spec::{Args, Route};
 
 /// Longest record read back, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -65,12 +66,18 @@ pub struct Record {
     pub store: PathBuf,
     /// The host end's name.
     pub host_ifname: String,
-    /// The leased addresses; empty in an intent.
+    /// The attachment's addresses; empty in an intent.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
     /// Ports of the node that lead to the pod. DEL and GC are not told them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_ports: Vec<HostPort>,
+    /// The IPAM plugin that gave them; absent where the store did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) delegated: Option<Delegated>,
+    /// Hardware address of the pod's end, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mac: Option<Mac>,
     /// `namespace/name` of the pod, where the runtime said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
@@ -87,6 +94,16 @@ pub enum Entry {
         /// The attachment's [`attachment_hash`].
         hash: String,
     },
+}
+
+/// What an IPAM plugin did for an attachment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Delegated {
+    /// Its name: it alone can take the addresses back, whatever `ipam.type` says by then.
+    pub plugin: String,
+    /// The routes that came with the addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<Route>>,
 }
 
 /// The folder of records.
@@ -122,7 +139,35 @@ impl Record {
             host_ifname: host_ifname(owner),
             addresses: Vec::new(),
             host_ports: Vec::new(),
+            delegated: None,
+            mac: None,
             pod: None,
+        }
+    }
+
+    /// The same for addresses that `plugin` gives, where one does.
+    pub(crate) fn delegated_to(self, plugin: Option<&str>) -> Self {
+        let delegated = plugin.map(|plugin| Delegated { plugin: plugin.to_owned(), routes: None });
+        Self { delegated, ..self }
+    }
+
+    /// A whole attachment of a container.
+    #[cfg(test)]
+    pub(crate) fn for_test(container_id: &str) -> Self {
+        Self {
+            v: 1,
+            stage: Stage::Complete,
+            container_id: container_id.to_owned(),
+            ifname: "eth0".into(),
+            netns: "/proc/1/ns/net".into(),
+            network: "tripod".into(),
+            store: "/run/tripod/ipam/tripod".into(),
+            host_ifname: "tp0123456789abc".into(),
+            addresses: vec![IpAddr::from([10, 0, 0, 2])],
+            host_ports: Vec::new(),
+            delegated: None,
+            mac: None,
+            pod: Some("shop/web".into()),
         }
     }
 
@@ -352,32 +397,18 @@ mod tests {
     use super::*;
     use crate::hostport::Protocol;
 
-    fn record() -> Record {
-        Record {
-            v: 1,
-            stage: Stage::Complete,
-            container_id: "c1".into(),
-            ifname: "eth0".into(),
-            netns: "/proc/1/ns/net".into(),
-            network: "tripod".into(),
-            store: "/run/tripod/ipam/tripod".into(),
-            host_ifname: "tp0123456789abc".into(),
-            addresses: vec!["10.0.0.2".parse().unwrap()],
-            host_ports: vec![HostPort {
-                protocol: Protocol::Udp,
-                host_port: 53,
-                container_port: 5353,
-                host_ip: Some("192.0.2.1".parse().unwrap()),
-            }],
-            pod: Some("shop/web".into()),
-        }
-    }
-
     #[test]
     fn a_record_reads_back_until_it_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::new(folder.path().join("attachments"));
-        let record = record();
+        let mac = "02:00:00:00:00:01".parse().ok();
+        let host_ports = vec![HostPort {
+            protocol: Protocol::Udp,
+            host_port: 53,
+            container_port: 5353,
+            host_ip: Some("192.0.2.1".parse().unwrap()),
+        }];
+        let record = Record { mac, host_ports, ..Record::for_test("c1") }.delegated_to(Some("static"));
         assert_eq!(records.load(&record.owner()).unwrap(), None);
         records.save(&record).unwrap();
         assert_eq!(records.load(&record.owner()).unwrap(), Some(record.clone()));
@@ -392,7 +423,7 @@ mod tests {
     fn a_record_that_is_torn_or_of_another_format_counts_as_none_and_is_listed_by_its_hash() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::new(folder.path().to_owned());
-        let record = record();
+        let record = Record::for_test("c1");
         let newer = serde_json::to_vec(&Record { v: 2, ..record.clone() }).unwrap();
         for text in [b"{\"v\":1,".as_slice(), b"", &newer] {
             fs::write(records.path(&record.owner()), text).unwrap();
@@ -406,16 +437,16 @@ mod tests {
     fn the_temporary_file_of_a_killed_call_is_listed_where_the_record_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::new(folder.path().to_owned());
-        let path = records.path(&record().owner()).with_extension("tmp");
-        fs::write(&path, serde_json::to_vec(&record()).unwrap()).unwrap();
+        let path = records.path(&Record::for_test("c1").owner()).with_extension("tmp");
+        fs::write(&path, serde_json::to_vec(&Record::for_test("c1")).unwrap()).unwrap();
         fs::write(folder.path().join(".probe.tmp"), b"").unwrap();
         fs::write(folder.path().join("notes.json"), b"").unwrap();
         assert_eq!(records.list().unwrap().len(), 1);
-        records.save(&record()).unwrap();
+        records.save(&Record::for_test("c1")).unwrap();
         fs::write(&path, b"").unwrap();
         let listed = records.list().unwrap().pop().unwrap().unwrap();
-        assert_eq!(listed, Entry::Whole(Box::new(record())));
-        records.remove(&record().owner()).unwrap();
+        assert_eq!(listed, Entry::Whole(Box::new(Record::for_test("c1"))));
+        records.remove(&Record::for_test("c1").owner()).unwrap();
         assert!(!path.exists());
     }
 

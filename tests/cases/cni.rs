@@ -8,6 +8,7 @@ mod encoder;
 mod failures;
 mod fuzz;
 mod guard;
+mod ipam;
 mod masquerade;
 mod model;
 mod ports;
@@ -39,14 +40,14 @@ pub(crate) fn attach(node: &Namespace, sandbox: &Namespace, container: &str) -> 
 }
 
 /// Everything that ADD may leave on a node, in an order that does not depend on chance. The table is
-/// left out: it is the node's, not the attachment's.
+/// left out: it is the node's, not the attachment's; so are the lease store's lock, cursors and hints.
 pub(crate) fn footprint(node: &Namespace) -> Value {
     json!({
         "links": node.json("ip -j link"),
         "routes": node.json("ip -j route show table all"),
         "routes6": without_link_local(node.json("ip -j -6 route show table all")),
         "neighbours": node.json("ip -j neigh show nud permanent"),
-        "files": node.sh("find /run/tripod -type f ! -name lock ! -name 'last_reserved_ip*' 2>/dev/null | sort; true"),
+        "files": node.sh("find /run/tripod -type f ! -name lock ! -name 'last_reserved_ip*' ! -name '.taken*' ! -name '.cooling*' 2>/dev/null | sort; true"),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::config::{NetConf, Outline};
 use crate::datapath::{Wiring, ports};
 use crate::error::Error;
 use crate::ipam;
-use crate::ipam::store::{Owner, Store};
+use crate::ipam::store::Owner;
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
 use crate::nft::masquerade::{self, Masquerade};
@@ -27,14 +27,18 @@ const FAR_AWAY: [IpAddr; 2] =
 const ETHERNET_MTU: u32 = 1500;
 
 pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Value, Error> {
-    let conf = outline.complete()?;
+    let conf = outline.complete()?.asked_by(args)?;
     status::agent_is_ready(conf.agent_state.as_deref())?;
     let path = args.netns.clone().unwrap_or_default();
     let netns = Netns::open(&path, args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
+    let plugin = conf.ipam.plugin.as_deref();
+    // One that is not there can undo nothing either, so nothing is begun.
+    plugin.map(|plugin| node.plugins.find(plugin)).transpose()?;
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
     let _held = node.records.hold(&owner).await?;
-    let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store);
+    let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store).delegated_to(plugin);
+    record.mac = conf.request.mac;
     record.host_ports.clone_from(&conf.host_ports);
     let mut journal = Journal::new(record.clone());
     let attempt = Attempt { args, conf: &conf, node, netns, sandbox };
@@ -59,13 +63,10 @@ impl Attempt<'_> {
         self.repair(record).await?;
         journal.push(Undo::RemoveRecord);
         self.node.records.save(record)?;
-        journal.push(Undo::ReleaseAnyLease);
-        let assignments = ipam::reserve(self.conf, &Store::new(&record.store), &record.owner()).await?;
-        record.addresses = assignments.iter().map(|one| one.address.ip()).collect();
-        journal.pop();
-        journal.push(Undo::ReleaseLeases(record.addresses.clone()));
+        let grant = ipam::obtain(self.conf, self.node, record, journal).await?;
+        record.addresses = grant.addresses();
         guard()?;
-        hide(self.conf.masquerade_of(assignments.iter().map(|one| one.address)).as_ref())?;
+        hide(self.conf.masquerade_of(grant.assignments.iter().map(|one| one.address)).as_ref())?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
             ports::claim(record, None, &self.node.records)?;
@@ -74,14 +75,14 @@ impl Attempt<'_> {
             Some(mtu) => mtu,
             None => detect_mtu(&self.node.rtnl).await?,
         };
-        let wiring = Wiring::new(self.args, self.conf, record.addresses.clone(), mtu);
+        let wiring = Wiring::new(self.args, self.conf, &grant, mtu);
         wiring.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
         if !record.host_ports.is_empty() {
             ports::open(record, &record.host_ifname, &self.node.rtnl).await?;
         }
         record.stage = Stage::Complete;
         self.node.records.save(record)?;
-        Ok(wiring.success(&record.netns, self.conf).render(self.conf.version))
+        Ok(wiring.success(&record.netns).render(self.conf.version))
     }
 
     /// Clears what an ADD of the same attachment left when it was killed. A whole attachment is not a

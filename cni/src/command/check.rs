@@ -8,6 +8,7 @@ use super::Node;
 use crate::config::{NetConf, Outline};
 use crate::datapath::{HOST_MAC, Wiring, ports};
 use crate::error::Error;
+use crate::ipam::Grant;
 use crate::ipam::range::RangeSet;
 use crate::ipam::store::{Owner, Store};
 use crate::netns::Netns;
@@ -19,7 +20,7 @@ use crate::spec::{Args, Prior};
 
 pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<(), Error> {
     let prior = outline.prior()?;
-    let conf = outline.complete()?;
+    let mut conf = outline.complete()?;
     let failed = |problem: String| Error::CheckFailed {
         container_id: args.container_id.clone(),
         ifname: args.ifname.clone(),
@@ -28,7 +29,11 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<()
     let record = recorded(args, node)?.ok_or_else(|| failed("has no complete record".to_owned()))?;
     let netns = Netns::open(args.netns.as_deref().unwrap_or(&record.netns), args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
-    let wiring = Wiring::new(args, &conf, record.addresses.clone(), 0);
+    conf.request.mac = record.mac;
+    let wiring = Wiring::new(args, &conf, &Grant::of(&record, &conf), 0);
+    if let Some(delegated) = &record.delegated {
+        node.plugins.forward(&delegated.plugin, "CHECK").await?;
+    }
     let check = Check { record: &record, conf: &conf, prior: &prior, wiring: &wiring };
     match check.difference(node, &sandbox).await? {
         Some(problem) => Err(failed(problem)),
@@ -74,6 +79,9 @@ impl Check<'_> {
     }
 
     fn lost_lease(&self) -> Result<Option<String>, Error> {
+        if self.record.delegated.is_some() {
+            return Ok(None);
+        }
         let store = Store::new(&self.record.store);
         for address in &self.record.addresses {
             if !store.is_leased(*address, &self.record.owner())? {

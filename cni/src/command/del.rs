@@ -14,10 +14,14 @@ pub(super) async fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(
     let _held = node.records.hold_to_undo(&owner).await?;
     let journal = match node.records.load(&owner)? {
         Some(record) => Journal::of_attachment(record),
-        // It holds no addresses and no ports, so the store and the table are searched for the owner.
+        // It holds no addresses and no ports, so the store and the table are searched for the owner, or
+        // the plugin asked.
         None => {
             let netns = args.netns.clone().unwrap_or_default();
-            Journal::of_lost_record(Record::intent(args, netns, &outline.name, &outline.store))
+            let record = Record::intent(args, netns, &outline.name, &outline.store);
+            // One that is not there gave nothing: ADD asks for it first.
+            let plugin = outline.plugin.as_deref().filter(|plugin| node.plugins.find(plugin).is_ok());
+            Journal::of_lost_record(record.delegated_to(plugin))
         }
     };
     journal.rollback(node).await

@@ -5,6 +5,7 @@ use super::Node;
 use crate::config::Outline;
 use crate::datapath::ports;
 use crate::error::Error;
+use crate::ipam;
 use crate::ipam::store::{Owner, Store};
 use crate::journal::Journal;
 use crate::nft::base::LINK_GROUP;
@@ -15,8 +16,19 @@ pub(super) async fn run(outline: &Outline, node: &Node) -> Result<(), Error> {
     let Some(valid) = outline.valid_attachments()? else { return Ok(()) };
     let collection = Collection { outline, node, valid: &valid };
     let mut failures = collection.by_record().await?;
-    failures.extend(collection.by_lease().await?);
+    if outline.plugin.is_none() {
+        failures.extend(collection.by_lease().await?);
+    }
     failures.extend(collection.by_name().await?);
+    match &outline.plugin {
+        Some(plugin) => failures.extend(node.plugins.forward(plugin, "GC").await.err()),
+        // What could not be detached keeps its address.
+        None if failures.is_empty() => {
+            let store = Store::new(&outline.store);
+            failures.extend(ipam::sweep(&store, &node.records, &valid).await.err());
+        }
+        None => {}
+    }
     let count = failures.len();
     match failures.into_iter().next() {
         None => Ok(()),
@@ -49,10 +61,11 @@ impl Collection<'_> {
     /// A lease tells its owner and, by the store it lies in, its network.
     async fn by_lease(&self) -> Result<Vec<Error>, Error> {
         let mut failures = Vec::new();
-        for (container_id, ifname) in Store::new(&self.outline.store).owners()? {
+        for ((container_id, ifname), addresses) in Store::new(&self.outline.store).by_owner()? {
             let owner = Owner { container_id: &container_id, ifname: &ifname };
             if !self.is_valid(&owner) && self.node.records.load(&owner)?.is_none() {
-                let record = Record::lost(&owner, &self.outline.name, &self.outline.store);
+                let lost = Record::lost(&owner, &self.outline.name, &self.outline.store);
+                let record = Record { addresses, ..lost };
                 failures.extend(self.release(Journal::of_lost_record(record)).await.err());
             }
         }

@@ -7,21 +7,37 @@ use std::path::Path;
 use tokio::task;
 
 use crate::config::Outline;
+use crate::delegate::Plugins;
 use crate::error::Error;
 use crate::ipam::store::Store;
 use crate::record::Records;
 
-pub(super) async fn run(outline: Outline, records: Records) -> Result<(), Error> {
-    // On a thread of its own, which the deadline can leave behind should the file system hang.
-    let looked = task::spawn_blocking(move || look(&outline, &records)).await;
+pub(super) async fn run(outline: Outline, records: Records, plugins: &Plugins) -> Result<(), Error> {
+    let plugin = outline.plugin.clone();
+    on_a_thread(move || look(&outline, &records)).await?;
+    let Some(plugin) = plugin else { return Ok(()) };
+    plugins.forward(&plugin, "STATUS").await.map_err(unavailable)
+}
+
+/// On a thread of its own, which the deadline can leave behind should the file system hang.
+pub(super) async fn on_a_thread(
+    look: impl FnOnce() -> Result<(), Error> + Send + 'static,
+) -> Result<(), Error> {
     let failed = |error| Error::kernel("look at", "the state folder")(io::Error::other(error));
-    looked.unwrap_or_else(|error| Err(failed(error))).map_err(|cause| Error::Unavailable(Box::new(cause)))
+    task::spawn_blocking(look).await.unwrap_or_else(|error| Err(failed(error))).map_err(unavailable)
+}
+
+fn unavailable(cause: Error) -> Error {
+    Error::Unavailable(Box::new(cause))
 }
 
 fn look(outline: &Outline, records: &Records) -> Result<(), Error> {
     agent_is_ready(outline.agent_state.as_deref())?;
     records.probe()?;
-    Store::new(&outline.store).probe()
+    match outline.plugin {
+        Some(_) => Ok(()),
+        None => Store::new(&outline.store).probe(),
+    }
 }
 
 /// A conflist survives a reboot, what the agent sets up does not: where the conflist names the agent's

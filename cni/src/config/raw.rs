@@ -19,6 +19,7 @@ use crate::spec::{Route, RouteOptions};
 pub(super) struct Object {
     path: String,
     keys: Map<String, Value>,
+    folded: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -26,9 +27,9 @@ pub(super) struct Object {
 pub(super) struct RawRange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subnet: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "rangestart", skip_serializing_if = "Option::is_none")]
     range_start: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "rangeend", skip_serializing_if = "Option::is_none")]
     range_end: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gateway: Option<String>,
@@ -68,7 +69,7 @@ pub(super) struct RawAttachment {
 impl Object {
     pub(super) fn parse(text: &[u8]) -> Result<Self, Error> {
         let keys = serde_json::from_slice(text).map_err(Error::Decode)?;
-        Ok(Self { path: String::new(), keys })
+        Ok(Self { path: String::new(), keys, folded: false })
     }
 
     /// Whether the key is there, even as `null`.
@@ -78,7 +79,8 @@ impl Object {
 
     /// The value of `key`, unless it is missing or `null`.
     pub(super) fn value(&self, key: &str) -> Option<&Value> {
-        self.keys.get(key).filter(|value| !value.is_null())
+        let found = if self.folded { self.keys.get(&key.to_ascii_lowercase()) } else { self.keys.get(key) };
+        found.filter(|value| !value.is_null())
     }
 
     /// The value of `key` as what it should be.
@@ -96,27 +98,27 @@ impl Object {
     /// The object under `key`.
     pub(super) fn object(&self, key: &str) -> Result<Option<Self>, Error> {
         let keys = self.get::<Map<String, Value>>(key)?;
-        Ok(keys.map(|keys| Self { path: self.name(key), keys }))
+        Ok(keys.map(|keys| Self { path: self.name(key), keys, folded: self.folded }))
     }
 
     /// The objects in the list under `key`; none when it is missing.
     pub(super) fn objects(&self, key: &str) -> Result<Vec<Self>, Error> {
         let list = self.get::<Vec<Map<String, Value>>>(key)?.unwrap_or_default();
         let path = self.name(key);
-        let object = |(index, keys)| Self { path: format!("{path}[{index}]"), keys };
+        let object = |(index, keys)| Self { path: format!("{path}[{index}]"), keys, folded: self.folded };
         Ok(list.into_iter().enumerate().map(object).collect())
-    }
-
-    /// How `key` is written here. Runtimes in Go may capitalise keys in what they add.
-    pub(super) fn spelled<'a>(&'a self, key: &'a str) -> &'a str {
-        let written = self.keys.keys().find(|written| written.eq_ignore_ascii_case(key));
-        written.map_or(key, String::as_str)
     }
 
     /// The object under `key`, empty when it is none.
     pub(super) fn object_or_empty(&self, key: &str) -> Self {
         let keys = self.value(key).and_then(Value::as_object).cloned().unwrap_or_default();
-        Self { path: self.name(key), keys }
+        Self { path: self.name(key), keys, folded: self.folded }
+    }
+
+    /// The same with keys, however deep, found in any case: a runtime written in Go may send them with a
+    /// capital letter, and its own decoder takes any.
+    pub(super) fn folded(self) -> Self {
+        Self { keys: self.keys.into_iter().map(fold).collect(), folded: true, ..self }
     }
 
     /// The whole object as one value.
@@ -184,6 +186,18 @@ impl RawRoute {
 /// The decoder quotes the whole value.
 fn wrong(error: &serde_json::Error) -> String {
     format!("is wrong: {}", shorten(&error.to_string()))
+}
+
+fn fold((key, value): (String, Value)) -> (String, Value) {
+    (key.to_ascii_lowercase(), fold_value(value))
+}
+
+fn fold_value(value: Value) -> Value {
+    match value {
+        Value::Object(keys) => Value::Object(keys.into_iter().map(fold).collect()),
+        Value::Array(list) => Value::Array(list.into_iter().map(fold_value).collect()),
+        other => other,
+    }
 }
 
 pub(super) fn parse_prefix(field: &str, text: &str) -> Result<IpNetwork, Error> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn conf(change: impl FnOnce(&mut Value)) -> Result<NetConf, Error> {
+pub(super) fn conf(change: impl FnOnce(&mut Value)) -> Result<NetConf, Error> {
     let mut value = json!({
         "cniVersion": "1.1.0", "name": "tripod", "type": "tripod-cni", "mode": "routed", "mtu": 0,
         "nodeIPs": ["192.0.2.1"],
@@ -35,8 +35,25 @@ fn host_locals_single_range_and_data_dir_are_read() {
 }
 
 #[test]
+fn what_a_delegated_plugin_reads_is_left_to_it() {
+    let conf = conf(|c| c["ipam"] = json!({"type": "dhcp", "ranges": "its own", "dataDir": "relative"}));
+    assert_eq!(conf.unwrap().ipam.plugin.as_deref(), Some("dhcp"));
+}
+
+#[test]
+fn two_addresses_of_a_family_need_a_version_that_has_room_for_them() {
+    for (version, fits) in [("0.2.0", false), ("0.3.0", true)] {
+        let conf = conf(|c| {
+            c["cniVersion"] = json!(version);
+            c["ipam"]["ranges"] = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24"}]]);
+        });
+        assert_eq!(conf.unwrap().ipam.fits(Version::parse(version).unwrap()).is_ok(), fits, "{version}");
+    }
+}
+
+#[test]
 fn each_wrong_key_is_named_with_its_value() {
-    let table: [(&str, Value, &str, &str); 29] = [
+    let table: [(&str, Value, &str, &str); 32] = [
         ("/ipMasq", json!("yes"), "ipMasq", "yes"),
         ("/masqueradeExclude", json!(["10.0.0.0"]), "masqueradeExclude", "no prefix length"),
         ("/masqueradeExclude", json!("10.0.0.0/8"), "masqueradeExclude", "10.0.0.0/8"),
@@ -46,7 +63,10 @@ fn each_wrong_key_is_named_with_its_value() {
         ("/mtu", json!(100), "mtu", "100"),
         ("/nodeIPs", json!(["node1"]), "nodeIPs", "node1"),
         ("/ipam", Value::Null, "ipam", "null"),
-        ("/ipam/type", json!("dhcp"), "ipam.type", "dhcp"),
+        ("/ipam/type", json!("../dhcp"), "ipam.type", "../dhcp"),
+        ("/ipam/type", json!("tripod-cni"), "ipam.type", "itself"),
+        ("/ipam/resolvConf", json!(3), "ipam.resolvConf", "3"),
+        ("/runtimeConfig", json!(3), "runtimeConfig", "3"),
         ("/ipam/ranges", json!([]), "ipam.ranges", "[]"),
         ("/ipam/ranges", Value::Null, "ipam.ranges", "[]"),
         ("/name", json!(3), "name", "3"),
@@ -106,12 +126,9 @@ fn place<'a>(conf: &'a mut Value, pointer: &str) -> &'a mut Value {
 
 #[test]
 fn what_we_do_not_have_is_refused_unless_it_asks_for_nothing() {
-    for (key, value) in [
-        ("bridge", json!("br0")),
-        ("vlan", json!(7)),
-        ("sysctl", json!({"net.ipv4.ip_forward": "1"})),
-        ("runtimeConfig", json!({"mac": "02:00:00:00:00:01"})),
-    ] {
+    for (key, value) in
+        [("bridge", json!("br0")), ("vlan", json!(7)), ("sysctl", json!({"net.ipv4.ip_forward": "1"}))]
+    {
         let error = conf(|c| c[key] = value.clone()).unwrap_err();
         assert!(error.code() == 7 && error.to_string().contains("not available"), "{key}: {error}");
     }
@@ -202,7 +219,7 @@ fn a_host_port_that_cannot_be_meant_is_named() {
         (json!([{"hostPort": 70000, "containerPort": 80}]), "portMappings[0].hostPort=70000"),
         (json!([{"hostPort": -1, "containerPort": 80}]), "portMappings[0].hostPort=-1"),
         (json!([{"HostPort": 80}]), "portMappings[0].containerPort=0"),
-        (json!([{"HostPort": 80, "ContainerPort": 65536}]), "portMappings[0].ContainerPort=65536"),
+        (json!([{"HostPort": 80, "ContainerPort": 65536}]), "portMappings[0].containerPort=65536"),
         (json!([{"HostPort": "80"}]), "portMappings[0].HostPort=\"80\""),
         (json!([{"hostPort": 80, "containerPort": 80, "protocol": "icmp"}]), "protocol=\"icmp\""),
         (json!([{"hostPort": 80, "containerPort": 80, "hostIP": "node"}]), "hostIP=\"node\""),

@@ -1,9 +1,14 @@
-//! Ranges of addresses and the order in which they are tried. Pure.
+//! Ranges of addresses, and the slots in which their addresses are counted. Pure.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
+use sha2::{Digest, Sha256};
+
+/// Most addresses of a set that are given without being asked for, the first of it. No node has as many
+/// pods; and what is remembered of a /64 stays as small as of a /15.
+pub(crate) const MOST_SLOTS: usize = 1 << 17;
 
 /// A part of a subnet from which addresses are given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,14 @@ pub(crate) struct Range {
 /// Ranges of one family of which an attachment gets one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RangeSet(Vec<Range>);
+
+/// The part of a range that has slots.
+#[derive(Clone, Copy, Debug)]
+struct Window<'a> {
+    base: usize,
+    size: usize,
+    range: &'a Range,
+}
 
 /// An address that a pod gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +77,6 @@ impl Range {
     fn overlaps(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
-
-    fn numbers(&self) -> impl Iterator<Item = u128> + use<> {
-        let gateway = self.gateway;
-        (self.first..=self.last).filter(move |number| *number != gateway)
-    }
 }
 
 impl RangeSet {
@@ -86,23 +94,69 @@ impl RangeSet {
         Ok(Self(ranges))
     }
 
-    /// Every address of the set once, beginning after `after` and wrapping round: an address that was
-    /// just released is the last to be given again, so that a late packet finds nobody.
-    pub(crate) fn candidates(&self, after: Option<IpAddr>) -> impl Iterator<Item = IpAddr> + '_ {
-        let v4 = self.is_ipv4();
-        let after = after.filter(|address| address.is_ipv4() == v4).map(number);
-        let at = after.and_then(|after| self.0.iter().position(|range| range.holds(after)));
-        let (at, after) = at.zip(after).unwrap_or((0, 0));
-        let current = self.0.get(at).into_iter();
-        let rest = current.clone().flat_map(move |range| range.clone().above(after));
-        let following = self.0.iter().cycle().skip(at + 1).take(self.0.len() - 1).flat_map(Range::numbers);
-        let wrapped = current.flat_map(move |range| range.clone().up_to(after));
-        rest.chain(following).chain(wrapped).map(move |number| address(number, v4))
+    /// How many addresses are given without being asked for: those with a slot.
+    pub(crate) fn slots(&self) -> usize {
+        self.windows().map(|window| window.size).sum()
     }
 
-    /// `address`, which is a candidate, as the pod gets it.
+    /// The slot of `address`; none for one outside the set or beyond the last slot.
+    pub(crate) fn slot_of(&self, address: IpAddr) -> Option<usize> {
+        if address.is_ipv4() != self.is_ipv4() {
+            return None;
+        }
+        let at = |window: Window<'_>| {
+            let offset = usize::try_from(number(address).checked_sub(window.range.first)?).ok()?;
+            (offset < window.size).then_some(window.base + offset)
+        };
+        self.windows().find_map(at)
+    }
+
+    /// The address with `slot`.
+    pub(crate) fn address_at(&self, slot: usize) -> Option<IpAddr> {
+        let window =
+            self.windows().find(|window| (window.base..window.base + window.size).contains(&slot))?;
+        let offset = u128::try_from(slot - window.base).ok()?;
+        Some(address(window.range.first + offset, self.is_ipv4()))
+    }
+
+    /// Slots that are never given: the gateways'.
+    pub(crate) fn gateway_slots(&self) -> impl Iterator<Item = usize> + '_ {
+        let gateways = self.0.iter().map(|range| address(range.gateway, self.is_ipv4()));
+        gateways.filter(|gateway| !self.gives(*gateway)).filter_map(|gateway| self.slot_of(gateway))
+    }
+
+    /// Whether a pod may have `address`.
+    pub(crate) fn gives(&self, address: IpAddr) -> bool {
+        let wanted = number(address);
+        let gives = |range: &Range| range.holds(wanted) && range.gateway != wanted;
+        address.is_ipv4() == self.is_ipv4() && self.0.iter().any(gives)
+    }
+
+    /// Sixteen digits that stand for these ranges.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update([u8::from(self.is_ipv4())]);
+        for number in self.0.iter().flat_map(|range| [range.first, range.last, range.gateway]) {
+            hash.update(number.to_le_bytes());
+        }
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn windows(&self) -> impl Iterator<Item = Window<'_>> {
+        let mut base = 0;
+        self.0.iter().map(move |range| {
+            let length =
+                usize::try_from(range.last - range.first).map_or(usize::MAX, |n| n.saturating_add(1));
+            let window = Window { base, size: length.min(MOST_SLOTS - base), range };
+            base += window.size;
+            window
+        })
+    }
+
+    /// `address`, which the set gives, as the pod gets it.
     pub(crate) fn assign(&self, address: IpAddr) -> Option<Assignment> {
-        let range = self.0.iter().find(|range| range.subnet.contains(address))?;
+        let of_family = address.is_ipv4() == self.is_ipv4();
+        let range = self.0.iter().find(|range| of_family && range.holds(number(address)))?;
         let gateway = self::address(range.gateway, range.subnet.is_ipv4());
         let address = IpNetwork::new(address, range.subnet.prefix()).ok()?;
         Some(Assignment { address, gateway: Some(gateway) })
@@ -122,18 +176,6 @@ impl RangeSet {
     /// The family.
     pub(crate) fn is_ipv4(&self) -> bool {
         self.0.first().is_some_and(|range| range.subnet.is_ipv4())
-    }
-}
-
-impl Range {
-    fn above(self, after: u128) -> impl Iterator<Item = u128> {
-        let first = after.checked_add(1).map(|next| next.max(self.first));
-        first.into_iter().flat_map(move |first| Self { first, ..self }.numbers())
-    }
-
-    fn up_to(mut self, after: u128) -> impl Iterator<Item = u128> {
-        self.last = self.last.min(after);
-        self.numbers()
     }
 }
 
@@ -175,25 +217,28 @@ mod tests {
         RangeSet::new(subnets.iter().map(range).collect()).unwrap()
     }
 
-    fn given(set: &RangeSet, after: Option<&str>) -> Vec<String> {
-        set.candidates(after.map(|ip| ip.parse().unwrap())).map(|ip| ip.to_string()).collect()
+    fn given(set: &RangeSet) -> Vec<String> {
+        let addresses = (0..set.slots()).filter_map(|slot| set.address_at(slot));
+        addresses.filter(|address| set.gives(*address)).map(|address| address.to_string()).collect()
     }
 
     #[test]
     fn network_gateway_and_broadcast_are_never_given() {
-        assert_eq!(given(&set(&["10.0.0.0/29"]), None), [2, 3, 4, 5, 6].map(|n| format!("10.0.0.{n}")));
-        assert_eq!(given(&set(&["fd00::/126"]), None), ["fd00::2", "fd00::3"]);
+        let v4 = set(&["10.0.0.0/29"]);
+        assert_eq!(given(&v4), [2, 3, 4, 5, 6].map(|n| format!("10.0.0.{n}")));
+        assert_eq!(v4.gateway_slots().collect::<Vec<_>>(), [0]);
+        for refused in ["10.0.0.0", "10.0.0.1", "10.0.0.7", "10.0.0.8", "fd00::2"] {
+            assert!(!v4.gives(refused.parse().unwrap()), "{refused}");
+        }
+        assert_eq!(given(&set(&["fd00::/126"])), ["fd00::2", "fd00::3"]);
     }
 
     #[test]
-    fn the_search_begins_after_the_last_address_and_wraps() {
-        let two = set(&["10.0.0.0/30", "10.0.1.0/29"]);
-        assert_eq!(
-            given(&two, Some("10.0.1.4")),
-            ["10.0.1.5", "10.0.1.6", "10.0.0.2", "10.0.1.2", "10.0.1.3", "10.0.1.4"]
-        );
-        assert_eq!(given(&two, Some("192.0.2.1")).len(), 6);
-        assert_eq!(given(&two, Some("fd00::1")).len(), 6);
+    fn a_fingerprint_tells_ranges_apart() {
+        let one = set(&["10.0.0.0/29"]).fingerprint();
+        assert_eq!(one.len(), 16);
+        assert_eq!(one, set(&["10.0.0.0/29"]).fingerprint());
+        assert_ne!(one, set(&["10.0.0.0/28"]).fingerprint());
     }
 
     #[test]
@@ -214,7 +259,7 @@ mod tests {
             Some("10.0.0.2".parse().unwrap()),
         );
         let set = RangeSet::new(vec![range.unwrap()]).unwrap();
-        assert_eq!(given(&set, None), ["10.0.0.1", "10.0.0.3"]);
+        assert_eq!(given(&set), ["10.0.0.1", "10.0.0.3"]);
     }
 
     #[test]
@@ -227,22 +272,26 @@ mod tests {
 
     #[test]
     fn the_whole_of_the_internet_does_not_overflow() {
-        let ten = set(&["10.0.0.0/8"]);
-        let last = "10.255.255.254".parse().unwrap();
-        assert_eq!(ten.candidates(Some(last)).next().unwrap().to_string(), "10.0.0.2");
-        let all = set(&["::/0"]);
-        let end = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
-        assert_eq!(all.candidates(Some(end)).next().unwrap().to_string(), "::2");
+        for (subnet, last) in
+            [("10.0.0.0/8", "10.2.0.0"), ("fc00::/7", "fc00::2:0"), ("fd00::/64", "fd00::2:0")]
+        {
+            let set = set(&[subnet, if subnet.contains(':') { "2001:db8::/120" } else { "192.0.2.0/24" }]);
+            assert_eq!(set.slots(), MOST_SLOTS);
+            assert_eq!(set.address_at(MOST_SLOTS - 1), Some(last.parse().unwrap()));
+            assert_eq!(set.address_at(MOST_SLOTS), None);
+        }
+        assert_eq!(set(&["::/0"]).slots(), MOST_SLOTS);
     }
 
     proptest! {
         #[test]
-        fn every_address_is_a_candidate_exactly_once(after in 0u8..=255, prefix in 26u8..=30) {
+        fn every_address_has_a_slot_of_its_own(prefix in 26u8..=30) {
             let set = set(&[&format!("10.0.0.0/{prefix}"), "10.0.0.128/28"]);
-            let after = IpAddr::from([10, 0, 0, after]);
-            let all: Vec<_> = set.candidates(Some(after)).collect();
-            prop_assert_eq!(all.len(), all.iter().collect::<HashSet<_>>().len());
-            prop_assert_eq!(all.len(), (1usize << (32 - prefix)) - 3 + 13);
+            prop_assert_eq!(set.slots(), (1usize << (32 - prefix)) - 2 + 14);
+            for slot in 0..set.slots() {
+                prop_assert_eq!(set.slot_of(set.address_at(slot).unwrap()), Some(slot));
+            }
+            prop_assert_eq!(given(&set).iter().collect::<HashSet<_>>().len(), set.slots() - 2);
         }
     }
 }

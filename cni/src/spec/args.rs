@@ -48,6 +48,12 @@ pub struct Args {
     pub ifname: String,
     /// The pod, by `CNI_ARGS`.
     pub pod: Option<PodName>,
+    /// `CNI_PATH`: where plugins are found that we execute.
+    pub path: Vec<PathBuf>,
+    /// `IP` of `CNI_ARGS`: addresses asked for, separated by commas.
+    pub ip: Option<String>,
+    /// `MAC` of `CNI_ARGS`: the hardware address asked for.
+    pub mac: Option<String>,
     /// `CNI_NETNS_OVERRIDE`: the sandbox may be the namespace that the plugin itself runs in.
     pub netns_override: bool,
 }
@@ -94,6 +100,9 @@ impl Args {
             netns: env.get("CNI_NETNS").filter(|path| !path.is_empty()).map(PathBuf::from),
             ifname: value("CNI_IFNAME"),
             pod: pod_name(&value("CNI_ARGS")),
+            path: value("CNI_PATH").split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
+            ip: cni_arg(&value("CNI_ARGS"), "IP"),
+            mac: cni_arg(&value("CNI_ARGS"), "MAC"),
             netns_override: matches!(value("CNI_NETNS_OVERRIDE").as_str(), "1" | "true" | "TRUE" | "True"),
         };
         args.check()?;
@@ -119,13 +128,16 @@ impl Args {
     }
 }
 
-/// `K=V;K=V`, in any order; other keys are for other plugins.
 fn pod_name(cni_args: &str) -> Option<PodName> {
-    let find = |key: &str| {
-        let mut pairs = cni_args.split(';').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
-    };
+    let find = |key: &str| cni_arg(cni_args, key);
     Some(PodName { namespace: find("K8S_POD_NAMESPACE")?, name: find("K8S_POD_NAME")? })
+}
+
+/// Of `K=V;K=V`, in any order; other keys are for other plugins. An empty value says nothing.
+fn cni_arg(cni_args: &str, key: &str) -> Option<String> {
+    let mut pairs = cni_args.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| *name == key)?;
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// The kernel's `dev_valid_name`: at most 15 bytes (`IFNAMSIZ` holds the terminating zero too).

@@ -39,7 +39,7 @@ pub(crate) struct Address {
 /// What ADD prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Success {
-    /// The host's end first, then the pod's.
+    /// The host's end first, then the pod's; none in the result of an IPAM plugin.
     pub interfaces: Vec<Interface>,
     /// The pod's addresses, in the order of the range sets.
     pub ips: Vec<Address>,
@@ -84,10 +84,11 @@ impl Success {
     /// `interfaces`, `ips` and `routes`.
     fn lists(&self, version: Version) -> Map<String, Value> {
         let interfaces: Vec<Value> = self.interfaces.iter().map(|one| one.render(version)).collect();
+        let interfaces = (!interfaces.is_empty()).then(|| json!(interfaces));
         let ips: Vec<Value> = self.ips.iter().map(|ip| ip.render(version)).collect();
         let routes: Vec<Value> = self.routes.iter().map(|route| route.render(version)).collect();
         let routes = (!routes.is_empty()).then(|| json!(routes));
-        let lists = [("interfaces", Some(json!(interfaces))), ("ips", Some(json!(ips))), ("routes", routes)];
+        let lists = [("interfaces", interfaces), ("ips", Some(json!(ips))), ("routes", routes)];
         lists.into_iter().filter_map(|(key, list)| Some((key.to_owned(), list?))).collect()
     }
 }

@@ -7,7 +7,7 @@ use tripod_tests::namespace::Namespace;
 use super::{attach, conf, dual, footprint};
 
 /// Runs `call`, which must fail with `code`, name each of `names`, and change nothing.
-fn refused(node: &Namespace, call: Call, code: u64, names: &[&str]) {
+pub(super) fn refused(node: &Namespace, call: Call, code: u64, names: &[&str]) {
     let before = footprint(node);
     let (got, text) = call.run(node).failed();
     assert_eq!(got, code, "{text}");

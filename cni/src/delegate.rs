@@ -1,0 +1,196 @@
+//! IPAM plugins of others, executed by the specification's rules (section "Plugin Delegation"): found in
+//! `CNI_PATH`, with the environment and the configuration that we were given, and the verb that is due.
+
+mod answer;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::error::{self, Error, Fault};
+use crate::record::Record;
+use crate::spec::Args;
+pub(crate) use answer::Answer;
+
+/// How long a plugin may take: less than an ADD, so that what it did is undone in time.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Longest document accepted from a plugin, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// How often a program that is being replaced is tried again, each time a moment later.
+const TRIES: u32 = 20;
+
+/// The plugins that a call may execute.
+#[derive(Clone, Debug)]
+pub(crate) struct Plugins {
+    folders: Vec<PathBuf>,
+    conf: Rc<[u8]>,
+    deadline: Duration,
+}
+
+/// The error document of a plugin.
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    code: u32,
+    #[serde(default)]
+    msg: String,
+    #[serde(default)]
+    details: Option<String>,
+}
+
+impl Plugins {
+    /// Those in `CNI_PATH`, to be given `conf` as it came.
+    pub(crate) fn new(args: &Args, conf: &[u8]) -> Self {
+        Self { folders: args.path.clone(), conf: conf.into(), deadline: DEADLINE }
+    }
+
+    /// Where `plugin` is.
+    pub(crate) fn find(&self, plugin: &str) -> Result<PathBuf, Error> {
+        let mut candidates = self.folders.iter().map(|folder| folder.join(plugin));
+        let path = self.folders.iter().map(|folder| folder.display().to_string());
+        candidates.find(|program| program.is_file()).ok_or_else(|| Error::PluginMissing {
+            plugin: plugin.to_owned(),
+            path: path.collect::<Vec<_>>().join(":"),
+        })
+    }
+
+    /// Asks `plugin` for addresses.
+    pub(crate) async fn add(&self, plugin: &str) -> Result<Answer, Error> {
+        let text = self.call(plugin, "ADD", None).await?;
+        Answer::parse(&text).map_err(|fault| failed(plugin, "ADD", fault))
+    }
+
+    /// Gives back what `plugin` gave to the attachment of `record`.
+    pub(crate) async fn release(&self, plugin: &str, record: &Record) -> Result<(), Error> {
+        self.call(plugin, "DEL", Some(record)).await.map(drop)
+    }
+
+    /// Executes `plugin` for a verb that has no answer.
+    pub(crate) async fn forward(&self, plugin: &str, verb: &'static str) -> Result<(), Error> {
+        self.call(plugin, verb, None).await.map(drop)
+    }
+
+    /// For the attachment of `record`, or for the one that we were called for.
+    async fn call(
+        &self,
+        plugin: &str,
+        verb: &'static str,
+        record: Option<&Record>,
+    ) -> Result<Vec<u8>, Error> {
+        let failed = |fault| failed(plugin, verb, fault);
+        let mut command = Command::new(self.find(plugin)?);
+        command.env("CNI_COMMAND", verb).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        if let Some(record) = record {
+            command.env("CNI_CONTAINERID", &record.container_id).env("CNI_IFNAME", &record.ifname);
+            command.env("CNI_NETNS", &record.netns);
+        }
+        let mut child = start(command).await.map_err(|source| failed(Fault::Start(source)))?;
+        let group = Group::of(&child);
+        let talked = timeout(self.deadline, converse(&mut child, &self.conf)).await;
+        let seconds = self.deadline.as_secs();
+        match talked.unwrap_or(Err(Fault::Hung { seconds })) {
+            Ok((success, text)) => {
+                group.ended();
+                if success { Ok(text) } else { Err(refusal(plugin, verb, &text)) }
+            }
+            Err(fault) => {
+                drop(group);
+                // Reaped, so that nothing of it is left when the undoing begins. The fault is what counts.
+                drop(child.wait().await);
+                Err(failed(fault))
+            }
+        }
+    }
+}
+
+/// A plugin and whatever it started, killed together when nobody waits for it any more: a child of it
+/// would keep our standard error open, and with it the runtime waiting.
+#[derive(Debug)]
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// The plugin has answered; what it left running is meant to run.
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Nobody is left to hear that it is gone already.
+            killpg(leader, Signal::SIGKILL).unwrap_or_default();
+        }
+    }
+}
+
+/// A program that somebody is writing at this moment cannot be executed (`ETXTBSY`).
+async fn start(mut command: Command) -> io::Result<Child> {
+    for _ in 0..TRIES {
+        match command.spawn() {
+            Err(source) if error::is(&source, Errno::ETXTBSY) => sleep(Duration::from_millis(50)).await,
+            started => return started,
+        }
+    }
+    command.spawn()
+}
+
+/// Hands over the configuration and takes the answer: whether it is one of success, and the document.
+async fn converse(child: &mut Child, conf: &[u8]) -> Result<(bool, Vec<u8>), Fault> {
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(Fault::Start(io::Error::other("no pipes")));
+    };
+    let mut text = Vec::new();
+    let mut stdout = stdout.take(LONGEST + 1);
+    let read = stdout.read_to_end(&mut text);
+    let write = async move {
+        // A plugin may end without having read anything; its answer says what counts.
+        drop(stdin.write_all(conf).await);
+        drop(stdin);
+        std::future::pending().await
+    };
+    tokio::select! {
+        read = read => read.map_err(Fault::Start)?,
+        never = write => never,
+    };
+    if u64::try_from(text.len()).is_ok_and(|length| length > LONGEST) {
+        return Err(Fault::TooLong { limit: LONGEST });
+    }
+    let status = child.wait().await.map_err(Fault::Start)?;
+    Ok((status.success(), text))
+}
+
+fn failed(plugin: &str, verb: &'static str, fault: Fault) -> Error {
+    Error::Plugin { plugin: plugin.to_owned(), verb, fault }
+}
+
+fn refusal(plugin: &str, verb: &'static str, text: &[u8]) -> Error {
+    match serde_json::from_slice(text) {
+        Ok(Refusal { code, msg, details }) => Error::Delegated {
+            plugin: plugin.to_owned(),
+            verb,
+            code,
+            msg,
+            details: details.filter(|details| !details.is_empty()),
+        },
+        Err(_) => failed(plugin, verb, Fault::no_document(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
