@@ -166,9 +166,8 @@ mod tests {
     #[test]
     fn cooling_addresses_come_last_and_the_oldest_of_them_first() {
         let set = set("10.0.0.0/29");
-        let mut shelf = Counting::default();
-        shelf.cooling =
-            ["192.0.2.1", "10.0.0.5", "10.0.0.3"].map(|ip| ip.parse().unwrap()).into_iter().collect();
+        let cooling = ["192.0.2.1", "10.0.0.5", "10.0.0.3"].map(|ip| ip.parse().unwrap()).to_vec();
+        let mut shelf = Counting { cooling, ..Counting::default() };
         let mut hint = None;
         let given: Vec<String> =
             std::iter::from_fn(|| next(&mut shelf, &set, &mut hint, "10.0.0.1")).collect();

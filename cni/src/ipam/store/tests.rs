@@ -255,71 +255,85 @@ async fn live(steps: Vec<Step>) {
     let (_folder, store) = store();
     fs::create_dir(&store.folder).unwrap();
     let set = set("10.0.0.0/28");
-    let hint = store.folder.join(format!(".taken.{}", set.fingerprint()));
     let mut model = Model { intact: true, now: SECOND * 100, ..Model::default() };
     for (number, step) in steps.into_iter().enumerate() {
         let id = format!("c{number}");
         match step {
-            Step::Reserve | Step::Ask(_) => {
-                let asked = if let Step::Ask(last) = step { Some(format!("10.0.0.{last}")) } else { None };
-                match reserve(&store, &id, &set, asked.as_deref(), model.now).await {
-                    Ok(given) => {
-                        match &asked {
-                            Some(asked) => assert!(given == ip(asked) && !model.taken.contains_key(&given)),
-                            None => model.check_choice(given),
-                        }
-                        model.released.remove(&given);
-                        model.taken.insert(given, id);
-                    }
-                    Err(Refusal::Full(0)) => assert_eq!(model.taken.len(), 13),
-                    Err(Refusal::Taken(address, Some(holder))) => {
-                        assert_eq!(model.taken[&address], holder.container_id);
-                    }
-                    Err(other) => panic!("{other:?}"),
-                }
-            }
-            Step::Release(nth) => {
-                let Some((address, id)) = model.taken.iter().nth(nth) else { continue };
-                let (address, id) = (*address, id.clone());
-                store.release(&[address], &owner(&id), model.now).await.unwrap();
-                model.taken.remove(&address);
-                model.released.insert(address, model.now);
-            }
+            Step::Reserve => model.take(&store, &set, id, None).await,
+            Step::Ask(last) => model.take(&store, &set, id, Some(IpAddr::from([10, 0, 0, last]))).await,
+            Step::Release(nth) => model.release(&store, nth).await,
+            Step::Foreign(last) => model.change_by_hand(&store, id, IpAddr::from([10, 0, 0, last])),
             Step::Later(seconds) => model.now += SECOND * u32::try_from(seconds).unwrap(),
             Step::Boot => {
                 model.now = SECOND;
                 model.intact = false;
             }
-            Step::LoseHint => drop(fs::remove_file(&hint)),
+            Step::LoseHint => drop(fs::remove_file(hint_of(&store, &set))),
             Step::LoseQueue => {
                 drop(fs::remove_file(store.folder.join(".cooling")));
                 model.intact = false;
             }
             Step::Garble => {
-                for path in [&hint, &store.folder.join(".cooling")] {
-                    if let Ok(mut bytes) = fs::read(path) {
-                        bytes.iter_mut().skip(8).for_each(|byte| *byte ^= 0x5a);
-                        fs::write(path, bytes).unwrap();
-                    }
-                }
-                model.intact = false;
-            }
-            Step::Foreign(last) => {
-                let address = IpAddr::from([10, 0, 0, last]);
-                let path = store.folder.join(address.to_string());
-                if model.taken.remove(&address).is_some() {
-                    fs::remove_file(path).unwrap();
-                    model.released.insert(address, Duration::ZERO);
-                } else {
-                    fs::write(path, format!("{id}\r\neth0")).unwrap();
-                    model.taken.insert(address, id);
-                }
-                // The hint learns of it when the range is full; until then the choice may be another.
+                [hint_of(&store, &set), store.folder.join(".cooling")].iter().for_each(|path| garble(path));
                 model.intact = false;
             }
         }
-        let on_disk: BTreeMap<_, _> =
-            store.leases().unwrap().into_iter().map(|(ip, who)| (ip, who.unwrap().container_id)).collect();
+        let leases = store.leases().unwrap().into_iter();
+        let on_disk: BTreeMap<_, _> = leases.map(|(ip, who)| (ip, who.unwrap().container_id)).collect();
         assert_eq!(on_disk, model.taken);
+    }
+}
+
+fn hint_of(store: &Store, set: &RangeSet) -> PathBuf {
+    store.folder.join(format!(".taken.{}", set.fingerprint()))
+}
+
+/// Leaves the magic, and turns over bits of all that follows.
+fn garble(path: &Path) {
+    if let Ok(mut bytes) = fs::read(path) {
+        bytes.iter_mut().skip(8).for_each(|byte| *byte ^= 0x5a);
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+impl Model {
+    async fn take(&mut self, store: &Store, set: &RangeSet, id: String, asked: Option<IpAddr>) {
+        let text = asked.map(|asked| asked.to_string());
+        match reserve(store, &id, set, text.as_deref(), self.now).await {
+            Ok(given) => {
+                match asked {
+                    Some(asked) => assert!(given == asked && !self.taken.contains_key(&given)),
+                    None => self.check_choice(given),
+                }
+                self.released.remove(&given);
+                self.taken.insert(given, id);
+            }
+            Err(Refusal::Full(0)) => assert_eq!(self.taken.len(), 13),
+            Err(Refusal::Taken(address, Some(holder))) => {
+                assert_eq!(self.taken[&address], holder.container_id);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    async fn release(&mut self, store: &Store, nth: usize) {
+        let Some((address, id)) = self.taken.iter().nth(nth) else { return };
+        let (address, id) = (*address, id.clone());
+        store.release(&[address], &owner(&id), self.now).await.unwrap();
+        self.taken.remove(&address);
+        self.released.insert(address, self.now);
+    }
+
+    fn change_by_hand(&mut self, store: &Store, id: String, address: IpAddr) {
+        let path = store.folder.join(address.to_string());
+        if self.taken.remove(&address).is_some() {
+            fs::remove_file(path).unwrap();
+            self.released.insert(address, Duration::ZERO);
+        } else {
+            fs::write(path, format!("{id}\r\neth0")).unwrap();
+            self.taken.insert(address, id);
+        }
+        // The hint learns of it when the range is full; until then the choice may be another.
+        self.intact = false;
     }
 }
