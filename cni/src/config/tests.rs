@@ -220,7 +220,7 @@ fn a_host_port_that_cannot_be_meant_is_named() {
         (json!([{"hostPort": -1, "containerPort": 80}]), "portMappings[0].hostPort=-1"),
         (json!([{"HostPort": 80}]), "portMappings[0].containerPort=0"),
         (json!([{"HostPort": 80, "ContainerPort": 65536}]), "portMappings[0].containerPort=65536"),
-        (json!([{"HostPort": "80"}]), "portMappings[0].HostPort=\"80\""),
+        (json!([{"HostPort": "80"}]), "portMappings[0].hostPort=\"80\""),
         (json!([{"hostPort": 80, "containerPort": 80, "protocol": "icmp"}]), "protocol=\"icmp\""),
         (json!([{"hostPort": 80, "containerPort": 80, "hostIP": "node"}]), "hostIP=\"node\""),
         (json!([{"hostPort": 80, "containerPort": 80, "hostIP": "::1"}]), "127.0.0.1"),
