@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 use tripod_cni::nft::Nft;
-use tripod_cni::record::Record;
+use tripod_cni::record::{Entry, Records};
 use tripod_tests::exec::Call;
 use tripod_tests::namespace::Namespace;
 use tripod_tests::reach::{self, Server};
@@ -277,10 +277,9 @@ fn flushed_rules_disturb_neither_the_next_add_nor_any_del() {
 fn restore(node: &Namespace) {
     node.run(|| {
         let nft = Nft::open().expect("a socket");
-        for entry in std::fs::read_dir("/run/tripod/attachments").expect("records") {
-            let text = std::fs::read(entry.expect("a record").path()).expect("a record");
-            let record: Record = serde_json::from_slice(&text).expect("a record");
-            tripod_cni::nft::base::ensure_guard(&nft).expect("the guard");
+        tripod_cni::nft::base::ensure_guard(&nft).expect("the guard");
+        for entry in Records::new("/run/tripod/attachments".into()).list().expect("records") {
+            let Ok(Entry::Whole(record)) = entry else { panic!("{entry:?}") };
             tripod_cni::restore_host_ports(&nft, &record).expect("the kernel takes it");
         }
     });
