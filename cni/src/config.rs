@@ -1,7 +1,9 @@
 //! One entry of a conflist: [`Outline`] is what every verb needs and survives mistakes in the rest,
 //! [`NetConf`] is all of it, checked. No I/O.
 
+mod bridge;
 mod ipam;
+mod mode;
 mod ports;
 mod raw;
 mod request;
@@ -17,7 +19,9 @@ use crate::hostport::HostPort;
 use crate::ipam::range::RangeSet;
 use crate::nft::masquerade::{MULTICAST, Masquerade};
 use crate::spec::{Args, Prior, Version, is_name};
+pub(crate) use bridge::{Bridge, Vlans};
 pub(crate) use ipam::Ipam;
+pub(crate) use mode::Mode;
 use raw::{Object, RawAttachment, RawDns, parse_prefix};
 pub(crate) use request::Request;
 
@@ -30,8 +34,7 @@ const MOST: usize = 64;
 
 /// Keys of other main plugins that change the network, and which we do not have. Ignoring one would
 /// give pods another network than the admin asked for.
-const UNAVAILABLE: [&str; 8] =
-    ["bridge", "hairpinMode", "isGateway", "macspoofchk", "portIsolation", "promiscMode", "sysctl", "vlan"];
+const UNAVAILABLE: [&str; 1] = ["sysctl"];
 
 /// Keys of `runtimeConfig` that ask for something we do not have.
 const UNAVAILABLE_CAPABILITIES: [&str; 1] = ["bandwidth"];
@@ -43,6 +46,8 @@ pub(crate) struct NetConf {
     pub version: Version,
     /// The network's name, safe as a path component.
     pub name: String,
+    /// How pods are connected.
+    pub mode: Mode,
     /// MTU in bytes; absent means that of the default route's device.
     pub mtu: Option<u32>,
     /// Folder in which the agent's `ready` marker must stand; absent when the plugin works alone.
@@ -132,19 +137,17 @@ impl Outline {
     /// Checks the rest, before the first change to the node.
     pub(crate) fn complete(self) -> Result<NetConf, Error> {
         let Self { version, name, store, object, .. } = self;
-        // Routed, a veth without a bridge, is what there is.
-        if let Some(other) = object.get::<String>("mode")?.filter(|mode| mode != "routed") {
-            return Err(Error::config("mode", json(&other), "is not available; use \"routed\""));
-        }
+        let mode = Mode::complete(&object)?;
         refuse_unavailable(&object)?;
         let runtime = runtime_config(&object)?;
         let node_ips = object.get::<Vec<String>>("nodeIPs")?.unwrap_or_default();
         bounded("nodeIPs", &node_ips)?;
         object.get::<RawDns>("dns")?;
-        let ipam = Ipam::complete(&object, &runtime, store)?;
+        let ipam = complete_ipam(&mode, &object, &runtime, store)?;
         Ok(NetConf {
             version,
             name,
+            mode,
             mtu: check_mtu(object.get("mtu")?)?,
             agent_state: object.get("agentState")?,
             node_ips: node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
@@ -200,6 +203,23 @@ fn parse_version(object: &Object) -> Result<Version, Error> {
         asked: text,
         supported: Version::ALL.map(Version::as_str).join(", "),
     })
+}
+
+/// A bridge without addresses is a network too: its pods are ports and nothing more.
+fn complete_ipam(mode: &Mode, object: &Object, runtime: &Object, store: PathBuf) -> Result<Ipam, Error> {
+    let Mode::Bridge(bridge) = mode else { return Ipam::complete(object, runtime, store) };
+    if object.object("ipam")?.is_some_and(|ipam| ipam.keys().next().is_some()) {
+        if bridge.leave_pod_end_down {
+            let problem = "gives the pod no address to use: take out \"ipam\"";
+            return Err(Error::config("disableContainerInterface", "true", problem));
+        }
+        return Ipam::complete(object, runtime, store);
+    }
+    if bridge.gateway {
+        let problem = "needs \"ipam\" with \"ranges\", whose gateway the bridge becomes";
+        return Err(Error::config("isGateway", "true", problem));
+    }
+    Ok(Ipam { store, ..Ipam::default() })
 }
 
 fn refuse_unavailable(object: &Object) -> Result<(), Error> {

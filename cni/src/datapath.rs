@@ -4,6 +4,7 @@
 //! What to make is decided here, purely; [`Wiring::attach`] makes it.
 
 mod attach;
+pub(crate) mod bridge;
 pub(crate) mod ports;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -69,7 +70,7 @@ impl Wiring {
             host_ifname: host_ifname(&owner),
             ifname: args.ifname.clone(),
             alias: alias(&owner),
-            pod_mac: conf.request.mac.unwrap_or_else(|| pod_mac(&owner)),
+            pod_mac: conf.request.mac.unwrap_or_else(|| mac_of(&owner)),
             mtu,
             routes: routes.into_iter().map(|route| via_next_hop(&route)).collect(),
             addresses,
@@ -165,7 +166,7 @@ fn alias(owner: &Owner<'_>) -> String {
 }
 
 /// A stable, locally administered unicast address, so that nothing has a reason to change it.
-fn pod_mac(owner: &Owner<'_>) -> Mac {
+fn mac_of(owner: &Owner<'_>) -> Mac {
     let hash = u64::from_str_radix(&attachment_hash(owner), 16).unwrap_or_default();
     let [_, _, a, b, c, d, e, f] = hash.to_be_bytes();
     Mac([(a & 0xfc) | 0x02, b, c, d, e, f])
@@ -189,7 +190,7 @@ mod tests {
     fn the_pods_hardware_address_is_unicast_and_locally_administered() {
         for n in 0..1000 {
             let container_id = format!("c{n}");
-            let Mac([first, ..]) = pod_mac(&Owner { container_id: &container_id, ifname: "eth0" });
+            let Mac([first, ..]) = mac_of(&Owner { container_id: &container_id, ifname: "eth0" });
             assert_eq!(first & 3, 2);
         }
     }

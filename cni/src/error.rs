@@ -238,6 +238,23 @@ pub enum Error {
         /// Who has it.
         holder: String,
     },
+    /// The bridge is not what the configuration needs, and not ours to change.
+    #[error("bridge={bridge:?} {problem}")]
+    BridgeUnfit {
+        /// Its name.
+        bridge: String,
+        /// What it is in place of what it should be.
+        problem: String,
+    },
+    /// The bridge has as many ports as the kernel allows.
+    #[error("bridge {bridge:?} has no free port for this pod: the kernel gives a bridge 1023")]
+    BridgeFull {
+        /// Its name.
+        bridge: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// CHECK found a difference.
     #[error("attachment of container {container_id} on {ifname}: {problem}")]
     CheckFailed {
@@ -341,7 +358,8 @@ impl Error {
             Self::Unavailable(_) => 50,
             Self::AddressTaken { .. } => 101,
             Self::HostPortTaken { .. } => 102,
-            Self::InterfaceExists { .. } => 103,
+            Self::InterfaceExists { .. } | Self::BridgeUnfit { .. } => 103,
+            Self::BridgeFull { .. } => 104,
             Self::KernelFeature { .. } => 105,
             Self::CheckFailed { .. } => 106,
             Self::Several { first: error, .. } | Self::NotUndone { cause: error, .. } => error.code(),
@@ -366,6 +384,10 @@ impl Error {
             }
             Self::InterfaceExists { .. } => {
                 "delete that interface, or let the runtime DEL the old attachment"
+            }
+            Self::BridgeUnfit { .. } => "name another \"bridge\", or delete or change that interface",
+            Self::BridgeFull { .. } => {
+                "use \"mode\": \"routed\", which has no such limit, or give the node fewer pods (maxPods)"
             }
             Self::NotUndone { .. } => "the next ADD, DEL or GC of this attachment repairs it by its record",
             Self::Netns { .. } => "the runtime must create the sandbox's network namespace before ADD",

@@ -12,6 +12,8 @@ use crate::datapath::ports;
 use crate::error::{self, Error};
 use crate::ipam::store::{Owner, Store};
 use crate::nft::base::LINK_GROUP;
+use crate::nft::bridge::{self, Guarded};
+use crate::nft::{self, Nft};
 use crate::record::{Record, attachment_hash};
 
 /// The inverse of one step.
@@ -29,6 +31,10 @@ pub(crate) enum Undo {
     ReleaseHostPorts,
     /// Give back every host port of the attachment, where nobody wrote down which.
     ReleaseAnyHostPort,
+    /// Forget what this port of a bridge may send from.
+    ForgetPort(Guarded),
+    /// Forget whatever a port of this attachment may send from, where nobody wrote that down.
+    ForgetAnyPort,
     /// Delete the host end; its routes, neighbours and the pod's end go with it.
     DeleteLink,
 }
@@ -57,6 +63,7 @@ impl Journal {
         if !record.host_ports.is_empty() {
             steps.push(Undo::ReleaseHostPorts);
         }
+        steps.extend(record.guarded().map(Undo::ForgetPort));
         steps.push(Undo::DeleteLink);
         Self { record, steps }
     }
@@ -65,6 +72,7 @@ impl Journal {
     pub(crate) fn of_lost_record(record: Record) -> Self {
         let mut journal = Self::of_attachment(record);
         journal.push(Undo::ReleaseAnyHostPort);
+        journal.push(Undo::ForgetAnyPort);
         journal
     }
 
@@ -102,6 +110,10 @@ impl Journal {
             Undo::ReleaseDelegated => self.release_delegated(node).await,
             Undo::ReleaseHostPorts => ports::release(&self.record),
             Undo::ReleaseAnyHostPort => ports::release_any(&attachment_hash(&owner)),
+            Undo::ForgetPort(guarded) => {
+                forgotten(&guarded.ifname, Nft::open().and_then(|nft| bridge::forget(&nft, guarded)))
+            }
+            Undo::ForgetAnyPort => forget_any_port(&self.record.host_ifname),
             Undo::DeleteLink => self.delete_link(node).await,
         }
     }
@@ -125,6 +137,19 @@ impl Journal {
             _ => Ok(()),
         }
     }
+}
+
+/// Takes what the guard of bridges knows of `ifname` out of it. Without nf_tables in the kernel it knows
+/// nothing.
+pub(crate) fn forget_any_port(ifname: &str) -> Result<(), Error> {
+    match Nft::open().and_then(|nft| bridge::forget_any(&nft, ifname)) {
+        Err(error) if nft::is_lacking(&error) || error::is(&error, Errno::EINVAL) => Ok(()),
+        done => forgotten(ifname, done),
+    }
+}
+
+fn forgotten(ifname: &str, done: io::Result<()>) -> Result<(), Error> {
+    done.map_err(Error::kernel("remove from nftables table bridge tripod port", ifname))
 }
 
 fn is_absence(error: &io::Error) -> bool {

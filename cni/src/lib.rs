@@ -3,10 +3,11 @@
 //! document (or nothing) on stdout, and needs no agent or API server, and no child process but the IPAM
 //! plugin that the configuration names, if it names one.
 //!
-//! It may touch the sandbox's and the node's links, routes and neighbours, table `inet tripod`, tracked
-//! UDP connections to host ports, and files under `/run/tripod`.
+//! It may touch the sandbox's and the node's links, routes and neighbours, tables `inet tripod` and
+//! `bridge tripod`, tracked UDP connections to host ports, files under `/run/tripod`, and in mode `bridge`
+//! the node's forwarding.
 //!
-//! The node agent uses [`nft`] and [`record`] from here.
+//! The node agent uses [`nft`] and [`record`] from here, and whoever warns people [`br_netfilter`].
 //!
 //! # What a call asks of the kernel
 //!
@@ -43,6 +44,7 @@
 //! made 48 more system calls of an ADD and a quarter of a megabyte more of the program, and a request and its answer pass
 //! four queues in it although the kernel has answered when sending returns.
 
+pub mod br_netfilter;
 mod clock;
 mod command;
 mod config;

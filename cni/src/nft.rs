@@ -5,6 +5,7 @@
 
 mod attribute;
 pub mod base;
+pub mod bridge;
 mod expr;
 pub mod foreign;
 pub mod masquerade;
@@ -22,7 +23,7 @@ use crate::error;
 pub(crate) use attribute::{Attributes, Reader};
 pub use expr::{Expr, Family, Verdict};
 pub(crate) use message::question;
-pub use message::{Batch, Chain, ChainState, Hook, Rule, Table};
+pub use message::{Batch, Chain, ChainState, Hook, Layer, Rule, Table};
 pub use set::{Datum, Element, Field, Set};
 pub(crate) use socket::Netfilter;
 pub use socket::Nft;

@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::hostport::HostPort;
 use crate::ipam::store::Owner;
+use crate::nft::bridge::Guarded;
 use crate::rtnl::Mac;
 use crate::spec::{Args, Route};
 
@@ -78,6 +79,9 @@ pub struct Record {
     /// Hardware address of the pod's end, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mac: Option<Mac>,
+    /// The port of a bridge that the host end is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
     /// `namespace/name` of the pod, where the runtime said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
@@ -104,6 +108,19 @@ pub(crate) struct Delegated {
     /// The routes that came with the addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routes: Option<Vec<Route>>,
+}
+
+/// What an attachment in mode `bridge` is to the bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// The bridge's name.
+    pub bridge: String,
+    /// The only hardware address that the pod may send from, where it is held to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mac: Option<Mac>,
+    /// Whether the pod is in VLANs by their tags too, where it has addresses that we do not know.
+    #[serde(default)]
+    pub trunk: bool,
 }
 
 /// The folder of records.
@@ -141,6 +158,7 @@ impl Record {
             host_ports: Vec::new(),
             delegated: None,
             mac: None,
+            port: None,
             pod: None,
         }
     }
@@ -167,8 +185,20 @@ impl Record {
             host_ports: Vec::new(),
             delegated: None,
             mac: None,
+            port: None,
             pod: Some("shop/web".into()),
         }
+    }
+
+    /// What the guard of bridges must know of this attachment, where its host end is a port of one.
+    pub fn guarded(&self) -> Option<Guarded> {
+        let port = self.port.as_ref()?;
+        Some(Guarded {
+            ifname: self.host_ifname.clone(),
+            comment: format!("{} {}", self.container_id, self.ifname),
+            addresses: if port.trunk { Vec::new() } else { self.addresses.clone() },
+            mac: port.mac.map(|Mac(bytes)| bytes),
+        })
     }
 
     /// Who holds the leases.
@@ -417,6 +447,19 @@ mod tests {
         records.remove(&record.owner()).unwrap();
         records.remove(&record.owner()).unwrap();
         assert!(records.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_guard_is_told_of_a_port_alone() {
+        let mut record = Record::for_test("c1");
+        assert_eq!(record.guarded(), None);
+        let mut port = Port { bridge: "tripod0".into(), mac: Some(Mac([2, 0, 0, 0, 0, 1])), trunk: false };
+        record.port = Some(port.clone());
+        let guarded = record.guarded().unwrap();
+        assert_eq!((guarded.mac, guarded.addresses), (Some([2, 0, 0, 0, 0, 1]), record.addresses.clone()));
+        port.trunk = true;
+        record.port = Some(port);
+        assert!(record.guarded().unwrap().addresses.is_empty());
     }
 
     #[test]

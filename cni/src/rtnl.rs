@@ -2,6 +2,7 @@
 //!
 //! The kernel has done what a function asks for when that function returns; its answer is awaited later.
 
+mod bridge;
 mod message;
 mod socket;
 
@@ -23,6 +24,7 @@ use tokio::task::yield_now;
 use crate::error;
 use crate::netns::Netns;
 
+pub(crate) use bridge::{BridgeInfo, BridgeSpec, PortSpec, VlanSpec};
 pub(crate) use message::{Mac, RouteSpec, VethSpec};
 use socket::Connection;
 
@@ -55,6 +57,16 @@ pub(crate) struct Link {
     pub peer: Option<u32>,
     /// Whether it was set up.
     pub up: bool,
+    /// Whether it was told to take every frame.
+    pub promiscuous: bool,
+    /// What kind of link it is; empty for hardware.
+    pub kind: String,
+    /// Index of the bridge that it is a port of.
+    pub master: Option<u32>,
+    /// How it is as a bridge.
+    pub bridge: BridgeInfo,
+    /// How it is as a port of a bridge.
+    pub port: PortSpec,
 }
 
 impl Rtnl {
@@ -96,6 +108,53 @@ impl Rtnl {
         self.change(message::set_alias(name, alias))
     }
 
+    /// Creates a bridge that is up. `EEXIST` when the name is taken.
+    pub(crate) fn create_bridge(
+        &self,
+        bridge: &BridgeSpec<'_>,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(bridge::new_bridge(bridge))
+    }
+
+    /// Makes a bridge tell VLANs apart.
+    pub(crate) fn filter_vlans(&self, index: u32) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(bridge::filter_vlans(index))
+    }
+
+    /// Makes a link take every frame, whoever it is for.
+    pub(crate) fn set_promiscuous(&self, index: u32) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(bridge::set_promiscuous(index))
+    }
+
+    /// Gives a new port of a bridge its alias and its settings, and no link-local address of its own.
+    pub(crate) fn set_port(
+        &self,
+        name: &str,
+        alias: &str,
+        port: PortSpec,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(bridge::set_port(name, alias, port))
+    }
+
+    /// Puts a port of a bridge into VLANs.
+    pub(crate) fn add_vlans(
+        &self,
+        port: u32,
+        vlans: &[VlanSpec],
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(bridge::add_vlans(port, vlans))
+    }
+
+    /// Takes a port of a bridge out of a VLAN.
+    pub(crate) fn delete_vlan(&self, port: u32, vlan: u16) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(bridge::delete_vlan(port, vlan))
+    }
+
+    /// Sets a hardware address for good: a bridge that never got one takes its ports' lowest.
+    pub(crate) fn set_mac(&self, index: u32, mac: &[u8]) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::set_mac(index, mac))
+    }
+
     /// Sets a link up or down.
     pub(crate) fn set_up(&self, index: u32, up: bool) -> impl Future<Output = io::Result<()>> + use<> {
         self.change(message::set_up(index, up))
@@ -134,6 +193,15 @@ impl Rtnl {
         address: IpNetwork,
     ) -> impl Future<Output = io::Result<()>> + use<> {
         self.change(message::new_address(index, address))
+    }
+
+    /// Takes `address` from a link.
+    pub(crate) fn delete_address(
+        &self,
+        index: u32,
+        address: IpNetwork,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        self.change(message::delete_address(index, address))
     }
 
     /// All addresses of a link. A dump, and so not for ADD or DEL.
@@ -238,6 +306,11 @@ fn read_link(message: &LinkMessage) -> Link {
         group: 0,
         peer: None,
         up: message.header.flags.contains(LinkFlags::Up),
+        promiscuous: message.header.flags.contains(LinkFlags::Promisc),
+        kind: String::new(),
+        master: None,
+        bridge: BridgeInfo::default(),
+        port: PortSpec::default(),
     };
     for attribute in &message.attributes {
         match attribute {
@@ -246,6 +319,8 @@ fn read_link(message: &LinkMessage) -> Link {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::Link(peer) => link.peer = Some(*peer),
+            LinkAttribute::Controller(bridge) => link.master = Some(*bridge),
+            LinkAttribute::LinkInfo(infos) => bridge::read_infos(infos, &mut link),
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ mod result;
 mod route;
 mod version;
 
+pub(crate) use args::is_ifname;
 pub use args::{Args, Command, Env};
 pub(crate) use result::{Address, Interface, Prior, Success};
 pub(crate) use route::{Route, RouteOptions};

@@ -2,6 +2,7 @@
 
 mod attach;
 mod beside;
+mod bridge;
 mod cost;
 mod crash;
 mod encoder;

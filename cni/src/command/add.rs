@@ -1,12 +1,14 @@
 //! ADD: attach a sandbox, or leave the node as it was.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Node, UNDO_DEADLINE, status, within};
-use crate::config::{NetConf, Outline};
+use crate::config::{Mode, NetConf, Outline};
+use crate::datapath::bridge::Plan;
 use crate::datapath::{Wiring, ports};
 use crate::error::Error;
 use crate::ipam;
@@ -14,10 +16,10 @@ use crate::ipam::store::Owner;
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
 use crate::nft::masquerade::{self, Masquerade};
-use crate::nft::{self, Nft, base};
-use crate::record::{Record, Stage};
+use crate::nft::{self, Nft, base, bridge};
+use crate::record::{Entry, Record, Stage};
 use crate::rtnl::Rtnl;
-use crate::spec::Args;
+use crate::spec::{Args, Success};
 
 /// A documentation prefix (RFC 5737, RFC 3849): nobody routes it but by the default route.
 const FAR_AWAY: [IpAddr; 2] =
@@ -65,24 +67,73 @@ impl Attempt<'_> {
         self.node.records.save(record)?;
         let grant = ipam::obtain(self.conf, self.node, record, journal).await?;
         record.addresses = grant.addresses();
-        guard()?;
+        if self.conf.mode == Mode::Routed {
+            guard()?;
+        }
         hide(self.conf.masquerade_of(grant.assignments.iter().map(|one| one.address)).as_ref())?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
-            ports::claim(record, None, &self.node.records)?;
+            ports::claim(record, self.conf.mode.bridge(), &self.node.records)?;
         }
         let mtu = match self.conf.mtu {
             Some(mtu) => mtu,
             None => detect_mtu(&self.node.rtnl).await?,
         };
-        let wiring = Wiring::new(self.args, self.conf, &grant, mtu);
-        wiring.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
-        if !record.host_ports.is_empty() {
-            ports::open(record, &record.host_ifname, &self.node.rtnl).await?;
-        }
+        let success = match &self.conf.mode {
+            Mode::Routed => {
+                self.route(record, journal, &Wiring::new(self.args, self.conf, &grant, mtu)).await
+            }
+            Mode::Bridge(bridge) => {
+                self.bridge(record, journal, &Plan::new(self.args, self.conf, bridge, &grant, mtu)).await
+            }
+        };
+        let document = success?.render(self.conf.version);
         record.stage = Stage::Complete;
         self.node.records.save(record)?;
-        Ok(wiring.success(&record.netns).render(self.conf.version))
+        Ok(document)
+    }
+
+    async fn route(&self, record: &Record, journal: &mut Journal, wiring: &Wiring) -> Result<Success, Error> {
+        wiring.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
+        self.open_ports(record, &record.host_ifname).await?;
+        Ok(wiring.success(&record.netns))
+    }
+
+    async fn bridge(
+        &self,
+        record: &mut Record,
+        journal: &mut Journal,
+        plan: &Plan<'_>,
+    ) -> Result<Success, Error> {
+        record.port = Some(plan.port());
+        // What the guard is told of the port can only be taken back by who knows it.
+        self.node.records.save(record)?;
+        self.guard_port(record, journal)?;
+        let made = plan.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
+        self.open_ports(record, &plan.bridge.gateway_device()).await?;
+        Ok(plan.success(&record.netns, &made))
+    }
+
+    async fn open_ports(&self, record: &Record, device: &str) -> Result<(), Error> {
+        if record.host_ports.is_empty() {
+            return Ok(());
+        }
+        ports::open(record, device, &self.node.rtnl).await
+    }
+
+    /// Before the port is there, so that no frame of the pod's goes unseen.
+    fn guard_port(&self, record: &Record, journal: &mut Journal) -> Result<(), Error> {
+        const FEATURE: &str = "nf_tables for bridges (CONFIG_NF_TABLES_BRIDGE)";
+        let Some(guarded) = record.guarded() else { return Ok(()) };
+        journal.push(Undo::ForgetPort(guarded.clone()));
+        // One that cannot be read now is the next GC's to report.
+        let others = || {
+            let records = self.node.records.list().unwrap_or_default().into_iter().flatten();
+            let guarded = |entry| if let Entry::Whole(record) = entry { record.guarded() } else { None };
+            records.filter_map(guarded).collect()
+        };
+        let guarded = Nft::open().and_then(|nft| bridge::guard(&nft, &guarded, others));
+        guarded.map_err(unguarded(FEATURE, "nftables table bridge tripod"))
     }
 
     /// Clears what an ADD of the same attachment left when it was killed. A whole attachment is not a
@@ -125,12 +176,17 @@ async fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
 
 fn guard() -> Result<(), Error> {
     const FEATURE: &str = "nf_tables with fib (CONFIG_NF_TABLES_INET, CONFIG_NFT_FIB_INET)";
-    Nft::open().and_then(|nft| base::ensure_guard(&nft)).map_err(|source| {
+    let guarded = Nft::open().and_then(|nft| base::ensure_guard(&nft));
+    guarded.map_err(unguarded(FEATURE, "nftables table inet tripod"))
+}
+
+fn unguarded(feature: &'static str, table: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| {
         if nft::is_lacking(&source) {
-            return Error::KernelFeature { feature: FEATURE, source };
+            return Error::KernelFeature { feature, source };
         }
-        Error::kernel("make the guard chain of", "nftables table inet tripod")(source)
-    })
+        Error::kernel("make the guard chain of", table)(source)
+    }
 }
 
 /// Never undone: what is hidden is the node's pod CIDRs, not this pod.

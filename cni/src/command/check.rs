@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::Node;
-use crate::config::{NetConf, Outline};
+use crate::config::{Mode, NetConf, Outline};
+use crate::datapath::bridge::Plan;
 use crate::datapath::{HOST_MAC, Wiring, ports};
 use crate::error::Error;
 use crate::ipam::Grant;
-use crate::ipam::range::RangeSet;
+use crate::ipam::range::{Assignment, RangeSet};
 use crate::ipam::store::{Owner, Store};
 use crate::netns::Netns;
 use crate::nft::base::LINK_GROUP;
-use crate::nft::{Nft, base, masquerade};
+use crate::nft::{Nft, base, bridge, masquerade};
 use crate::record::{Record, Stage};
 use crate::rtnl::{Link, Mac, Rtnl};
 use crate::spec::{Args, Prior};
@@ -30,11 +31,19 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<()
     let netns = Netns::open(args.netns.as_deref().unwrap_or(&record.netns), args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
     conf.request.mac = record.mac;
-    let wiring = Wiring::new(args, &conf, &Grant::of(&record, &conf), 0);
+    let grant = Grant::of(&record, &conf);
+    let wanted = match (&conf.mode, &record.port) {
+        (Mode::Routed, None) => Wanted::Routed(Wiring::new(args, &conf, &grant, 0)),
+        (Mode::Bridge(bridge), Some(port)) if port.bridge == bridge.name => {
+            let grant = Grant { assignments: assignments(&prior, &record), ..grant };
+            Wanted::Bridged(Plan::new(args, &conf, bridge, &grant, 0))
+        }
+        _ => return Err(failed("was made in another \"mode\" than the configuration names now".to_owned())),
+    };
     if let Some(delegated) = &record.delegated {
         node.plugins.forward(&delegated.plugin, "CHECK").await?;
     }
-    let check = Check { record: &record, conf: &conf, prior: &prior, wiring: &wiring };
+    let check = Check { record: &record, conf: &conf, prior: &prior, wanted: &wanted };
     match check.difference(node, &sandbox).await? {
         Some(problem) => Err(failed(problem)),
         None => Ok(()),
@@ -46,13 +55,40 @@ struct Check<'a> {
     record: &'a Record,
     conf: &'a NetConf,
     prior: &'a Prior,
-    wiring: &'a Wiring,
+    wanted: &'a Wanted<'a>,
+}
+
+/// What ADD made, by mode.
+enum Wanted<'a> {
+    Routed(Wiring),
+    Bridged(Plan<'a>),
+}
+
+impl Wanted<'_> {
+    fn pod_routes(&self) -> Vec<IpNetwork> {
+        let routes = match self {
+            Self::Routed(wiring) => &wiring.routes,
+            Self::Bridged(plan) => &plan.routes,
+        };
+        routes.iter().map(|route| route.dst).collect()
+    }
+
+    fn pod_neighbours(&self) -> Vec<(IpAddr, Mac)> {
+        match self {
+            Self::Routed(wiring) => wiring.next_hops().map(|hop| (hop, HOST_MAC)).collect(),
+            Self::Bridged(_) => Vec::new(),
+        }
+    }
+
+    fn leaves_pod_end_down(&self) -> bool {
+        matches!(self, Self::Bridged(plan) if plan.bridge.leave_pod_end_down)
+    }
 }
 
 impl Check<'_> {
     /// The first thing that is not as ADD left it.
     async fn difference(&self, node: &Node, sandbox: &Rtnl) -> Result<Option<String>, Error> {
-        if let Some(problem) = self.contradiction().or(self.lost_lease()?).or(lost_guard()?) {
+        if let Some(problem) = self.contradiction().or(self.lost_lease()?).or(self.lost_guard()?) {
             return Ok(Some(problem));
         }
         if let Some(problem) = ports::lost(self.record)?.or(self.lost_masquerade()?) {
@@ -106,23 +142,45 @@ impl Check<'_> {
 
     async fn host_difference(&self, host: &Rtnl) -> Result<Option<String>, Error> {
         let name = &self.record.host_ifname;
-        let look = || Error::kernel("look at interface", name);
-        let Some(link) = host.link(name).await.map_err(look())? else {
+        let found = host.link(name).await.map_err(Error::kernel("look at interface", name))?;
+        let Some(link) = found else {
             return Ok(Some(format!("host end {name:?} is gone")));
         };
         if link.group != LINK_GROUP {
             return Ok(Some(format!("host end {name:?} is in another link group")));
         }
+        if let Some(problem) = self.link_difference(&link) {
+            return Ok(Some(problem));
+        }
+        match self.wanted {
+            Wanted::Routed(wiring) => self.route_difference(host, &link, wiring).await,
+            Wanted::Bridged(plan) => bridge_difference(host, &link, plan).await,
+        }
+    }
+
+    async fn route_difference(
+        &self,
+        host: &Rtnl,
+        link: &Link,
+        wiring: &Wiring,
+    ) -> Result<Option<String>, Error> {
+        let name = &link.name;
+        let look = || Error::kernel("look at interface", name);
         let routes = host.destinations(link.index).await.map_err(look())?;
         let neighbours = host.neighbours(link.index).await.map_err(look())?;
         let wanted: Vec<IpNetwork> =
-            self.wiring.host_routes(link.index).iter().map(|route| route.destination).collect();
-        let hops: Vec<_> = self.record.addresses.iter().map(|ip| (*ip, self.wiring.pod_mac)).collect();
-        Ok(self.link_difference(&link).or(missing_route(name, &wanted, &routes)).or(missing_neighbour(
-            name,
-            &hops,
-            &neighbours,
-        )))
+            wiring.host_routes(link.index).iter().map(|route| route.destination).collect();
+        let hops: Vec<_> = self.record.addresses.iter().map(|ip| (*ip, wiring.pod_mac)).collect();
+        Ok(missing_route(name, &wanted, &routes).or(missing_neighbour(name, &hops, &neighbours)))
+    }
+
+    fn lost_guard(&self) -> Result<Option<String>, Error> {
+        let (table, whole) = match self.record.guarded() {
+            Some(port) => ("bridge", Nft::open().and_then(|nft| bridge::is_whole(&nft, &port))),
+            None => ("inet", Nft::open().and_then(|nft| base::is_whole(&nft, None))),
+        };
+        let whole = whole.map_err(Error::kernel("look at", format!("nftables table {table} tripod")))?;
+        Ok((!whole).then(|| format!("the guard in nftables table {table} tripod is gone or emptied")))
     }
 
     async fn pod_difference(&self, sandbox: &Rtnl) -> Result<Option<String>, Error> {
@@ -137,19 +195,17 @@ impl Check<'_> {
         let lost =
             self.record.addresses.iter().find(|address| !present.iter().any(|one| one.ip() == **address));
         let lost = lost.map(|address| format!("{name:?} has lost {address}"));
-        let wanted: Vec<IpNetwork> = self.wiring.routes.iter().map(|route| route.dst).collect();
-        let hops: Vec<_> = self.wiring.next_hops().map(|hop| (hop, HOST_MAC)).collect();
         Ok(self
             .link_difference(&link)
             .or(lost)
-            .or(missing_route(name, &wanted, &routes))
-            .or(missing_neighbour(name, &hops, &neighbours)))
+            .or(missing_route(name, &self.wanted.pod_routes(), &routes))
+            .or(missing_neighbour(name, &self.wanted.pod_neighbours(), &neighbours)))
     }
 
     /// Against `prevResult`, in which a later member of the chain has written what it changed.
     fn link_difference(&self, link: &Link) -> Option<String> {
         let name = &link.name;
-        if !link.up {
+        if !link.up && (link.group == LINK_GROUP || !self.wanted.leaves_pod_end_down()) {
             return Some(format!("{name:?} is down"));
         }
         let prior = self.prior.interfaces.iter().find(|interface| interface.name == *name)?;
@@ -162,10 +218,39 @@ impl Check<'_> {
     }
 }
 
-fn lost_guard() -> Result<Option<String>, Error> {
-    let whole = Nft::open().and_then(|nft| base::is_whole(&nft, None));
-    let whole = whole.map_err(Error::kernel("look at", "nftables table inet tripod"))?;
-    Ok((!whole).then(|| "the guard chain of nftables table inet tripod is gone or emptied".to_owned()))
+/// The bridge, and the host end as a port of it.
+async fn bridge_difference(host: &Rtnl, port: &Link, plan: &Plan<'_>) -> Result<Option<String>, Error> {
+    let name = &plan.bridge.name;
+    let look = |name: &str| Error::kernel("look at interface", name.to_owned());
+    let Some(bridge) = host.link(name).await.map_err(look(name))?.filter(|link| link.kind == "bridge") else {
+        return Ok(Some(format!("bridge {name:?} is gone")));
+    };
+    if port.master != Some(bridge.index) {
+        return Ok(Some(format!("host end {:?} is no port of bridge {name:?}", port.name)));
+    }
+    if port.port != plan.port_settings() {
+        return Ok(Some(format!("host end {:?} has another hairpinMode or portIsolation", port.name)));
+    }
+    if !bridge.up || (plan.bridge.promiscuous && !bridge.promiscuous) {
+        return Ok(Some(format!("bridge {name:?} is down or not promiscuous any more")));
+    }
+    let device = plan.bridge.gateway_device();
+    let wanted = plan.gateways();
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let Some(link) = host.link(&device).await.map_err(look(&device))? else {
+        return Ok(Some(format!("gateway {device:?} is gone")));
+    };
+    let present = host.addresses(link.index).await.map_err(look(&device))?;
+    let lost = wanted.iter().find(|gateway| !present.contains(gateway));
+    Ok(lost.map(|gateway| format!("{device:?} has lost the gateway's address {gateway}")))
+}
+
+/// The pod's addresses as ADD told them.
+fn assignments(prior: &Prior, record: &Record) -> Vec<Assignment> {
+    let own = prior.ips.iter().filter(|ip| record.addresses.contains(&ip.address.ip()));
+    own.map(|ip| Assignment { address: ip.address, gateway: ip.gateway }).collect()
 }
 
 fn missing_route(link: &str, wanted: &[IpNetwork], present: &[IpNetwork]) -> Option<String> {

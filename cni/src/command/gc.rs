@@ -7,7 +7,7 @@ use crate::datapath::ports;
 use crate::error::Error;
 use crate::ipam;
 use crate::ipam::store::{Owner, Store};
-use crate::journal::Journal;
+use crate::journal::{Journal, forget_any_port};
 use crate::nft::base::LINK_GROUP;
 use crate::record::{Entry, Record, attachment_hash};
 
@@ -95,6 +95,7 @@ impl Collection<'_> {
             }
             _ => {
                 ports::release_any(hash)?;
+                forget_any_port(&host_ifname)?;
                 self.node.records.remove_hash(hash)
             }
         }

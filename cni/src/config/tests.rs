@@ -126,9 +126,10 @@ fn place<'a>(conf: &'a mut Value, pointer: &str) -> &'a mut Value {
 
 #[test]
 fn what_we_do_not_have_is_refused_unless_it_asks_for_nothing() {
-    for (key, value) in
-        [("bridge", json!("br0")), ("vlan", json!(7)), ("sysctl", json!({"net.ipv4.ip_forward": "1"}))]
-    {
+    for (key, value) in [
+        ("sysctl", json!({"net.ipv4.ip_forward": "1"})),
+        ("runtimeConfig", json!({"Bandwidth": {"IngressRate": 1000}})),
+    ] {
         let error = conf(|c| c[key] = value.clone()).unwrap_err();
         assert!(error.code() == 7 && error.to_string().contains("not available"), "{key}: {error}");
     }
@@ -138,6 +139,33 @@ fn what_we_do_not_have_is_refused_unless_it_asks_for_nothing() {
         c["runtimeConfig"] = nothing;
     })
     .unwrap();
+}
+
+#[test]
+fn keys_of_a_bridge_are_refused_in_routed_mode_unless_they_ask_for_nothing() {
+    for (key, value) in [("bridge", json!("br0")), ("vlan", json!(7)), ("isGateway", json!(true))] {
+        let error = conf(|c| c[key] = value.clone()).unwrap_err();
+        assert!(error.code() == 7 && error.to_string().contains("\"mode\": \"bridge\""), "{key}: {error}");
+    }
+    let quiet = json!({"vlan": 0, "isGateway": false, "vlanTrunk": [], "bridge": ""});
+    conf(|c| c.as_object_mut().unwrap().extend(quiet.as_object().unwrap().clone())).unwrap();
+}
+
+#[test]
+fn a_bridge_may_do_without_addresses_but_not_its_gateway() {
+    let bridged = |keys: Value| {
+        conf(|c| {
+            c["mode"] = json!("bridge");
+            c["ipam"] = Value::Null;
+            c.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        })
+    };
+    assert!(bridged(json!({"disableContainerInterface": true})).unwrap().ipam.sets.is_empty());
+    let error = bridged(json!({"isGateway": true})).unwrap_err();
+    assert!(error.code() == 7 && error.to_string().contains("isGateway"), "{error}");
+    let both = json!({"disableContainerInterface": true, "ipam": {"subnet": "10.2.0.0/24"}});
+    let error = bridged(both).unwrap_err();
+    assert!(error.code() == 7 && error.to_string().contains("disableContainerInterface"), "{error}");
 }
 
 #[test]

@@ -55,27 +55,11 @@ impl Wiring {
             group: LINK_GROUP,
             pod: &self.ifname,
             pod_mac: self.pod_mac,
-            netns: netns.raw_fd(),
+            netns: Some(netns.raw_fd()),
             mtu: self.mtu,
+            master: None,
         };
-        journal.push(Undo::DeleteLink);
-        let Err(source) = host.create_veth(&veth).await else { return Ok(()) };
-        // Nothing was made; whatever has that name is not ours to delete.
-        journal.pop();
-        if error::is(&source, Errno::EEXIST) {
-            return Err(self.name_taken(sandbox).await);
-        }
-        if error::is(&source, Errno::EOPNOTSUPP) {
-            return Err(Error::KernelFeature { feature: "virtual Ethernet pairs (CONFIG_VETH)", source });
-        }
-        Err(self.kernel("create interface")(source))
-    }
-
-    async fn name_taken(&self, sandbox: &Rtnl) -> Error {
-        let in_pod = matches!(sandbox.link(&self.ifname).await, Ok(Some(_)));
-        let (ifname, place) =
-            if in_pod { (&self.ifname, "in the sandbox") } else { (&self.host_ifname, "on the node") };
-        Error::InterfaceExists { ifname: ifname.clone(), place }
+        create_veth(&veth, host, sandbox, journal).await
     }
 
     async fn configure_pod_end(&self, sandbox: &Rtnl, index: u32, netns: &Netns) -> Result<(), Error> {
@@ -124,12 +108,39 @@ impl Wiring {
     }
 }
 
-fn in_pod(route: &Route, device: u32) -> RouteSpec {
+/// Creates both ends, and notes how to undo that.
+pub(super) async fn create_veth(
+    veth: &VethSpec<'_>,
+    host: &Rtnl,
+    sandbox: &Rtnl,
+    journal: &mut Journal,
+) -> Result<(), Error> {
+    journal.push(Undo::DeleteLink);
+    let Err(source) = host.create_veth(veth).await else { return Ok(()) };
+    // Nothing was made; whatever has that name is not ours to delete.
+    journal.pop();
+    if error::is(&source, Errno::EEXIST) {
+        return Err(name_taken(veth, sandbox).await);
+    }
+    if error::is(&source, Errno::EOPNOTSUPP) {
+        return Err(Error::KernelFeature { feature: "virtual Ethernet pairs (CONFIG_VETH)", source });
+    }
+    let ends = format!("{:?} (host end {:?})", veth.pod, veth.host);
+    Err(Error::kernel("create interface", ends)(source))
+}
+
+async fn name_taken(veth: &VethSpec<'_>, sandbox: &Rtnl) -> Error {
+    let in_pod = matches!(sandbox.link(veth.pod).await, Ok(Some(_)));
+    let (ifname, place) = if in_pod { (veth.pod, "in the sandbox") } else { (veth.host, "on the node") };
+    Error::InterfaceExists { ifname: ifname.to_owned(), place }
+}
+
+pub(super) fn in_pod(route: &Route, device: u32) -> RouteSpec {
     RouteSpec { destination: route.dst, gateway: route.gw, device, source: None, options: route.options }
 }
 
 /// The answers to requests that were made already; the first refusal names its object.
-async fn all<T: Display>(
+pub(super) async fn all<T: Display>(
     act: &'static str,
     device: &str,
     requests: Vec<(T, impl Future<Output = io::Result<()>>)>,
@@ -140,7 +151,7 @@ async fn all<T: Display>(
     Ok(())
 }
 
-fn set_ipv6(ifname: &str, key: &str, value: &str) -> Result<(), Error> {
+pub(super) fn set_ipv6(ifname: &str, key: &str, value: &str) -> Result<(), Error> {
     sysctl::set(Path::new(sysctl::ROOT), &format!("ipv6/conf/{ifname}/{key}"), value).map_err(|refused| {
         Error::kernel("set sysctl", format!("net.ipv6.conf.{ifname}.{key}={value}"))(refused)
     })

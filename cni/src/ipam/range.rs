@@ -162,6 +162,14 @@ impl RangeSet {
         Some(Assignment { address, gateway: Some(gateway) })
     }
 
+    /// The gateway of each range, with its subnet's prefix length.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = IpNetwork> + '_ {
+        self.0.iter().filter_map(|range| {
+            let gateway = self::address(range.gateway, range.subnet.is_ipv4());
+            IpNetwork::new(gateway, range.subnet.prefix()).ok()
+        })
+    }
+
     /// The subnets of its ranges.
     pub(crate) fn subnets(&self) -> impl Iterator<Item = IpNetwork> + '_ {
         self.0.iter().map(|range| range.subnet)

@@ -13,14 +13,14 @@ use sha2::{Digest, Sha256};
 
 use super::expr::{Expr, Side, Verdict, address_in};
 use super::masquerade::{self, Masquerade};
-use super::message::{Batch, Chain, Hook, Rule, Table};
+use super::message::{Batch, Chain, Hook, Layer, Rule, Table};
 use super::socket::Nft;
 
 /// Group of every host end of a pod's link ("tp" in ASCII): one number by which rules and sweeps tell
 /// our links from others.
 pub const LINK_GROUP: u32 = 0x7470;
 
-pub(super) const TABLE: Table = Table { name: "tripod" };
+pub(super) const TABLE: Table = Table { layer: Layer::Inet, name: "tripod" };
 
 /// Before connection tracking and every other rule: priority `raw`.
 const GUARD: Chain = Chain {
@@ -98,14 +98,14 @@ pub(super) const LOOPBACK4: Ipv4Network = match Ipv4Network::new_checked(Ipv4Add
     None => unreachable!(),
 };
 
-const ROUTER_ADVERTISEMENT: u8 = 134;
-const REDIRECT: u8 = 137;
+pub(super) const ROUTER_ADVERTISEMENT: u8 = 134;
+pub(super) const REDIRECT: u8 = 137;
 
 fn from_pods() -> Vec<Expr> {
     vec![Expr::IncomingGroup, Expr::Equal(LINK_GROUP.to_ne_bytes().to_vec())]
 }
 
-fn icmpv6(kind: u8) -> Vec<Expr> {
+pub(super) fn icmpv6(kind: u8) -> Vec<Expr> {
     const IPPROTO_ICMPV6: u8 = 58;
     let load_type = Expr::Transport { offset: 0, length: 1 };
     vec![Expr::Protocol, Expr::Equal(vec![IPPROTO_ICMPV6]), load_type, Expr::Equal(vec![kind])]

@@ -34,6 +34,15 @@ pub enum Expr {
     Family,
     /// Load the transport protocol, behind any IPv6 extension headers.
     Protocol,
+    /// Load the Ethernet type, for a table of layer `bridge`.
+    EtherType,
+    /// Load bytes of the Ethernet header.
+    Link {
+        /// From this byte on.
+        offset: u32,
+        /// So many.
+        length: u32,
+    },
     /// Load bytes of the network header.
     Network {
         /// From this byte on.
@@ -59,6 +68,8 @@ pub enum Expr {
     Beside(u32, Box<Self>),
     /// Go on when the loaded value is in the set of this name.
     InSet(&'static str),
+    /// Go on when the loaded value is not in the set of this name.
+    NotInSet(&'static str),
     /// Replace the loaded value by what the map of this name has for it; without an entry, go no further.
     Map(&'static str),
     /// Send the connection to the loaded address and port.
@@ -119,18 +130,19 @@ pub(super) enum Side {
 
 /// Goes on for packets whose address on `side` lies in `prefix`.
 pub(super) fn address_in(side: Side, prefix: IpNetwork) -> Vec<Expr> {
+    let family = Family::of(prefix.ip());
+    let (masked, address) = masked(load_address(side, family), prefix);
+    [of_family(family), masked, vec![Expr::Equal(address)]].concat()
+}
+
+/// Loads as much of an address as `prefix` has, and what that is for an address inside of it.
+pub(super) fn masked(load: Expr, prefix: IpNetwork) -> (Vec<Expr>, Vec<u8>) {
     let (address, mask) = match prefix {
         IpNetwork::V4(v4) => (v4.network().octets().to_vec(), v4.mask().octets().to_vec()),
         IpNetwork::V6(v6) => (v6.network().octets().to_vec(), v6.mask().octets().to_vec()),
     };
-    let family = Family::of(prefix.ip());
-    let mut exprs = of_family(family);
-    exprs.push(load_address(side, family));
-    if mask.iter().any(|byte| *byte != 0xff) {
-        exprs.push(Expr::Mask(mask));
-    }
-    exprs.push(Expr::Equal(address));
-    exprs
+    let whole = mask.iter().all(|byte| *byte == 0xff);
+    (if whole { vec![load] } else { vec![load, Expr::Mask(mask)] }, address)
 }
 
 /// Goes on for packets of `family`.
@@ -164,12 +176,12 @@ impl Expr {
     fn name(&self) -> &'static str {
         match self {
             Self::IncomingGroup | Self::OutgoingGroup | Self::IncomingName | Self::OutgoingName => "meta",
-            Self::Family | Self::Protocol => "meta",
-            Self::Network { .. } | Self::Transport { .. } => "payload",
+            Self::Family | Self::Protocol | Self::EtherType => "meta",
+            Self::Link { .. } | Self::Network { .. } | Self::Transport { .. } => "payload",
             Self::ReversePath | Self::DestinationType => "fib",
             Self::ConnectionStatus => "ct",
             Self::Beside(_, load) => load.name(),
-            Self::InSet(_) | Self::Map(_) => "lookup",
+            Self::InSet(_) | Self::NotInSet(_) | Self::Map(_) => "lookup",
             Self::DestinationNat(_) => "nat",
             Self::Mask(_) => "bitwise",
             Self::Equal(_) | Self::NotEqual(_) => "cmp",
@@ -187,6 +199,8 @@ impl Expr {
         match self {
             Self::Beside(words, load) => load.load(FIRST_WORD + words),
             Self::InSet(name) => Attributes::new().text(1, name).number(2, REGISTER),
+            // NFT_LOOKUP_F_INV
+            Self::NotInSet(name) => Attributes::new().text(1, name).number(2, REGISTER).number(5, 1),
             Self::Map(name) => Attributes::new().text(1, name).number(2, REGISTER).number(3, REGISTER),
             Self::DestinationNat(family) => destination_nat(*family),
             Self::Mask(mask) => bitwise(mask),
@@ -214,6 +228,8 @@ impl Expr {
             Self::OutgoingName => into(&[7]),
             Self::Family => into(&[15]),
             Self::Protocol => into(&[16]),
+            Self::EtherType => into(&[1]),
+            Self::Link { offset, length } => into(&[0, *offset, *length]),
             Self::Network { offset, length } => into(&[1, *offset, *length]),
             Self::Transport { offset, length } => into(&[2, *offset, *length]),
             // NFT_FIB_RESULT_OIF; NFTA_FIB_F_SADDR and NFTA_FIB_F_IIF.

@@ -8,9 +8,6 @@ use super::set::{Datum, Element, Set};
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper byte of every message type of ours.
 const SUBSYSTEM: u16 = 10;
-/// `NFPROTO_INET`: IPv4 and IPv6 in one table.
-const INET: u8 = 1;
-
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
 /// `NLM_F_ROOT` and `NLM_F_MATCH`: all there are.
@@ -20,9 +17,30 @@ const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 
-/// A table of the `inet` family.
+/// Which packets a table sees: the family of tables, as `nft` calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// `inet`: those of IPv4 and IPv6.
+    Inet,
+    /// `bridge`: the frames of all bridges.
+    Bridge,
+}
+
+impl Layer {
+    /// `enum nfproto`.
+    fn number(self) -> u8 {
+        match self {
+            Self::Inet => 1,
+            Self::Bridge => 7,
+        }
+    }
+}
+
+/// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
+    /// What it sees.
+    pub layer: Layer,
     /// Its name.
     pub name: &'static str,
 }
@@ -112,52 +130,52 @@ impl Batch {
 
     /// Makes `table` unless it is there.
     pub fn add_table(&mut self, table: Table) {
-        self.change(0, CREATE, &Attributes::new().text(1, table.name));
+        self.change(table, 0, CREATE, &Attributes::new().text(1, table.name));
     }
 
     /// Makes `chain` unless it is there.
     pub fn add_chain(&mut self, chain: &Chain) {
-        self.change(3, CREATE, &chain.encode());
+        self.change(chain.table, 3, CREATE, &chain.encode());
     }
 
     /// Makes `chain`, which is not there, with a comment for [`Nft::chain`](super::Nft::chain) to read.
     pub fn add_chain_with(&mut self, chain: &Chain, text: &str) {
-        self.change(3, CREATE, &chain.encode().bytes(12, &comment(text)));
+        self.change(chain.table, 3, CREATE, &chain.encode().bytes(12, &comment(text)));
     }
 
     /// Removes `chain`, which is there and has no rules.
     pub fn remove_chain(&mut self, chain: &Chain) {
-        self.change(5, 0, &chain.key());
+        self.change(chain.table, 5, 0, &chain.key());
     }
 
     /// Makes `set` unless it is there.
     pub fn add_set(&mut self, set: &Set) {
-        self.change(9, CREATE, &set.encode(self.sequence));
+        self.change(set.table, 9, CREATE, &set.encode(self.sequence));
     }
 
     /// Puts `element` into `set`. `EEXIST` when its key is taken.
     pub fn add_element(&mut self, set: &Set, element: &Element) {
-        self.quiet(12, CREATE | EXCLUSIVE, &set.encode_element(element));
+        self.quiet(set.table, 12, CREATE | EXCLUSIVE, &set.encode_element(element));
     }
 
     /// Puts `element` into `set` unless it is there; `EEXIST` or `EBUSY` when its key has another value.
     pub fn ensure_element(&mut self, set: &Set, element: &Element) {
-        self.quiet(12, CREATE, &set.encode_element(element));
+        self.quiet(set.table, 12, CREATE, &set.encode_element(element));
     }
 
     /// Takes the element of `key` out of `set`. `ENOENT` when there is none.
     pub fn remove_element(&mut self, set: &Set, key: &Datum) {
-        self.quiet(14, 0, &set.encode_key(key));
+        self.quiet(set.table, 14, 0, &set.encode_key(key));
     }
 
     /// Appends `rule` to its chain.
     pub fn add_rule(&mut self, rule: &Rule) {
-        self.change(6, CREATE | APPEND, &rule.encode());
+        self.change(rule.chain.table, 6, CREATE | APPEND, &rule.encode());
     }
 
     /// Removes all rules of `chain`.
     pub fn flush(&mut self, chain: &Chain) {
-        self.change(8, 0, &Attributes::new().text(1, chain.table.name).text(2, &chain.name));
+        self.change(chain.table, 8, 0, &Attributes::new().text(1, chain.table.name).text(2, &chain.name));
     }
 
     /// The bytes of the whole transaction.
@@ -166,16 +184,16 @@ impl Batch {
         self.messages
     }
 
-    fn change(&mut self, message: u16, flags: u16, attributes: &Attributes) {
-        let kind = SUBSYSTEM << 8 | message;
-        self.push(Header { kind, flags: REQUEST | ACK | flags, family: INET, resource: 0 }, attributes);
+    fn change(&mut self, table: Table, message: u16, flags: u16, attributes: &Attributes) {
+        self.quiet(table, message, ACK | flags, attributes);
     }
 
     /// Elements are many, and the answers to all of one transaction must fit the socket's buffer: only
     /// refusals are answered.
-    fn quiet(&mut self, message: u16, flags: u16, attributes: &Attributes) {
+    fn quiet(&mut self, table: Table, message: u16, flags: u16, attributes: &Attributes) {
         let kind = SUBSYSTEM << 8 | message;
-        self.push(Header { kind, flags: REQUEST | flags, family: INET, resource: 0 }, attributes);
+        let family = table.layer.number();
+        self.push(Header { kind, flags: REQUEST | flags, family, resource: 0 }, attributes);
     }
 
     fn push(&mut self, header: Header, attributes: &Attributes) {
@@ -195,7 +213,7 @@ pub struct ChainState {
 
 /// Asks for `chain` (`NFT_MSG_GETCHAIN`).
 pub(super) fn get_chain(chain: &Chain) -> Vec<u8> {
-    question(SUBSYSTEM << 8 | 4, INET, ACK, &chain.key())
+    question(SUBSYSTEM << 8 | 4, chain.table.layer.number(), ACK, &chain.key())
 }
 
 /// Reads one answer to [`get_chain`].
@@ -221,12 +239,12 @@ pub(super) fn get_generation() -> Vec<u8> {
 
 /// Asks for the element of `key`.
 pub(super) fn get_element(set: &Set, key: &Datum) -> Vec<u8> {
-    question(SUBSYSTEM << 8 | 13, INET, ACK, &set.encode_key(key))
+    question(SUBSYSTEM << 8 | 13, set.table.layer.number(), ACK, &set.encode_key(key))
 }
 
 /// Asks for all elements of `set`.
 pub(super) fn get_elements(set: &Set) -> Vec<u8> {
-    question(SUBSYSTEM << 8 | 13, INET, DUMP, &set.encode_all())
+    question(SUBSYSTEM << 8 | 13, set.table.layer.number(), DUMP, &set.encode_all())
 }
 
 /// One message of netfilter that is no part of a transaction.
@@ -279,7 +297,7 @@ mod tests {
     #[test]
     fn a_transaction_is_framed_by_begin_and_end() {
         let mut batch = Batch::new();
-        batch.add_table(Table { name: "t" });
+        batch.add_table(Table { layer: Layer::Inet, name: "t" });
         let bytes = batch.render();
         assert_eq!(bytes[4..6], [0x10, 0]);
         assert_eq!(bytes[bytes.len() - 16..bytes.len() - 14], [0x11, 0]);

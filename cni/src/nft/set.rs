@@ -196,9 +196,10 @@ pub(super) fn read_elements(attributes: Reader<'_>) -> impl Iterator<Item = Elem
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::Layer;
     use super::*;
 
-    const TABLE: Table = Table { name: "t" };
+    const TABLE: Table = Table { layer: Layer::Inet, name: "t" };
     const MAP: Set = Set {
         table: TABLE,
         name: "m",

@@ -52,10 +52,12 @@ pub(crate) struct VethSpec<'a> {
     pub pod: &'a str,
     /// The pod end's hardware address.
     pub pod_mac: Mac,
-    /// The pod's network namespace.
-    pub netns: RawFd,
+    /// The pod's network namespace; absent for a pair whose ends both stay here.
+    pub netns: Option<RawFd>,
     /// MTU of both ends, in bytes.
     pub mtu: u32,
+    /// The bridge that the host end is a port of.
+    pub master: Option<u32>,
 }
 
 /// A unicast route.
@@ -125,7 +127,7 @@ impl From<Mac> for String {
     }
 }
 
-fn request(message: RouteNetlinkMessage, flags: u16) -> Message {
+pub(super) fn request(message: RouteNetlinkMessage, flags: u16) -> Message {
     let mut message = NetlinkMessage::from(message);
     message.header.flags = NLM_F_REQUEST | flags;
     message
@@ -137,8 +139,8 @@ pub(super) fn new_veth(veth: &VethSpec<'_>) -> Message {
         LinkAttribute::IfName(veth.pod.to_owned()),
         LinkAttribute::Address(veth.pod_mac.0.to_vec()),
         LinkAttribute::Mtu(veth.mtu),
-        LinkAttribute::NetNsFd(veth.netns),
     ];
+    peer.attributes.extend(veth.netns.map(LinkAttribute::NetNsFd));
     let mut host = LinkMessage::default();
     // The peer may not be created up: the kernel answers ENOTCONN.
     host.header.flags = LinkFlags::Up;
@@ -153,12 +155,20 @@ pub(super) fn new_veth(veth: &VethSpec<'_>) -> Message {
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]),
     ];
+    host.attributes.extend(veth.master.map(LinkAttribute::Controller));
     request(RouteNetlinkMessage::NewLink(host), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
 }
 
 pub(super) fn set_alias(name: &str, alias: &str) -> Message {
     let mut link = LinkMessage::default();
     link.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::IfAlias(alias.to_owned())];
+    request(RouteNetlinkMessage::SetLink(link), NLM_F_ACK)
+}
+
+pub(super) fn set_mac(index: u32, mac: &[u8]) -> Message {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.attributes = vec![LinkAttribute::Address(mac.to_vec())];
     request(RouteNetlinkMessage::SetLink(link), NLM_F_ACK)
 }
 
@@ -207,6 +217,15 @@ pub(super) fn new_address(index: u32, address: IpNetwork) -> Message {
         AddressAttribute::Flags(AddressFlags::Nodad),
     ];
     request(RouteNetlinkMessage::NewAddress(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+}
+
+pub(super) fn delete_address(index: u32, address: IpNetwork) -> Message {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.ip());
+    message.header.prefix_len = address.prefix();
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Local(address.ip()), AddressAttribute::Address(address.ip())];
+    request(RouteNetlinkMessage::DelAddress(message), NLM_F_ACK)
 }
 
 pub(super) fn dump_addresses(index: u32) -> Message {

@@ -141,7 +141,7 @@ fn cni_arg(cni_args: &str, key: &str) -> Option<String> {
 }
 
 /// The kernel's `dev_valid_name`: at most 15 bytes (`IFNAMSIZ` holds the terminating zero too).
-fn is_ifname(name: &str) -> bool {
+pub(crate) fn is_ifname(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 15
         && name != "."

@@ -134,6 +134,9 @@ pub(crate) struct Prior {
 pub(crate) struct PriorAddress {
     /// The address and its prefix length.
     pub address: IpNetwork,
+    /// Its gateway, where ADD named one.
+    #[serde(default)]
+    pub gateway: Option<IpAddr>,
     /// Index into the interfaces; negative in results that list none.
     #[serde(default)]
     pub interface: Option<i64>,

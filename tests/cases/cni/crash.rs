@@ -17,19 +17,38 @@ struct Row {
     conf: fn() -> Value,
     /// What the node is given before anything is attached.
     node: &'static str,
+    /// What takes away again that which the first attachment makes for all later ones.
+    reset: &'static str,
     /// Words of lines that may stay behind: what the first attachment makes for all later ones.
     stays: &'static [&'static str],
 }
 
-const ROWS: [Row; 2] = [
-    Row { name: "routed, both families", conf: || dual("1.1.0"), node: "", stays: &[] },
-    Row { name: "routed, with host ports and masquerade", conf: with_ports, node: "", stays: &[] },
+const ROWS: [Row; 3] = [
+    Row { name: "routed, both families", conf: || dual("1.1.0"), node: "", reset: "", stays: &[] },
+    Row { name: "routed, with host ports and masquerade", conf: with_ports, node: "", reset: "", stays: &[] },
+    Row {
+        name: "bridge with gateway, macspoofchk, host ports and masquerade",
+        conf: bridged,
+        node: "",
+        reset: "ip link del br7 2>/dev/null; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
+        stays: &["br7"],
+    },
 ];
 
 fn with_ports() -> Value {
     let port = |protocol: &str, host| port(protocol, 8080, 80, host);
     let mut conf = ports::with_ports(&json!([port("tcp", ""), port("udp", "192.0.2.9"), port("udp", "::")]));
     conf["ipMasq"] = json!(true);
+    conf
+}
+
+fn bridged() -> Value {
+    let mut conf = with_ports();
+    conf["mode"] = json!("bridge");
+    conf["bridge"] = json!("br7");
+    for key in ["isDefaultGateway", "promiscMode", "macspoofchk"] {
+        conf[key] = json!(true);
+    }
     conf
 }
 
@@ -77,7 +96,9 @@ impl<'a> Stage<'a> {
 
     /// As on a node where nothing was ever attached, or where what `verb` takes away is there.
     fn reset(&self, verb: &str) {
-        self.node.sh("rm -rf /run/tripod; nft delete table inet tripod 2>/dev/null || true");
+        self.node.sh("rm -rf /run/tripod; nft delete table inet tripod 2>/dev/null; \
+             nft delete table bridge tripod 2>/dev/null; true");
+        self.node.sh(self.row.reset);
         if ["DEL", "GC"].contains(&verb) {
             self.whole("ADD");
         }

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use nix::errno::Errno;
-use tripod_cni::nft::{Batch, Chain, Datum, Element, Expr, Family, Field, Hook, Nft, Rule, Set, Table};
+use tripod_cni::nft::{
+    Batch, Chain, Datum, Element, Expr, Family, Field, Hook, Layer, Nft, Rule, Set, Table,
+};
 use tripod_tests::namespace::Namespace;
 
-const TABLE: Table = Table { name: "probe" };
+const TABLE: Table = Table { layer: Layer::Inet, name: "probe" };
 const PORTS: Set = Set {
     table: TABLE,
     name: "ports",

@@ -7,16 +7,17 @@ use tripod_tests::namespace::Namespace;
 
 use super::{attach, ports};
 
-/// Packets that went through the node's prerouting after the guard, by a counter of our own.
-fn count(node: &Namespace, matching: &str, attack: impl Fn()) -> u64 {
+/// Packets that arrived after the guard, by a counter of our own: in prerouting, and ARP in input.
+pub(super) fn count(node: &Namespace, family: &str, matching: &str, attack: impl Fn()) -> u64 {
+    let hook = if family == "arp" { "input" } else { "prerouting" };
     node.sh(&format!(
-        "nft add table inet probe; \
-         nft 'add chain inet probe seen {{ type filter hook prerouting priority 0; }}'; \
-         nft 'add rule inet probe seen {matching} counter'"
+        "nft add table {family} probe; \
+         nft 'add chain {family} probe seen {{ type filter hook {hook} priority 0; }}'; \
+         nft 'add rule {family} probe seen {matching} counter'"
     ));
     attack();
-    let rules = node.json("nft -j list chain inet probe seen");
-    node.sh("nft delete table inet probe");
+    let rules = node.json(&format!("nft -j list chain {family} probe seen"));
+    node.sh(&format!("nft delete table {family} probe"));
     let packets = rules["nftables"].as_array().expect("rules").iter().find_map(|object| {
         let expressions = object["rule"]["expr"].as_array()?;
         expressions.iter().find_map(|one| one["counter"]["packets"].as_u64())
@@ -42,9 +43,13 @@ fn attacked() -> Option<Attacked> {
 
 /// The attack must arrive when the guard chain is emptied, or the test would prove nothing.
 fn stopped_by_the_guard(at: &Attacked, matching: &str, attack: impl Fn()) {
-    assert_eq!(count(&at.node, matching, &attack), 0, "{matching} passed the guard");
+    assert_eq!(count(&at.node, "inet", matching, &attack), 0, "{matching} passed the guard");
     at.node.sh("nft flush chain inet tripod guard");
-    assert_ne!(count(&at.node, matching, &attack), 0, "{matching} does not arrive even without the guard");
+    assert_ne!(
+        count(&at.node, "inet", matching, &attack),
+        0,
+        "{matching} does not arrive even without the guard"
+    );
 }
 
 #[test]
@@ -109,7 +114,7 @@ fn a_pod_is_no_router() {
 }
 
 /// One ICMPv6 packet of `kind` from the pod's link-local address to all nodes.
-fn send_icmpv6(pod: &Namespace, kind: u8) {
+pub(super) fn send_icmpv6(pod: &Namespace, kind: u8) {
     let script = format!(
         "import socket;s=socket.socket(socket.AF_INET6,socket.SOCK_RAW,58);\
          s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_MULTICAST_HOPS,255);\
