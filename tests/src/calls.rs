@@ -14,8 +14,7 @@ use crate::namespace::Namespace;
 pub struct Calls {
     /// Kinds of the netlink requests, in order, as the kernel's headers name them.
     pub requests: Vec<String>,
-    /// Numbers of system calls by name, without those that only manage memory, which depend on how the
-    /// program was compiled.
+    /// Numbers of system calls by name, without those that depend on more than what the program does.
     pub system: BTreeMap<String, usize>,
 }
 
@@ -37,7 +36,7 @@ impl Calls {
             else {
                 continue;
             };
-            if !["brk", "mmap", "munmap", "mprotect", "madvise", "mremap"].contains(&name) {
+            if !is_incidental(name, arguments) {
                 *calls.system.entry(name.to_owned()).or_default() += 1;
             }
             if name.starts_with("send")
@@ -49,6 +48,13 @@ impl Calls {
         }
         calls
     }
+}
+
+/// Memory depends on how the program was compiled, as does the standard library's look at a descriptor
+/// before it closes it; and how often the event loop is visited depends on how long the kernel took.
+fn is_incidental(name: &str, arguments: &str) -> bool {
+    const MEMORY: [&str; 6] = ["brk", "mmap", "munmap", "mprotect", "madvise", "mremap"];
+    MEMORY.contains(&name) || name == "epoll_wait" || (name == "fcntl" && arguments.contains("F_GETFD"))
 }
 
 /// `strace` names kinds only where it could see which protocol a socket speaks.

@@ -22,7 +22,8 @@ struct Step {
 /// How calls are made. A host port is asked for by its number, of which every pod gets its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    launcher: PathBuf,
+    /// Starts the programs and accounts for them.
+    launcher: Option<PathBuf>,
     steps: Vec<Step>,
     with_port: bool,
     /// What ADD printed, which the chain's later calls are given.
@@ -40,6 +41,7 @@ pub(crate) struct Contender {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Account {
     pub(crate) wall: Duration,
+    pub(crate) cpu: Duration,
     pub(crate) max_rss_kib: u64,
 }
 
@@ -66,13 +68,18 @@ impl Contender {
 impl Plan {
     /// A plan without a program yet.
     pub(crate) fn new(launcher: &Path, with_port: bool) -> Self {
-        Self { launcher: launcher.to_owned(), steps: Vec::new(), with_port, results: Arc::default() }
+        Self { launcher: Some(launcher.to_owned()), steps: Vec::new(), with_port, results: Arc::default() }
     }
 
     /// Adds a program to the chain.
     pub(crate) fn then(mut self, program: &Path, conf: Value) -> Self {
         self.steps.push(Step { program: program.to_owned(), conf });
         self
+    }
+
+    /// The same calls without an account, and without what the launcher costs.
+    pub(crate) fn unaccounted(&self) -> Self {
+        Self { launcher: None, ..self.clone() }
     }
 
     /// One verb on the calling thread's node: every program of the chain, DEL in reverse.
@@ -85,31 +92,40 @@ impl Plan {
         for step in order {
             let one = self.step(step, verb, pod, netns)?;
             whole.wall += one.wall;
+            whole.cpu += one.cpu;
             whole.max_rss_kib = whole.max_rss_kib.max(one.max_rss_kib);
         }
         Ok(whole)
     }
 
     fn step(&self, step: &Step, verb: &str, pod: usize, netns: &Path) -> Result<Account, Refused> {
-        let output = Command::new(&self.launcher)
-            .arg(&step.program)
+        let mut command = match &self.launcher {
+            Some(launcher) => Command::new(launcher),
+            None => Command::new(&step.program),
+        };
+        let output = command
+            .args(self.launcher.is_some().then_some(&step.program))
             .env_clear()
             .envs(self.environment(step, verb, pod, netns))
             .stdin(self.configuration(step, pod))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .output()
-            .expect("the launcher starts");
+            .expect("the program starts");
         if !output.status.success() {
             return Err(Refused(String::from_utf8_lossy(&output.stdout).into_owned()));
         }
         if let Ok(result) = serde_json::from_slice(&output.stdout) {
             self.results.lock().expect("no panic").insert(pod, result);
         }
+        if self.launcher.is_none() {
+            return Ok(Account::default());
+        }
         let account = String::from_utf8_lossy(&output.stderr);
         let mut numbers = account.split_whitespace().map(|number| number.parse().expect("a number"));
-        let wall = Duration::from_nanos(numbers.next().expect("a time"));
-        Ok(Account { wall, max_rss_kib: numbers.next().expect("a size") })
+        let mut next = || numbers.next().expect("three numbers");
+        let (wall, cpu) = (Duration::from_nanos(next()), Duration::from_micros(next()));
+        Ok(Account { wall, cpu, max_rss_kib: next() })
     }
 
     fn environment(&self, step: &Step, verb: &str, pod: usize, netns: &Path) -> Vec<(&'static str, String)> {

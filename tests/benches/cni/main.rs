@@ -81,6 +81,7 @@ fn plain(report: &mut Report, programs: &Programs, sandboxes: &Sandboxes, option
     report.times("plain", &row);
     let (floor, ours) = (of(&row, "floor"), of(&row, "tripod-cni"));
     report.at_most("ADD, times the floor", ours.0.p50() / floor.0.p50(), 1.4);
+    report.at_most("ADD, times the floor's processor time", ours.0.cpu() / floor.0.cpu(), 1.4);
     report.at_most("DEL, ms above the floor", ours.1.p50() - floor.1.p50(), 1.0);
     report.at_most("ADD, p99 to p50", ours.0.spread(), 3.0);
     report.at_most("DEL, p99 to p50", ours.1.spread(), 3.0);

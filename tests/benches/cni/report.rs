@@ -24,16 +24,18 @@ impl Report {
     pub(crate) fn times(&mut self, name: &str, row: &Row) {
         for (who, add, del) in row {
             println!(
-                "{name:<12} {who:<16} ADD p50 {:>7.3} p99 {:>7.3} ms   DEL p50 {:>7.3} p99 {:>7.3} ms   {} KiB",
+                "{name:<12} {who:<16} ADD p50 {:>7.3} p99 {:>7.3} cpu {:>7.3} ms   DEL p50 {:>7.3} p99 {:>7.3} cpu {:>7.3} ms   {} KiB",
                 add.p50(),
                 add.p99(),
+                add.cpu(),
                 del.p50(),
                 del.p99(),
+                del.cpu(),
                 add.max_rss_kib.max(del.max_rss_kib),
             );
             let times = json!({
-                "add": {"p50": rounded(add.p50()), "p99": rounded(add.p99())},
-                "del": {"p50": rounded(del.p50()), "p99": rounded(del.p99())},
+                "add": {"p50": rounded(add.p50()), "p99": rounded(add.p99()), "cpu": rounded(add.cpu())},
+                "del": {"p50": rounded(del.p50()), "p99": rounded(del.p99()), "cpu": rounded(del.cpu())},
                 "max_rss_kib": add.max_rss_kib.max(del.max_rss_kib),
             });
             self.figure(&format!("{name}.{who}"), times);

@@ -19,6 +19,7 @@ const WAVES: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times {
     rounds: Vec<Vec<f64>>,
+    cpu: Vec<f64>,
     pub(crate) max_rss_kib: u64,
 }
 
@@ -31,6 +32,11 @@ impl Times {
     /// The same for the tail.
     pub(crate) fn p99(&self) -> f64 {
         self.rounds.iter().map(|round| quantile(round, 99)).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The median of the processor's time, which does not count how long others had it.
+    pub(crate) fn cpu(&self) -> f64 {
+        median(&self.cpu)
     }
 
     /// How far the tail of the best round is from its middle.
@@ -86,6 +92,7 @@ pub(crate) fn one_by_one(
                     round[who].push(account.wall.as_secs_f64() * 1000.0);
                     let (_, add, del) = &mut row[who];
                     let times = if verb == "ADD" { add } else { del };
+                    times.cpu.push(account.cpu.as_secs_f64() * 1000.0);
                     times.max_rss_kib = times.max_rss_kib.max(account.max_rss_kib);
                 }
             }
@@ -120,7 +127,7 @@ pub(crate) fn at_once(
 
 /// Threads inherit the node from the thread that starts them.
 fn wave(contender: &Contender, verb: &'static str, sandboxes: Vec<PathBuf>) -> f64 {
-    let plan = contender.plan.clone();
+    let plan = contender.plan.unaccounted();
     contender.node.run(move || {
         let begin = Instant::now();
         thread::scope(|scope| {
