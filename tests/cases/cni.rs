@@ -45,7 +45,7 @@ pub(crate) fn attach(node: &Namespace, sandbox: &Namespace, container: &str) -> 
 pub(crate) fn footprint(node: &Namespace) -> Value {
     json!({
         "links": node.json("ip -j link"),
-        "routes": node.json("ip -j route show table all"),
+        "routes": node.json("ip -j -4 route show table all"),
         "routes6": without_link_local(node.json("ip -j -6 route show table all")),
         "neighbours": node.json("ip -j neigh show nud permanent"),
         "files": node.sh("find /run/tripod -type f ! -name lock ! -name 'last_reserved_ip*' ! -name '.taken*' ! -name '.cooling*' 2>/dev/null | sort; true"),

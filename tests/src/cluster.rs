@@ -8,7 +8,7 @@ pub mod addresses;
 pub mod cgroups;
 mod containerd;
 mod controlplane;
-mod debian;
+pub(crate) mod debian;
 pub mod eventually;
 mod filesystem;
 mod golang;

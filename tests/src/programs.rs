@@ -2,12 +2,19 @@
 //! a stale binary.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+
+use anyhow::Context;
+use serde_json::Value;
 
 /// Packages whose binaries the tests execute.
 const PACKAGES: [&str; 4] =
     ["tripod-cni", "tripod-device-plugin", "tripod-credential-provider", "tripod-node"];
+
+/// A variable that is set where there is no cargo, as in the guest of `cargo e2e --kernel`: whoever set it
+/// has called [`build_ahead`], and every program lies where cargo puts it.
+pub const PREBUILT: &str = "TRIPOD_PREBUILT";
 
 /// Which build of the programs to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,32 +31,70 @@ pub fn program(name: &str) -> PathBuf {
     DIR.get_or_init(|| build(Profile::Debug, &PACKAGES).expect("the programs under test build")).join(name)
 }
 
+/// Builds every program that tests execute, for a run where there is no cargo.
+pub fn build_ahead() -> anyhow::Result<()> {
+    build(Profile::Debug, &PACKAGES)?;
+    build_failpoints()?;
+    Ok(())
+}
+
+/// Builds the integration test `name` and returns the path of its program.
+pub fn test_program(name: &str) -> anyhow::Result<PathBuf> {
+    let mut cargo = cargo();
+    cargo.args(["test", "--no-run", "--package", "tripod-tests", "--test", name]);
+    cargo.args(["--quiet", "--message-format", "json-render-diagnostics"]);
+    let output = cargo.stderr(Stdio::inherit()).output()?;
+    anyhow::ensure!(output.status.success(), "cargo build of the test {name} failed: {}", output.status);
+    let messages = String::from_utf8(output.stdout)?;
+    // Cargo tells of everything it has built, one document per line.
+    let mut artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = artifacts.find_map(|one| match &one["executable"] {
+        Value::String(path) if one["target"]["name"] == name => Some(PathBuf::from(path)),
+        _ => None,
+    });
+    program.with_context(|| format!("cargo tells of no program of the test {name}"))
+}
+
 /// Builds `packages` and returns the folder that holds their binaries.
 pub fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace()).args(["build", "--bins"]);
-    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     // The optimised build takes minutes, during which a person wants to see cargo at work.
-    cargo.arg(if profile == Profile::Release { "--release" } else { "--quiet" });
-    let status = cargo.status()?;
-    anyhow::ensure!(status.success(), "cargo build of {packages:?} failed: {status}");
-    let folder = if profile == Profile::Release { "release" } else { "debug" };
+    let (flag, folder) =
+        if profile == Profile::Release { ("--release", "release") } else { ("--quiet", "debug") };
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
+    run_cargo_build(&packages.chain([flag]).collect::<Vec<_>>())?;
     Ok(target_dir().join("x86_64-unknown-linux-gnu").join(folder))
+}
+
+/// Every build of a program under test. Where there is no cargo it is done already.
+fn run_cargo_build(arguments: &[&str]) -> anyhow::Result<()> {
+    if std::env::var_os(PREBUILT).is_some() {
+        return Ok(());
+    }
+    let status = cargo().args(["build", "--bins"]).args(arguments).status()?;
+    anyhow::ensure!(status.success(), "cargo build {arguments:?} failed: {status}");
+    Ok(())
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
 }
 
 /// Path of a `tripod-cni` that a test can end before each of its steps.
 pub fn with_failpoints() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build_failpoints().expect("tripod-cni builds with its failpoints")).clone()
+}
+
+fn build_failpoints() -> anyhow::Result<PathBuf> {
     // A folder of its own, or the two builds would take turns in one place.
     let target = target_dir().join("failpoints");
-    let build = || {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(workspace()).args(["build", "--bins", "--quiet", "--package", "tripod-cni"]);
-        cargo.args(["--features", "failpoints", "--target-dir"]).arg(&target);
-        assert!(cargo.status().expect("cargo").success(), "tripod-cni builds with its failpoints");
-        target.join("x86_64-unknown-linux-gnu/debug/tripod-cni")
-    };
-    PROGRAM.get_or_init(build).clone()
+    let folder = target.to_str().context("a target folder in Unicode")?;
+    let arguments =
+        ["--quiet", "--package", "tripod-cni", "--features", "failpoints", "--target-dir", folder];
+    run_cargo_build(&arguments)?;
+    Ok(target.join("x86_64-unknown-linux-gnu/debug/tripod-cni"))
 }
 
 /// The checkout this harness was built from.

@@ -18,7 +18,7 @@ impl Programs {
     pub fn prepare() -> anyhow::Result<Self> {
         let folder = std::path::absolute(target_dir().join("cluster"))?;
         let programs = Self { built: folder.join("bin"), debian: folder.join("debian") };
-        debian::unpack(&programs.debian)?;
+        debian::unpack(&programs.debian, &debian::PACKAGES)?;
         golang::build(&programs.built)?;
         Ok(programs)
     }
