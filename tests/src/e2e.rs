@@ -1,6 +1,7 @@
 //! The cases that need a real Kubernetes, and the order in which they run.
 
 mod contract;
+mod families;
 mod reference;
 mod runtimes;
 mod selection;
@@ -15,7 +16,8 @@ use crate::cluster::state::{Turn, sweep};
 use crate::cluster::{Programs, interrupt};
 
 /// Every suite, the quick ones first.
-const SUITES: [&dyn AnySuite; 4] = [&contract::SUITE, &runtimes::SUITE, &reference::SUITE, &tripod::SUITE];
+const SUITES: [&dyn AnySuite; 6] =
+    [&contract::SUITE, &runtimes::SUITE, &reference::SUITE, &tripod::SUITE, &families::IPV4, &families::IPV6];
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

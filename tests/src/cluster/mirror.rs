@@ -2,13 +2,13 @@
 //! tells whether a pod's traffic was masqueraded.
 
 use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::addresses::OUTSIDE;
+use super::addresses::{Families, OUTSIDE};
 use super::kubectl::Kubectl;
 use super::machine::Machine;
 
@@ -23,10 +23,10 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Listens on `machine` at the outside addresses of both families.
-    pub fn start(machine: &Machine) -> anyhow::Result<Self> {
+    /// Listens on `machine` at the outside addresses of these families.
+    pub fn start(machine: &Machine, families: Families) -> anyhow::Result<Self> {
         let mut mirror = Self { stop: Arc::default(), threads: Vec::new() };
-        for address in [IpAddr::from(OUTSIDE.v4), IpAddr::from(OUTSIDE.v6)] {
+        for address in families.addresses(OUTSIDE) {
             // A socket belongs to the network it was made in, whoever uses it.
             let place = SocketAddr::new(address, PORT);
             let listener = machine.within_network(|| Ok(TcpListener::bind(place)?))?;
@@ -58,11 +58,15 @@ fn answer_all(listener: &TcpListener, stop: &AtomicBool) {
     }
 }
 
-/// As whom the outside sees `pod`, over IPv4 and IPv6.
-pub fn seen_from_outside(kubectl: &Kubectl<'_>, pod: &str) -> anyhow::Result<[String; 2]> {
+/// As whom the outside sees `pod`, over each of these families.
+pub fn seen_from_outside(
+    kubectl: &Kubectl<'_>,
+    pod: &str,
+    families: Families,
+) -> anyhow::Result<Vec<String>> {
     let ask = |address: String| {
         let answer = kubectl.exec(pod, &["nc", "-w", "5", &address, &PORT.to_string()])?;
         anyhow::Ok(answer.trim().to_owned())
     };
-    Ok([ask(OUTSIDE.v4.to_string())?, ask(OUTSIDE.v6.to_string())?])
+    families.addresses(OUTSIDE).into_iter().map(|address| ask(address.to_string())).collect()
 }

@@ -1,13 +1,14 @@
 //! Tripod itself, installed as its README says, on nodes that have nothing else.
 
 mod device;
-mod footprint;
-mod install;
-mod network;
+pub(super) mod footprint;
+pub(super) mod install;
+pub(super) mod network;
 mod private_image;
 mod restart;
 
 use super::suite::{Case, Suite};
+use crate::cluster::addresses::Families;
 use crate::cluster::progress::step;
 use crate::cluster::{Cluster, Programs};
 use crate::programs;
@@ -49,10 +50,20 @@ pub(super) const SUITE: Suite = Suite {
     ],
 };
 
-/// Two nodes without a network, which have the image, as they would after a pull.
-fn prepare(cluster_programs: &Programs) -> anyhow::Result<Cluster> {
+/// Two nodes that speak both families.
+fn prepare(programs: &Programs) -> anyhow::Result<Cluster> {
+    start("tripod", programs, 2, Families::Dual)
+}
+
+/// Nodes without a network, which have the image, as they would after a pull.
+pub(super) fn start(
+    name: &str,
+    cluster_programs: &Programs,
+    nodes: u8,
+    families: Families,
+) -> anyhow::Result<Cluster> {
     step("build the image", build_image)?;
-    let cluster = Cluster::start("tripod", cluster_programs, 2)?;
+    let cluster = Cluster::start(name, cluster_programs, nodes, families)?;
     step("load the image into every node", || {
         cluster.import(&programs::target_dir().join("image/tripod.tar"))
     })?;
