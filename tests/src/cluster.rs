@@ -29,6 +29,7 @@ mod programs;
 pub mod progress;
 pub mod registry;
 pub mod runtime;
+pub mod sandbox;
 pub mod state;
 pub mod traces;
 mod underlay;

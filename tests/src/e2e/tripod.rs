@@ -1,7 +1,10 @@
 //! Tripod itself, installed as its README says, on nodes that have nothing else.
 
+mod bandwidth;
 mod device;
 pub(super) mod footprint;
+mod hostport;
+mod hundred;
 pub(super) mod install;
 pub(super) mod network;
 mod private_image;
@@ -30,6 +33,18 @@ pub(super) const SUITE: Suite = Suite {
             run: network::pods_are_connected,
         },
         Case {
+            name: "tripod-hostport",
+            about: "a port of the node leads to its pod over TCP and UDP, from everywhere, and is closed after it",
+            long: false,
+            run: hostport::a_port_of_the_node_leads_to_the_pod,
+        },
+        Case {
+            name: "tripod-bandwidth",
+            about: "the annotations for a pod's bandwidth become queues of its link",
+            long: false,
+            run: bandwidth::annotations_limit_the_pod,
+        },
+        Case {
             name: "tripod-device",
             about: "a pod that asks for a device gets it, and the next one waits",
             long: false,
@@ -46,6 +61,12 @@ pub(super) const SUITE: Suite = Suite {
             about: "restarts of the kubelet and of Tripod change nothing for a running pod",
             long: false,
             run: restart::running_pods_do_not_notice,
+        },
+        Case {
+            name: "tripod-hundred",
+            about: "a hundred pods of one node are made at once and deleted at once",
+            long: true,
+            run: hundred::a_hundred_pods_come_and_go,
         },
     ],
 };
