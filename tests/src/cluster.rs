@@ -27,6 +27,7 @@ pub mod pods;
 mod process;
 mod programs;
 pub mod progress;
+pub mod queues;
 pub mod registry;
 pub mod runtime;
 pub mod sandbox;

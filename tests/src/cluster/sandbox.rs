@@ -4,6 +4,7 @@
 use std::fs::File;
 
 use super::crictl::Cri;
+use super::machine::Machine;
 use super::namespaces::within_network_of;
 use super::node::Node;
 
@@ -14,9 +15,13 @@ pub struct SandboxNetwork(File);
 impl SandboxNetwork {
     /// The network of the pod called `pod` on `node`.
     pub fn open(node: &Node, pod: &str) -> anyhow::Result<Self> {
-        let cri = Cri::on(node.machine());
-        let path = cri.netns(&cri.sandbox_of(pod)?)?;
-        Ok(Self(node.within(|| Ok(File::open(path)?))?))
+        Self::of_sandbox(node.machine(), &Cri::on(node.machine()).sandbox_of(pod)?)
+    }
+
+    /// The network of the sandbox with this id on `machine`.
+    pub fn of_sandbox(machine: &Machine, id: &str) -> anyhow::Result<Self> {
+        let path = Cri::on(machine).netns(id)?;
+        Ok(Self(machine.within(|| Ok(File::open(path)?))?))
     }
 
     /// Does `work` inside.

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use crate::cluster::Programs;
 use crate::cluster::eventually::eventually;
+use crate::cluster::mirror::{Mirror, Protocol, ask};
 use crate::cluster::progress::step;
+use crate::cluster::queues::bucket_rates;
 use crate::cluster::runtime::RuntimeHost;
+use crate::cluster::sandbox::SandboxNetwork;
 use crate::e2e::site::conflist;
 use crate::programs;
 
@@ -32,6 +35,10 @@ fn on(host: &RuntimeHost) -> anyhow::Result<()> {
         is_connected(host, &id)?;
         end(host, &id)
     })?;
+    is_again(host, &before)?;
+    step("a sandbox has ports of the host, and gives them back", || with_ports(host))?;
+    is_again(host, &before)?;
+    step("a sandbox has the limits that its annotations name", || with_limits(host))?;
     is_again(host, &before)?;
     step("a sandbox is deleted after its namespace is gone", || {
         let id = host.run_sandbox("bare", &json!({}))?;
@@ -103,6 +110,38 @@ fn is_connected(host: &RuntimeHost, id: &str) -> anyhow::Result<()> {
         let address = address.ok_or_else(|| anyhow::anyhow!("the sandbox has {network}"))?;
         host.machine().exec(&["ping", "-c1", "-W2", address])?;
     }
+    Ok(())
+}
+
+/// containerd gives them under names that begin with a capital letter.
+fn with_ports(host: &RuntimeHost) -> anyhow::Result<()> {
+    let port = |protocol: u8| json!({"protocol": protocol, "container_port": 5353, "host_port": 8053});
+    let id = host.run_sandbox("served", &json!({"port_mappings": [port(0), port(1)]}))?;
+    {
+        let network = SandboxNetwork::of_sandbox(host.machine(), &id)?;
+        let _mirror = Mirror::in_pod(&network, 5353)?;
+        for place in ["192.0.2.9:8053", "127.0.0.1:8053", "[2001:db8::9]:8053"] {
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                host.machine().within_network(|| ask(place.parse()?, protocol))?;
+            }
+        }
+    }
+    end(host, &id)?;
+    let answer = host.machine().within_network(|| ask("192.0.2.9:8053".parse()?, Protocol::Tcp));
+    anyhow::ensure!(answer.is_err(), "the port still leads to {answer:?}");
+    Ok(())
+}
+
+fn with_limits(host: &RuntimeHost) -> anyhow::Result<()> {
+    let rates = || bucket_rates(&host.machine().exec(&["tc", "-j", "qdisc", "show"])?);
+    let annotations =
+        json!({"kubernetes.io/ingress-bandwidth": "8M", "kubernetes.io/egress-bandwidth": "4M"});
+    let id = host.run_sandbox("slow", &json!({"annotations": annotations}))?;
+    let mut found = rates()?;
+    found.sort_unstable();
+    anyhow::ensure!(found == [500_000, 1_000_000], "the host has queues of {found:?} bytes/s");
+    end(host, &id)?;
+    anyhow::ensure!(rates()?.is_empty(), "queues are left: {:?}", rates()?);
     Ok(())
 }
 

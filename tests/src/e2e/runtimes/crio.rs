@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::cluster::Programs;
 use crate::cluster::eventually::eventually;
 use crate::cluster::progress::step;
+use crate::cluster::queues::bucket_rates;
 use crate::e2e::site::{BIN, CONF, Site, conflist};
 use crate::namespace::Namespace;
 
@@ -54,6 +55,9 @@ fn attach_and_delete(site: &Site, crio: &mut Crio) -> anyhow::Result<()> {
     anyhow::ensure!(added[0]["ips"].as_array().is_some_and(|ips| ips.len() == 2), "{added}");
     anyhow::ensure!(crio.ask("look", &pod)? == added, "CRI-O sees another result");
     sandbox.sh("ping -c1 -W2 127.0.0.1; ping -c1 -W2 192.0.2.9; ping -c1 -W2 2001:db8::9");
+    let mut rates = bucket_rates(&site.node().sh("tc -j qdisc show"))?;
+    rates.sort_unstable();
+    anyhow::ensure!(rates == [500_000, 1_000_000], "the node has queues of {rates:?} bytes/s");
     site.node().sh("ip route del 10.1.0.2");
     let refusal = crio.ask("look", &pod).expect_err("a pod that has lost its route").to_string();
     anyhow::ensure!(refusal.contains("10.1.0.2"), "{refusal}");
@@ -105,13 +109,16 @@ fn collect(site: &Site, crio: &mut Crio) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A pod as CRI-O describes it: with its cgroup and its annotations, but without host ports, which it
+/// A pod as CRI-O describes it: with its cgroup, its limits and its annotations, but without host ports, which it
 /// serves itself.
 fn pod(name: &str, sandbox: &Namespace) -> Value {
     json!({
         "name": name, "namespace": "default", "id": name, "uid": format!("{name}-uid"), "netns": sandbox.path(),
         "runtimeConfig": {"pods": {
             "CgroupPath": "/kubepods.slice/pod1.slice",
+            "Bandwidth": {
+                "IngressRate": 8_000_000, "IngressBurst": 800_000, "EgressRate": 4_000_000, "EgressBurst": 400_000,
+            },
             "io.kubernetes.cri.pod-annotations": {"example.com/note": "a \"quoted\" word"},
         }},
     })

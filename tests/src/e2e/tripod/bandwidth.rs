@@ -1,12 +1,11 @@
 //! Kubernetes' annotations for a pod's bandwidth, as they arrive in the kernel.
 
-use serde_json::Value;
-
 use super::{footprint, install};
 use crate::cluster::Cluster;
 use crate::cluster::node::Node;
 use crate::cluster::pods::Pod;
 use crate::cluster::progress::step;
+use crate::cluster::queues::bucket_rates;
 
 /// To the pod and from it, in bits per second.
 const LIMITS: [(&str, &str, u64); 2] = [
@@ -33,9 +32,6 @@ pub(super) fn annotations_limit_the_pod(cluster: &Cluster) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Of all token buckets on the node, in bytes per second.
 fn rates(node: &Node) -> anyhow::Result<Vec<u64>> {
-    let queues: Value = serde_json::from_str(&node.exec(&["tc", "-j", "qdisc", "show"])?)?;
-    let buckets = queues.as_array().into_iter().flatten().filter(|queue| queue["kind"] == "tbf");
-    Ok(buckets.filter_map(|queue| queue["options"]["rate"].as_u64()).collect())
+    bucket_rates(&node.exec(&["tc", "-j", "qdisc", "show"])?)
 }
