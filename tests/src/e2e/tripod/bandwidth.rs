@@ -16,7 +16,7 @@ const LIMITS: [(&str, &str, u64); 2] = [
 pub(super) fn annotations_limit_the_pod(cluster: &Cluster) -> anyhow::Result<()> {
     install::install(cluster)?;
     let kubectl = cluster.kubectl()?;
-    let before = footprint::of(cluster)?;
+    let before = footprint::of_pods(cluster)?;
     let node = &cluster.nodes()[0];
     let annotations = LIMITS.map(|(name, value, _)| (name.to_owned(), value.to_owned())).to_vec();
     let pod = Pod { annotations, ..Pod::on(node.name(), "slow") };

@@ -20,7 +20,7 @@ const OWN_PORT: u16 = 5353;
 pub(super) fn a_port_of_the_node_leads_to_the_pod(cluster: &Cluster) -> anyhow::Result<()> {
     install::install(cluster)?;
     let kubectl = cluster.kubectl()?;
-    let before = footprint::of(cluster)?;
+    let before = footprint::of_pods(cluster)?;
     let (node, other) = (&cluster.nodes()[0], &cluster.nodes()[1]);
     let served = |name: &str| Pod { host_ports: vec![(PORT, OWN_PORT)], ..Pod::on(node.name(), name) };
     let (server, client) = (served("server"), Pod::on(node.name(), "client"));

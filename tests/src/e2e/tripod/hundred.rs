@@ -17,7 +17,7 @@ const OURS: &str = "--selector=test=hundred";
 pub(super) fn a_hundred_pods_come_and_go(cluster: &Cluster) -> anyhow::Result<()> {
     install::install(cluster)?;
     let kubectl = cluster.kubectl()?;
-    let before = footprint::of(cluster)?;
+    let before = footprint::of_pods(cluster)?;
     let node = cluster.nodes()[0].name();
     let manifests: Vec<String> = (0..PODS).map(|number| manifest(node, number)).collect();
     let begin = Instant::now();

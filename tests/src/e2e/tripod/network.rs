@@ -10,7 +10,7 @@ use crate::cluster::progress::step;
 pub(in crate::e2e) fn pods_are_connected(cluster: &Cluster) -> anyhow::Result<()> {
     install::install(cluster)?;
     let kubectl = cluster.kubectl()?;
-    let before = footprint::of(cluster)?;
+    let before = footprint::of_pods(cluster)?;
     let pairs: Vec<[Pod; 2]> = cluster.nodes().iter().map(pair).collect();
     let all: Vec<Pod> = pairs.iter().flatten().cloned().collect();
     step("two pods run on each node", || kubectl.run_pods(&all))?;
