@@ -38,8 +38,6 @@ fn on(host: &RuntimeHost) -> anyhow::Result<()> {
     is_again(host, &before)?;
     step("a sandbox has ports of the host, and gives them back", || with_ports(host))?;
     is_again(host, &before)?;
-    step("a sandbox has the limits that its annotations name", || with_limits(host))?;
-    is_again(host, &before)?;
     step("a sandbox is deleted after its namespace is gone", || {
         let id = host.run_sandbox("bare", &json!({}))?;
         let netns = host.cri().netns(&id)?;
@@ -54,6 +52,8 @@ fn on(host: &RuntimeHost) -> anyhow::Result<()> {
         eventually("containerd knows the new network", Duration::from_secs(10), || loaded(host, "renamed"))?;
         end(host, &id)
     })?;
+    is_again(host, &before)?;
+    step("a sandbox has the limits that its annotations name", || with_limits(host))?;
     is_again(host, &before)
 }
 
