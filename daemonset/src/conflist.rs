@@ -15,7 +15,9 @@ const NETWORK: &str = "tripod";
 pub fn render(pod_cidrs: &[IpNetwork], node_ips: &[IpAddr], mtu: Option<u32>, agent_state: &Path) -> Vec<u8> {
     let ranges = pod_cidrs.iter().map(|cidr| vec![Range { subnet: *cidr }]).collect();
     let ipam = Ipam { kind: "tripod", ranges };
-    let plugin = Plugin { kind: "tripod-cni", mode: "routed", mtu, agent_state, node_ips, ipam };
+    let capabilities = Capabilities { port_mappings: true, bandwidth: true };
+    let plugin =
+        Plugin { kind: "tripod-cni", mode: "routed", capabilities, mtu, agent_state, node_ips, ipam };
     let list =
         Conflist { cni_version: "1.0.0", cni_versions: ["1.0.0", "1.1.0"], name: NETWORK, plugins: [plugin] };
     // `{:#}` of a value cannot fail, and values of these types always become JSON.
@@ -48,12 +50,21 @@ struct Plugin<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     mode: &'a str,
+    capabilities: Capabilities,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<u32>,
     agent_state: &'a Path,
     #[serde(rename = "nodeIPs")]
     node_ips: &'a [IpAddr],
     ipam: Ipam<'a>,
+}
+
+/// What the runtime is to tell about each pod.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Capabilities {
+    port_mappings: bool,
+    bandwidth: bool,
 }
 
 #[derive(Serialize)]
@@ -88,6 +99,10 @@ mod tests {
     {
       "type": "tripod-cni",
       "mode": "routed",
+      "capabilities": {
+        "portMappings": true,
+        "bandwidth": true
+      },
       "agentState": "/run/tripod",
       "nodeIPs": [
         "172.30.0.11",

@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod cgroups;
 mod containerd;
 mod controlplane;
+pub mod crictl;
 pub(crate) mod debian;
 pub mod eventually;
 mod filesystem;
@@ -26,7 +27,10 @@ pub mod pods;
 mod process;
 mod programs;
 pub mod progress;
+pub mod queues;
 pub mod registry;
+pub mod runtime;
+pub mod sandbox;
 pub mod state;
 pub mod traces;
 mod underlay;
@@ -39,18 +43,20 @@ use anyhow::Context;
 pub use self::kubectl::Kubectl;
 pub use self::programs::Programs;
 
+use self::addresses::Families;
 use self::identity::Identities;
 use self::images::Image;
 use self::machine::Machine;
 use self::node::Node;
 use self::progress::step;
 use self::state::StateFolder;
+use self::underlay::Underlay;
 
 /// A running cluster. Dropping it takes everything down, nodes first.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
-    underlay: Machine,
+    underlay: Underlay,
     identities: Identities,
     programs: Programs,
     state: StateFolder,
@@ -58,9 +64,9 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts a control plane and `nodes` nodes that have no network plugin yet. `name` is for its logs.
-    pub fn start(name: &str, programs: &Programs, nodes: u8) -> anyhow::Result<Self> {
+    pub fn start(name: &str, programs: &Programs, nodes: u8, families: Families) -> anyhow::Result<Self> {
         let mut cluster =
-            step("start the control plane", || Self::start_control_plane(name, programs, nodes))?;
+            step("start the control plane", || Self::start_control_plane(name, programs, nodes, families))?;
         let images = step("write the test images", || cluster.write_test_images())?;
         for number in 1..=nodes {
             step(&format!("start {}", node::name(number)), || cluster.add_node(number, &images))?;
@@ -68,12 +74,16 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn start_control_plane(name: &str, programs: &Programs, nodes: u8) -> anyhow::Result<Self> {
+    fn start_control_plane(
+        name: &str,
+        programs: &Programs,
+        nodes: u8,
+        families: Families,
+    ) -> anyhow::Result<Self> {
         let state = StateFolder::create(name)?;
         let names: Vec<String> = (1..=nodes).map(node::name).collect();
-        let identities = Identities::create(&state.path().join("pki"), &names)?;
-        let underlay = Machine::create("underlay", programs, &state)?;
-        underlay::lay(&underlay)?;
+        let identities = Identities::create(&state.path().join("pki"), &names, families)?;
+        let underlay = Underlay::lay(Machine::create("underlay", programs, &state)?, families)?;
         let cluster = Self { nodes: Vec::new(), underlay, identities, programs: programs.clone(), state };
         let started =
             controlplane::start(&cluster.underlay, programs, &cluster.identities, cluster.state.path());
@@ -108,12 +118,12 @@ impl Cluster {
 
     /// Starts the registry that asks for a password.
     pub fn start_registry(&self) -> anyhow::Result<()> {
-        registry::start(&self.underlay, &self.state.path().join("registry"))
+        registry::start(self.underlay(), &self.state.path().join("registry"))
     }
 
     /// The admin's `kubectl`.
     pub fn kubectl(&self) -> anyhow::Result<Kubectl<'_>> {
-        Kubectl::open(&self.underlay, &self.programs, &self.identities, self.state.path())
+        Kubectl::open(self.underlay(), &self.programs, &self.identities, self.state.path())
     }
 
     /// All nodes, in the order of their numbers.
@@ -123,7 +133,12 @@ impl Cluster {
 
     /// The machine of the control plane, through which nodes reach each other and the outside.
     pub fn underlay(&self) -> &Machine {
-        &self.underlay
+        self.underlay.machine()
+    }
+
+    /// The families it speaks.
+    pub fn families(&self) -> Families {
+        self.underlay.families()
     }
 
     /// The programs it runs.
@@ -143,7 +158,7 @@ impl Cluster {
 
     /// State and last words of every program, for a person who looks into a failure.
     pub fn describe(&self) -> String {
-        let machines = std::iter::once(&self.underlay).chain(self.nodes.iter().map(Node::machine));
+        let machines = std::iter::once(self.underlay()).chain(self.nodes.iter().map(Node::machine));
         let states: String = machines.map(Machine::describe).collect();
         format!("{states}{}\nall logs: {}", self.objects(), self.logs().display())
     }

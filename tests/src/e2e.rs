@@ -1,18 +1,23 @@
 //! The cases that need a real Kubernetes, and the order in which they run.
 
+mod contract;
+mod families;
 mod reference;
+mod runtimes;
 mod selection;
+mod site;
 mod suite;
 mod tripod;
 
 pub use self::selection::Selection;
 
-use self::suite::Suite;
+use self::suite::AnySuite;
 use crate::cluster::state::{Turn, sweep};
 use crate::cluster::{Programs, interrupt};
 
-/// Every suite, in order.
-const SUITES: [&Suite; 2] = [&reference::SUITE, &tripod::SUITE];
+/// Every suite, the quick ones first.
+const SUITES: [&dyn AnySuite; 6] =
+    [&contract::SUITE, &runtimes::SUITE, &reference::SUITE, &tripod::SUITE, &families::IPV4, &families::IPV6];
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +32,7 @@ pub enum Verdict {
 
 /// One line per case.
 pub fn list() -> String {
-    let cases = SUITES.iter().flat_map(|suite| suite.cases);
+    let cases = SUITES.iter().flat_map(|suite| suite.titles());
     cases
         .map(|case| format!("{:<24} {}{}\n", case.name, case.about, if case.long { " (long)" } else { "" }))
         .collect()
@@ -61,7 +66,9 @@ fn run_suites(selection: &Selection) -> anyhow::Result<Vec<String>> {
     println!("programs");
     let programs = Programs::prepare()?;
     let mut failed = Vec::new();
-    for suite in SUITES.iter().filter(|suite| selection.cases_of(suite).next().is_some()) {
+    let wanted =
+        |suite: &&&dyn AnySuite| suite.titles().into_iter().any(|case| selection.wants(suite.name(), case));
+    for suite in SUITES.iter().filter(wanted) {
         interrupt::check()?;
         failed.extend(suite.run(selection, &programs)?);
     }

@@ -4,32 +4,37 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::addresses::{CLUSTER_CIDRS, CONTROL_PLANE, SERVICE_CIDRS};
+use super::addresses::Families;
 use super::eventually::eventually_while;
 use super::identity::Identities;
 use super::kubectl::Kubectl;
-use super::machine::Machine;
 use super::programs::Programs;
+use super::underlay::Underlay;
 
 const ETCD: &str = "http://127.0.0.1:2379";
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// Starts all four on `machine` and returns when the API server is ready for its first pod. `folder`
+/// Starts all four on the machine of `underlay` and returns when the API server is ready for its first pod. `folder`
 /// takes etcd's data.
 pub fn start(
-    machine: &Machine,
+    underlay: &Underlay,
     programs: &Programs,
     identities: &Identities,
     folder: &Path,
 ) -> anyhow::Result<()> {
+    let (machine, families) = (underlay.machine(), underlay.families());
     machine.start("etcd", &mut etcd(programs, &folder.join("etcd")))?;
-    machine.start("apiserver", &mut apiserver(programs, identities))?;
+    machine.start("apiserver", &mut apiserver(programs, identities, families))?;
     let kubectl = Kubectl::open(machine, programs, identities, folder)?;
     let alive = || machine.alive();
     eventually_while("the API server is ready", READY_LIMIT, alive, || {
         kubectl.run(&["get", "--raw", "/readyz"])
     })?;
-    machine.start("controller-manager", &mut controller_manager(programs, identities, folder)?)?;
+    let mut controllers = controller_manager(programs, identities, folder)?;
+    controllers.arg(format!("--cluster-cidr={}", families.cluster_cidrs().join(",")));
+    // A mask of a family that the cluster does not speak is refused.
+    let masks = ["--node-cidr-mask-size-ipv4=24", "--node-cidr-mask-size-ipv6=64"];
+    machine.start("controller-manager", controllers.args(families.of(masks)))?;
     machine.start("scheduler", &mut scheduler(programs, identities)?)?;
     // No pod is accepted before its service account exists.
     eventually_while("the default service account exists", READY_LIMIT, alive, || {
@@ -46,12 +51,12 @@ fn etcd(programs: &Programs, data: &Path) -> Command {
     etcd
 }
 
-fn apiserver(programs: &Programs, identities: &Identities) -> Command {
+fn apiserver(programs: &Programs, identities: &Identities, families: Families) -> Command {
     let (key, certificate) = (identities.key(), identities.certificate());
     let mut apiserver = kube(programs, "apiserver");
     apiserver.arg(format!("--etcd-servers={ETCD}"));
     apiserver.args(["--bind-address=::", "--secure-port=6443", "--allow-privileged=true"]);
-    apiserver.arg(format!("--advertise-address={}", CONTROL_PLANE.v4));
+    apiserver.arg(format!("--advertise-address={}", families.api_server().ip()));
     apiserver.arg(format!("--tls-cert-file={}", certificate.display()));
     apiserver.arg(format!("--tls-private-key-file={}", key.display()));
     apiserver.arg(format!("--service-account-key-file={}", certificate.display()));
@@ -60,7 +65,7 @@ fn apiserver(programs: &Programs, identities: &Identities) -> Command {
     apiserver.arg(format!("--token-auth-file={}", identities.tokens().display()));
     // As on a real cluster: kubelets may write their own Node only, and pods what their roles say.
     apiserver.args(["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"]);
-    apiserver.arg(format!("--service-cluster-ip-range={SERVICE_CIDRS}"));
+    apiserver.arg(format!("--service-cluster-ip-range={}", families.service_cidrs().join(",")));
     // Nobody resolves the names of nodes here, and `kubectl exec` asks the API server to.
     apiserver.arg("--kubelet-preferred-address-types=InternalIP");
     apiserver
@@ -77,8 +82,7 @@ fn controller_manager(
     controllers.args(["--leader-elect=false", "--use-service-account-credentials=true"]);
     controllers.arg(format!("--service-account-private-key-file={}", identities.key().display()));
     controllers.arg(format!("--root-ca-file={}", identities.authority().display()));
-    controllers.arg("--allocate-node-cidrs=true").arg(format!("--cluster-cidr={CLUSTER_CIDRS}"));
-    controllers.args(["--node-cidr-mask-size-ipv4=24", "--node-cidr-mask-size-ipv6=64"]);
+    controllers.arg("--allocate-node-cidrs=true");
     // Which it makes if it is not there.
     controllers.arg(format!("--flex-volume-plugin-dir={}", folder.join("volume-plugins").display()));
     Ok(controllers)

@@ -21,7 +21,7 @@ struct Family {
     flags: &'static [&'static str],
 }
 
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     Family {
         folder: "kube",
         target: ".",
@@ -39,6 +39,7 @@ const FAMILIES: [Family; 4] = [
         flags: &["-tags=no_btrfs,no_devmapper,no_zfs"],
     },
     Family { folder: "tools", target: "tool", program: "", flags: &[] },
+    Family { folder: "ocicni", target: ".", program: "ocicni", flags: &[] },
 ];
 
 /// Builds every program into `folder`. Go decides what is up to date.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::addresses::{API_SERVICE, CONTROL_PLANE};
+use super::addresses::{CONTROL_PLANE, Families};
 use super::machine::command_line;
 
 /// Key material of one cluster, in a folder.
@@ -13,6 +13,7 @@ use super::machine::command_line;
 pub struct Identities {
     folder: PathBuf,
     clients: Vec<Client>,
+    families: Families,
 }
 
 #[derive(Debug)]
@@ -24,7 +25,7 @@ struct Client {
 
 impl Identities {
     /// Makes identities for an admin, the control plane and one kubelet per node.
-    pub fn create(folder: &Path, nodes: &[String]) -> anyhow::Result<Self> {
+    pub fn create(folder: &Path, nodes: &[String], families: Families) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
         let system = ["kube-controller-manager", "kube-scheduler"];
         let mut clients = vec![client("admin", "system:masters")?];
@@ -34,7 +35,7 @@ impl Identities {
         for node in nodes {
             clients.push(client(&format!("system:node:{node}"), "system:nodes")?);
         }
-        let identities = Self { folder: folder.to_owned(), clients };
+        let identities = Self { folder: folder.to_owned(), clients, families };
         identities.make_certificates()?;
         fs::write(identities.tokens(), identities.render_tokens())?;
         Ok(identities)
@@ -67,11 +68,11 @@ impl Identities {
         Ok(format!(
             "apiVersion: v1\n\
              kind: Config\n\
-             clusters: [{{name: tripod, cluster: {{server: \"https://{}:6443\", certificate-authority: \"{}\"}}}}]\n\
+             clusters: [{{name: tripod, cluster: {{server: \"https://{}\", certificate-authority: \"{}\"}}}}]\n\
              users: [{{name: \"{user}\", user: {{token: \"{token}\"}}}}]\n\
              contexts: [{{name: tripod, context: {{cluster: tripod, user: \"{user}\"}}}}]\n\
              current-context: tripod\n",
-            CONTROL_PLANE.v4,
+            self.families.api_server(),
             self.authority().display()
         ))
     }
@@ -94,8 +95,10 @@ impl Identities {
         let authority_key = self.folder.join("authority.key");
         certify(&authority_key, &self.authority(), &["-subj", "/CN=tripod-e2e authority"])?;
         let names = format!(
-            "subjectAltName=IP:{},IP:{},IP:{API_SERVICE},DNS:kubernetes.default.svc",
-            CONTROL_PLANE.v4, CONTROL_PLANE.v6
+            "subjectAltName=IP:{},IP:{},IP:{},DNS:kubernetes.default.svc",
+            CONTROL_PLANE.v4,
+            CONTROL_PLANE.v6,
+            self.families.api_service()
         );
         let (signer, key) = (self.authority(), authority_key.to_string_lossy().into_owned());
         let signed =

@@ -2,7 +2,6 @@
 
 use std::process::Command;
 
-use super::addresses::DualStack;
 use super::cgroups::Cgroup;
 use super::controlplane::kube;
 use super::filesystem::NodeFiles;
@@ -24,21 +23,16 @@ pub fn configure(
     files.write(KUBECONFIG, &identities.kubeconfig(&format!("system:node:{name}"))?)
 }
 
-/// Starts it with further flags. It registers its Node by itself.
-pub fn start(
-    node: &Machine,
-    programs: &Programs,
-    address: DualStack,
-    flags: &[String],
-) -> anyhow::Result<()> {
-    let mut kubelet = command(programs, node.name(), address);
+/// Starts it with the node's addresses, as Kubernetes' flags take them, and further flags. It registers its Node by itself.
+pub fn start(node: &Machine, programs: &Programs, addresses: &str, flags: &[String]) -> anyhow::Result<()> {
+    let mut kubelet = command(programs, node.name(), addresses);
     node.start("kubelet", kubelet.args(flags))
 }
 
-fn command(programs: &Programs, name: &str, address: DualStack) -> Command {
+fn command(programs: &Programs, name: &str, addresses: &str) -> Command {
     let mut kubelet = kube(programs, "kubelet");
     kubelet.arg(format!("--config={CONFIG}")).arg(format!("--kubeconfig={KUBECONFIG}"));
-    kubelet.arg(format!("--hostname-override={name}")).arg(format!("--node-ip={address}")).arg("-v=2");
+    kubelet.arg(format!("--hostname-override={name}")).arg(format!("--node-ip={addresses}")).arg("-v=2");
     kubelet
 }
 
@@ -48,6 +42,7 @@ fn render_config(cgroup_root: &str) -> String {
     format!(
         r#"apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
+address: "::"
 authentication: {{anonymous: {{enabled: true}}, webhook: {{enabled: false}}}}
 authorization: {{mode: AlwaysAllow}}
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock

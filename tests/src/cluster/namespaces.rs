@@ -49,11 +49,19 @@ impl Namespaces {
         &self,
         work: impl FnOnce() -> anyhow::Result<T> + Send,
     ) -> anyhow::Result<T> {
-        on_own_thread(|| {
-            setns(&self.network, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
-            work()
-        })
+        within_network_of(&self.network, work)
     }
+}
+
+/// Runs `work` inside of the network namespace that `handle` is open on.
+pub fn within_network_of<T: Send>(
+    handle: &File,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    on_own_thread(|| {
+        setns(handle, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+        work()
+    })
 }
 
 /// Namespaces belong to threads; one that has entered some ends instead of finding its way back.

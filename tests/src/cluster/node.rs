@@ -1,22 +1,24 @@
 //! One Kubernetes node: a machine with its own cgroup, files, container runtime and kubelet.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::addresses::{self, DualStack, REGISTRY, REGISTRY_NAME};
+use super::addresses::{self, REGISTRY, REGISTRY_NAME};
 use super::cgroups::Cgroup;
 use super::filesystem::NodeFiles;
 use super::identity::Identities;
 use super::machine::Machine;
 use super::programs::Programs;
 use super::state::StateFolder;
-use super::{containerd, kubelet, underlay};
+use super::underlay::Underlay;
+use super::{containerd, kubelet};
 
 /// A node. Fields are dropped in this order: a cgroup can go once nothing runs in it.
 #[derive(Debug)]
 pub struct Node {
     machine: Machine,
     cgroup: Cgroup,
-    address: DualStack,
+    addresses: Vec<IpAddr>,
     programs: Programs,
 }
 
@@ -32,7 +34,7 @@ impl Node {
         programs: &Programs,
         state: &StateFolder,
         identities: &Identities,
-        underlay: &Machine,
+        underlay: &Underlay,
     ) -> anyhow::Result<Self> {
         let (name, address) = (name(number), addresses::node(number));
         let cgroup = Cgroup::create(&format!("{}-{name}", state.mark()))?;
@@ -40,21 +42,26 @@ impl Node {
         configure(&files, &name, &cgroup, identities)?;
         let machine = Machine::create(&name, programs, state)?;
         machine.within(|| files.mount())?;
-        underlay::connect(underlay, &machine, address)?;
-        Ok(Self { machine, cgroup, address, programs: programs.clone() })
+        underlay.connect(&machine, address)?;
+        let addresses = underlay.families().addresses(address);
+        Ok(Self { machine, cgroup, addresses, programs: programs.clone() })
     }
 
     /// Starts the container runtime, gives it `images`, and starts the kubelet.
     pub fn start(&self, images: &[PathBuf]) -> anyhow::Result<()> {
         containerd::start(&self.machine)?;
         images.iter().try_for_each(|image| self.import(image))?;
-        kubelet::start(&self.machine, &self.programs, self.address, &[])
+        self.start_kubelet(&[])
     }
 
     /// Ends the kubelet and starts it again with further flags; what runs on the node goes on.
     pub fn restart_kubelet(&self, flags: &[String]) -> anyhow::Result<()> {
         self.machine.stop("kubelet")?;
-        kubelet::start(&self.machine, &self.programs, self.address, flags)
+        self.start_kubelet(flags)
+    }
+
+    fn start_kubelet(&self, flags: &[String]) -> anyhow::Result<()> {
+        kubelet::start(&self.machine, &self.programs, &self.addresses().join(","), flags)
     }
 
     /// Loads a docker archive into the container runtime, for the kubelet.
@@ -72,9 +79,9 @@ impl Node {
         self.machine.name()
     }
 
-    /// Its addresses on the test network.
-    pub fn address(&self) -> DualStack {
-        self.address
+    /// Its addresses on the test network, in the order of the cluster's families.
+    pub fn addresses(&self) -> Vec<String> {
+        self.addresses.iter().map(IpAddr::to_string).collect()
     }
 
     /// Its cgroup.

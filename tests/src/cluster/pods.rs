@@ -22,6 +22,10 @@ pub struct Pod {
     pub image: String,
     /// Devices and other limits, as in `("tripod.dev/sample", 1)`.
     pub limits: Vec<(String, u32)>,
+    /// Ports of the node that lead to one of the pod's, over TCP and UDP, as in `(8080, 80)`.
+    pub host_ports: Vec<(u16, u16)>,
+    /// What else is said about it.
+    pub annotations: Vec<(String, String)>,
     /// The Secret whose credentials its images are pulled with.
     pub pull_secret: Option<String>,
 }
@@ -30,7 +34,15 @@ impl Pod {
     /// A pod of the shell image.
     pub fn on(node: &str, name: &str) -> Self {
         let (name, node) = (name.to_owned(), node.to_owned());
-        Self { name, node, image: BUSYBOX.to_owned(), limits: Vec::new(), pull_secret: None }
+        Self {
+            name,
+            node,
+            image: BUSYBOX.to_owned(),
+            limits: Vec::new(),
+            host_ports: Vec::new(),
+            annotations: Vec::new(),
+            pull_secret: None,
+        }
     }
 
     /// Its manifest. The scheduler places it, as it would any other. With no time to end in it would be
@@ -38,11 +50,17 @@ impl Pod {
     pub fn manifest(&self) -> String {
         let limits: Vec<String> =
             self.limits.iter().map(|(name, count)| format!("{name:?}: {count}")).collect();
+        let ports =
+            self.host_ports.iter().flat_map(|ports| ["TCP", "UDP"].map(|protocol| (*ports, protocol)));
+        let ports = ports.map(|((host, own), protocol)| {
+            format!("{{hostPort: {host}, containerPort: {own}, protocol: {protocol}}}")
+        });
+        let annotations = self.annotations.iter().map(|(name, value)| format!("{name}: {value:?}"));
         let secrets = self.pull_secret.as_ref().map(|name| format!("{{name: {name}}}")).unwrap_or_default();
         format!(
             r#"apiVersion: v1
 kind: Pod
-metadata: {{name: {name}}}
+metadata: {{name: {name}, annotations: {{{annotations}}}}}
 spec:
   nodeSelector: {{kubernetes.io/hostname: {node}}}
   imagePullSecrets: [{secrets}]
@@ -52,12 +70,15 @@ spec:
     image: {image}
     imagePullPolicy: IfNotPresent
     command: [sleep, "86400"]
+    ports: [{ports}]
     resources: {{limits: {{{limits}}}}}
 "#,
             name = self.name,
             node = self.node,
             image = self.image,
-            limits = limits.join(", ")
+            limits = limits.join(", "),
+            ports = ports.collect::<Vec<_>>().join(", "),
+            annotations = annotations.collect::<Vec<_>>().join(", ")
         )
     }
 }

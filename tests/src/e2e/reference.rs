@@ -5,6 +5,7 @@ mod private_image;
 mod restart;
 
 use super::suite::{Case, Suite};
+use crate::cluster::addresses::Families;
 use crate::cluster::{Cluster, Programs};
 
 pub(super) const SUITE: Suite = Suite {
@@ -34,5 +35,5 @@ pub(super) const SUITE: Suite = Suite {
 
 /// A cluster whose nodes wait for a network plugin.
 fn prepare(programs: &Programs) -> anyhow::Result<Cluster> {
-    Cluster::start("reference", programs, 2)
+    Cluster::start("reference", programs, 2, Families::Dual)
 }

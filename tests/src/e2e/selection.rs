@@ -1,6 +1,6 @@
 //! Which cases a person wants.
 
-use super::suite::{Case, Suite};
+use super::suite::{AnySuite, Title};
 
 /// What to run, and what to do afterwards.
 #[derive(Clone, Debug, Default)]
@@ -15,28 +15,27 @@ pub struct Selection {
 
 impl Selection {
     /// Fails for a name that nothing has.
-    pub(super) fn check(&self, suites: &[&Suite]) -> anyhow::Result<()> {
+    pub(super) fn check(&self, suites: &[&dyn AnySuite]) -> anyhow::Result<()> {
         let known = |name: &&String| {
             suites
                 .iter()
-                .any(|suite| suite.name == **name || suite.cases.iter().any(|case| case.name == **name))
+                .any(|suite| suite.name() == **name || suite.titles().iter().any(|case| case.name == **name))
         };
         let unknown: Vec<&String> = self.names.iter().filter(|name| !known(name)).collect();
         anyhow::ensure!(unknown.is_empty(), "no case or suite {unknown:?}; there are:\n{}", super::list());
         Ok(())
     }
 
-    /// The selected cases of `suite`, in its order.
-    pub(super) fn cases_of<'a>(&'a self, suite: &'a Suite) -> impl Iterator<Item = &'a Case> {
-        suite.cases.iter().filter(|case| {
-            let named = self.names.iter().any(|name| name == case.name || name == suite.name);
-            if self.names.is_empty() { self.all || !case.long } else { named }
-        })
+    /// Whether `case` of the suite called `suite` is selected.
+    pub(super) fn wants(&self, suite: &str, case: Title) -> bool {
+        let named = self.names.iter().any(|name| name == case.name || name == suite);
+        if self.names.is_empty() { self.all || !case.long } else { named }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::suite::{Case, Suite};
     use super::*;
 
     const SUITE: Suite = Suite {
@@ -51,7 +50,9 @@ mod tests {
 
     fn selected(names: &[&str], all: bool) -> Vec<&'static str> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Selection { names, all, keep: false }.cases_of(&SUITE).map(|case| case.name).collect()
+        let selection = Selection { names, all, keep: false };
+        let wanted = SUITE.titles().into_iter().filter(|case| selection.wants(SUITE.name, *case));
+        wanted.map(|case| case.name).collect()
     }
 
     #[test]

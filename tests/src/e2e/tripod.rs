@@ -1,13 +1,17 @@
 //! Tripod itself, installed as its README says, on nodes that have nothing else.
 
+mod bandwidth;
 mod device;
-mod footprint;
-mod install;
-mod network;
+pub(super) mod footprint;
+mod hostport;
+mod hundred;
+pub(super) mod install;
+pub(super) mod network;
 mod private_image;
 mod restart;
 
 use super::suite::{Case, Suite};
+use crate::cluster::addresses::Families;
 use crate::cluster::progress::step;
 use crate::cluster::{Cluster, Programs};
 use crate::programs;
@@ -29,6 +33,18 @@ pub(super) const SUITE: Suite = Suite {
             run: network::pods_are_connected,
         },
         Case {
+            name: "tripod-hostport",
+            about: "a port of the node leads to its pod over TCP and UDP, from everywhere, and is closed after it",
+            long: false,
+            run: hostport::a_port_of_the_node_leads_to_the_pod,
+        },
+        Case {
+            name: "tripod-bandwidth",
+            about: "the annotations for a pod's bandwidth become queues of its link",
+            long: false,
+            run: bandwidth::annotations_limit_the_pod,
+        },
+        Case {
             name: "tripod-device",
             about: "a pod that asks for a device gets it, and the next one waits",
             long: false,
@@ -46,13 +62,29 @@ pub(super) const SUITE: Suite = Suite {
             long: false,
             run: restart::running_pods_do_not_notice,
         },
+        Case {
+            name: "tripod-hundred",
+            about: "a hundred pods of one node are made at once and deleted at once",
+            long: true,
+            run: hundred::a_hundred_pods_come_and_go,
+        },
     ],
 };
 
-/// Two nodes without a network, which have the image, as they would after a pull.
-fn prepare(cluster_programs: &Programs) -> anyhow::Result<Cluster> {
+/// Two nodes that speak both families.
+fn prepare(programs: &Programs) -> anyhow::Result<Cluster> {
+    start("tripod", programs, 2, Families::Dual)
+}
+
+/// Nodes without a network, which have the image, as they would after a pull.
+pub(super) fn start(
+    name: &str,
+    cluster_programs: &Programs,
+    nodes: u8,
+    families: Families,
+) -> anyhow::Result<Cluster> {
     step("build the image", build_image)?;
-    let cluster = Cluster::start("tripod", cluster_programs, 2)?;
+    let cluster = Cluster::start(name, cluster_programs, nodes, families)?;
     step("load the image into every node", || {
         cluster.import(&programs::target_dir().join("image/tripod.tar"))
     })?;

@@ -29,8 +29,8 @@ pub(super) fn pods_reach_their_nodes(cluster: &Cluster) -> anyhow::Result<()> {
         step(&format!("{} reaches {}", pod.name, node.name()), || reach(&kubectl, pod, node))?;
     }
     step("their traffic leaves the cluster under the address of their node", || {
-        let _mirror = Mirror::start(cluster.underlay())?;
-        cluster.nodes().iter().zip(&pods).try_for_each(|(node, pod)| is_masqueraded(&kubectl, pod, node))
+        let _mirror = Mirror::start(cluster.underlay(), cluster.families())?;
+        cluster.nodes().iter().zip(&pods).try_for_each(|(node, pod)| is_masqueraded(cluster, pod, node))
     })?;
     step("they are deleted", || pods.iter().try_for_each(|pod| kubectl.delete_pod(&pod.name)))
 }
@@ -71,7 +71,7 @@ fn install_conflist(kubectl: &Kubectl<'_>, node: &Node) -> anyhow::Result<()> {
 fn reach(kubectl: &Kubectl<'_>, pod: &Pod, node: &Node) -> anyhow::Result<()> {
     let addresses = kubectl.pod_addresses(&pod.name)?;
     anyhow::ensure!(addresses.len() == 2, "{} has {addresses:?}, not one address per family", pod.name);
-    for address in [node.address().v4.to_string(), node.address().v6.to_string()] {
+    for address in node.addresses() {
         // A new IPv6 address is not used before it is known to be the only one.
         eventually(&format!("{address} answers"), Duration::from_secs(10), || {
             kubectl.exec(&pod.name, &["ping", "-c1", "-W1", &address])
@@ -80,9 +80,9 @@ fn reach(kubectl: &Kubectl<'_>, pod: &Pod, node: &Node) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn is_masqueraded(kubectl: &Kubectl<'_>, pod: &Pod, node: &Node) -> anyhow::Result<()> {
-    let seen = seen_from_outside(kubectl, &pod.name)?;
-    let own = [node.address().v4.to_string(), node.address().v6.to_string()];
+fn is_masqueraded(cluster: &Cluster, pod: &Pod, node: &Node) -> anyhow::Result<()> {
+    let seen = seen_from_outside(&cluster.kubectl()?, &pod.name, cluster.families())?;
+    let own = node.addresses();
     anyhow::ensure!(seen == own, "{} is seen as {seen:?}, not as {own:?}", pod.name);
     Ok(())
 }

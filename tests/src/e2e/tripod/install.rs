@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::cluster::addresses::{CLUSTER_CIDRS, CONTROL_PLANE};
+use crate::cluster::addresses::Families;
 use crate::cluster::eventually::eventually;
 use crate::cluster::progress::step;
 use crate::cluster::{Cluster, Kubectl, registry};
@@ -14,7 +14,7 @@ use crate::programs;
 pub(super) const RESOURCE: &str = "tripod.test/clock";
 
 /// Also leaves the cluster with Tripod, for the cases after it.
-pub(super) fn apply_makes_nodes_ready(cluster: &Cluster) -> anyhow::Result<()> {
+pub(in crate::e2e) fn apply_makes_nodes_ready(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = cluster.kubectl()?;
     step("no node is Ready without a network", || {
         cluster.nodes().iter().try_for_each(|node| kubectl.wait_for_condition(node.name(), "Ready", "False"))
@@ -27,7 +27,7 @@ pub(super) fn apply_makes_nodes_ready(cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 /// Applies the manifests, unless they are, and waits until every node is Ready.
-pub(super) fn install(cluster: &Cluster) -> anyhow::Result<()> {
+pub(in crate::e2e) fn install(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = cluster.kubectl()?;
     if kubectl.get(&["daemonset", "tripod", "--namespace=tripod-system"]).is_ok() {
         return Ok(());
@@ -60,7 +60,7 @@ fn edited_manifests(cluster: &Cluster) -> anyhow::Result<PathBuf> {
     let folder = cluster.folder().join("manifests");
     copy_tree(&programs::workspace().join("daemonset/manifests"), &folder)?;
     let config = folder.join("config");
-    fs::write(config.join("node.yaml"), node_yaml())?;
+    fs::write(config.join("node.yaml"), node_yaml(cluster.families()))?;
     fs::write(config.join("device-plugin.yaml"), device_plugin_yaml())?;
     fs::write(config.join("credential-provider.yaml"), credential_provider_yaml())?;
     Ok(folder)
@@ -81,9 +81,9 @@ fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 /// There is no kube-proxy, and so no way to the in-cluster address.
-fn node_yaml() -> String {
-    let cidrs: Vec<&str> = CLUSTER_CIDRS.split(',').collect();
-    format!("version: v1\napiServers: [\"https://{}:6443\"]\nclusterCIDRs: {cidrs:?}\n", CONTROL_PLANE.v4)
+fn node_yaml(families: Families) -> String {
+    let (server, cidrs) = (families.api_server(), families.cluster_cidrs());
+    format!("version: v1\napiServers: [\"https://{server}\"]\nclusterCIDRs: {cidrs:?}\n")
 }
 
 fn device_plugin_yaml() -> String {

@@ -1,35 +1,31 @@
 //! Pods of one node reach each other, their node and, under its address, the outside.
 
 use super::{footprint, install};
+use crate::cluster::Cluster;
 use crate::cluster::mirror::{Mirror, seen_from_outside};
 use crate::cluster::node::Node;
 use crate::cluster::pods::Pod;
 use crate::cluster::progress::step;
-use crate::cluster::{Cluster, Kubectl};
 
-pub(super) fn pods_are_connected(cluster: &Cluster) -> anyhow::Result<()> {
+pub(in crate::e2e) fn pods_are_connected(cluster: &Cluster) -> anyhow::Result<()> {
     install::install(cluster)?;
     let kubectl = cluster.kubectl()?;
-    let before = footprint::of(cluster)?;
+    let before = footprint::of_pods(cluster)?;
     let pairs: Vec<[Pod; 2]> = cluster.nodes().iter().map(pair).collect();
     let all: Vec<Pod> = pairs.iter().flatten().cloned().collect();
     step("two pods run on each node", || kubectl.run_pods(&all))?;
     for (node, pair) in cluster.nodes().iter().zip(&pairs) {
         step(&format!("the pods of {} reach each other and the node", node.name()), || {
-            reach_each_other(&kubectl, pair, node)
+            reach_each_other(cluster, pair, node)
         })?;
         step(&format!("{} reaches its pods beside a docker0 and a VIP", node.name()), || {
-            confuse(node)?;
-            pair.iter().try_for_each(|pod| node_reaches(&kubectl, node, pod))
+            confuse(cluster, node)?;
+            pair.iter().try_for_each(|pod| node_reaches(cluster, node, pod))
         })?;
     }
     step("outside they are seen under the address of their node", || {
-        let _mirror = Mirror::start(cluster.underlay())?;
-        cluster
-            .nodes()
-            .iter()
-            .zip(&pairs)
-            .try_for_each(|(node, [pod, _])| is_masqueraded(&kubectl, pod, node))
+        let _mirror = Mirror::start(cluster.underlay(), cluster.families())?;
+        cluster.nodes().iter().zip(&pairs).try_for_each(|(node, [pod, _])| is_masqueraded(cluster, pod, node))
     })?;
     step("they are deleted", || all.iter().try_for_each(|pod| kubectl.delete_pod(&pod.name)))?;
     step("no link, route, rule, lease or record is left", || footprint::is_again(cluster, &before))
@@ -39,46 +35,41 @@ fn pair(node: &Node) -> [Pod; 2] {
     ["a", "b"].map(|letter| Pod::on(node.name(), &format!("{letter}-{}", node.name())))
 }
 
-fn reach_each_other(kubectl: &Kubectl<'_>, [a, b]: &[Pod; 2], node: &Node) -> anyhow::Result<()> {
+fn reach_each_other(cluster: &Cluster, [a, b]: &[Pod; 2], node: &Node) -> anyhow::Result<()> {
+    let kubectl = cluster.kubectl()?;
     for (from, to) in [(a, b), (b, a)] {
-        for address in both_families(kubectl, to)? {
+        for address in every_family(cluster, to)? {
             kubectl.exec(&from.name, &["ping", "-c1", "-W2", &address])?;
         }
-        for address in [node.address().v4.to_string(), node.address().v6.to_string()] {
+        for address in node.addresses() {
             kubectl.exec(&from.name, &["ping", "-c1", "-W2", &address])?;
         }
     }
     Ok(())
 }
 
-fn both_families(kubectl: &Kubectl<'_>, pod: &Pod) -> anyhow::Result<Vec<String>> {
-    let addresses = kubectl.pod_addresses(&pod.name)?;
+/// The pod's addresses: one of each family that the cluster speaks.
+fn every_family(cluster: &Cluster, pod: &Pod) -> anyhow::Result<Vec<String>> {
+    let addresses = cluster.kubectl()?.pod_addresses(&pod.name)?;
     let families: Vec<bool> = addresses.iter().map(|address| address.contains(':')).collect();
-    anyhow::ensure!(
-        families == [false, true],
-        "{} has {addresses:?}, not an IPv4 and an IPv6 address",
-        pod.name
-    );
+    let wanted = cluster.families().of([false, true]);
+    anyhow::ensure!(families == wanted, "{} has {addresses:?} in {:?}", pod.name, cluster.families());
     Ok(addresses)
 }
 
 /// Addresses that the kernel might take for the node's when it speaks to a pod.
-fn confuse(node: &Node) -> anyhow::Result<()> {
-    for command in [
-        "link add docker0 type bridge",
-        "addr add 172.17.0.1/16 dev docker0",
-        "addr add fd17::1/64 dev docker0 nodad",
-        "link set docker0 up",
-        "addr add 10.99.99.99/32 dev lo",
-        "addr add fd99::99/128 dev lo nodad",
-    ] {
-        node.machine().ip(&command.split(' ').collect::<Vec<_>>())?;
-    }
-    Ok(())
+fn confuse(cluster: &Cluster, node: &Node) -> anyhow::Result<()> {
+    let ip = |line: &str| node.machine().ip(&line.split(' ').collect::<Vec<_>>());
+    ip("link add docker0 type bridge")?;
+    ip("link set docker0 up")?;
+    let v4 = ["172.17.0.1/16 dev docker0", "10.99.99.99/32 dev lo"];
+    let v6 = ["fd17::1/64 dev docker0 nodad", "fd99::99/128 dev lo nodad"];
+    let places = cluster.families().of([v4, v6]).into_iter().flatten();
+    places.map(|place| ip(&format!("addr add {place}"))).try_for_each(|added| added.map(drop))
 }
 
-fn node_reaches(kubectl: &Kubectl<'_>, node: &Node, pod: &Pod) -> anyhow::Result<()> {
-    for (address, own) in both_families(kubectl, pod)?.iter().zip(own_addresses(node)) {
+fn node_reaches(cluster: &Cluster, node: &Node, pod: &Pod) -> anyhow::Result<()> {
+    for (address, own) in every_family(cluster, pod)?.iter().zip(node.addresses()) {
         node.exec(&["ping", "-c1", "-W2", address])?;
         let route = node.exec(&["ip", "route", "get", address])?;
         anyhow::ensure!(
@@ -90,12 +81,9 @@ fn node_reaches(kubectl: &Kubectl<'_>, node: &Node, pod: &Pod) -> anyhow::Result
     Ok(())
 }
 
-fn is_masqueraded(kubectl: &Kubectl<'_>, pod: &Pod, node: &Node) -> anyhow::Result<()> {
-    let (seen, own) = (seen_from_outside(kubectl, &pod.name)?, own_addresses(node));
+fn is_masqueraded(cluster: &Cluster, pod: &Pod, node: &Node) -> anyhow::Result<()> {
+    let seen = seen_from_outside(&cluster.kubectl()?, &pod.name, cluster.families())?;
+    let own = node.addresses();
     anyhow::ensure!(seen == own, "{} is seen as {seen:?}, not as {own:?}", pod.name);
     Ok(())
-}
-
-fn own_addresses(node: &Node) -> [String; 2] {
-    [node.address().v4.to_string(), node.address().v6.to_string()]
 }
