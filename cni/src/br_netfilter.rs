@@ -59,8 +59,18 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LOST: &str = "a pod that calls a Service gets no answer from a pod on its own bridge";
         match self {
-            Self::NotLoaded => write!(f, "br_netfilter is not loaded: {LOST}; run `modprobe br_netfilter`"),
-            Self::Off(name) => write!(f, "{name}=0: {LOST}; run `sysctl -w {name}=1`"),
+            Self::NotLoaded => write!(f, "br_netfilter is not loaded: {LOST}"),
+            Self::Off(name) => write!(f, "{name}=0: {LOST}"),
+        }
+    }
+}
+
+impl Warning {
+    /// What puts an end to it.
+    pub fn fix(self) -> String {
+        match self {
+            Self::NotLoaded => "modprobe br_netfilter".to_owned(),
+            Self::Off(name) => format!("sysctl -w {name}=1"),
         }
     }
 }
@@ -93,6 +103,6 @@ mod tests {
         ] {
             assert_eq!(switches.warnings(families.0, families.1), wanted);
         }
-        assert!(v6.to_string().contains("sysctl -w net.bridge.bridge-nf-call-ip6tables=1"), "{v6}");
+        assert_eq!(v6.fix(), "sysctl -w net.bridge.bridge-nf-call-ip6tables=1");
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod ipam;
 pub(crate) mod loopback;
 mod status;
 
+pub(crate) use status::agent_is_ready;
+
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;

@@ -404,6 +404,12 @@ impl Error {
         }
     }
 
+    /// All of it for a person: what failed, why, and what to do.
+    pub(crate) fn in_one_line(&self) -> String {
+        let Failure { msg, details, .. } = self.failure(Version::default());
+        if details.is_empty() { msg } else { format!("{msg}: {details}") }
+    }
+
     /// The document for stdout, in the version of the request.
     pub fn failure(&self, version: Version) -> Failure {
         let mut details = Vec::new();

@@ -58,6 +58,7 @@ mod ipam;
 mod journal;
 mod netns;
 pub mod nft;
+mod people;
 pub mod record;
 mod rtnl;
 mod spec;
@@ -73,6 +74,7 @@ pub use datapath::ports::restore as restore_host_ports;
 pub use error::{Error, Fault};
 pub use hostport::{HostPort, Protocol};
 pub use ipam::store::Owner;
+pub use people::{Answer, answer};
 pub use spec::{Args, Command, Env, Failure, Version};
 
 /// Which program this file is, by the name it was executed under.
@@ -188,10 +190,9 @@ pub fn about(persona: Persona) -> String {
     format!(
         "{name} {}: a CNI plugin, executed by the container runtime for each pod.\n\
          It reads a network configuration on stdin and CNI_COMMAND, CNI_CONTAINERID, CNI_NETNS, CNI_IFNAME.\n\
-         Supported CNI versions: {versions}\n\
-         A configuration: {{\"cniVersion\": \"1.1.0\", \"name\": \"pods\", \"type\": \"tripod-cni\", \
-         \"ipam\": {{\"ranges\": [[{{\"subnet\": \"10.1.0.0/24\"}}]]}}}}\n",
+         Supported CNI versions: {versions}\n\n{}",
         env!("CARGO_PKG_VERSION"),
+        people::usage(),
     )
 }
 

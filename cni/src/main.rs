@@ -1,9 +1,9 @@
 //! The real environment and stdio for [`tripod_cni::run`], and the exit code.
 
 use std::env;
-use std::io;
+use std::io::{self, Write};
 use std::panic;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tripod_cni::{Dirs, Env, Persona, Reply};
@@ -17,6 +17,10 @@ fn main() -> ExitCode {
     }));
     let persona = persona(env::args_os().next().as_deref().map(Path::new));
     let (env, dirs) = (environment(), Dirs::default());
+    let words: Vec<String> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if !words.is_empty() && !env.contains_key("CNI_COMMAND") {
+        return tell(&words, &env, &dirs);
+    }
     let reply = tripod_cni::run(persona, &env, io::stdin().lock(), &dirs);
     match answer(persona, &reply) {
         Ok(()) if matches!(reply, Reply::Failure(_)) => ExitCode::FAILURE,
@@ -27,6 +31,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Answers a person.
+fn tell(words: &[String], env: &Env, dirs: &Dirs) -> ExitCode {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let plugins = env.get("CNI_PATH").map_or("/opt/cni/bin", String::as_str);
+    let plugins: Vec<PathBuf> =
+        plugins.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from).collect();
+    let answer = tripod_cni::answer(&words, dirs, &plugins);
+    let told = io::stdout()
+        .write_all(answer.text.as_bytes())
+        .and_then(|()| io::stderr().write_all(answer.problems.as_bytes()));
+    if told.is_ok() && answer.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn persona(program: Option<&Path>) -> Persona {
@@ -50,6 +67,6 @@ fn answer(persona: Persona, reply: &Reply) -> io::Result<()> {
         Reply::Success(None) => Ok(()),
         Reply::Success(Some(document)) => tripod_cni::print(io::stdout(), document),
         Reply::Failure(failure) => tripod_cni::print(io::stdout(), failure),
-        Reply::About => io::Write::write_all(&mut io::stderr(), tripod_cni::about(persona).as_bytes()),
+        Reply::About => io::stderr().write_all(tripod_cni::about(persona).as_bytes()),
     }
 }

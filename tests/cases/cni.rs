@@ -12,6 +12,7 @@ mod guard;
 mod ipam;
 mod masquerade;
 mod model;
+mod people;
 mod ports;
 mod protocol;
 mod reliability;

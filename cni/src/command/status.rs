@@ -42,7 +42,7 @@ fn look(outline: &Outline, records: &Records) -> Result<(), Error> {
 
 /// A conflist survives a reboot, what the agent sets up does not: where the conflist names the agent's
 /// state, the agent's marker on a tmpfs says that this boot has been prepared.
-pub(super) fn agent_is_ready(state: Option<&Path>) -> Result<(), Error> {
+pub(crate) fn agent_is_ready(state: Option<&Path>) -> Result<(), Error> {
     match state.map(|folder| folder.join("ready")) {
         Some(marker) if !marker.exists() => Err(Error::NotReady { marker }),
         _ => Ok(()),

@@ -21,12 +21,12 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use tokio::time::{Instant, sleep};
 
 use super::cooling;
-use super::lease::Holder;
 use super::shelf::{self, Folder, Recorded, Refusal, Want};
 use crate::error::Error;
 use crate::failpoint;
 use crate::record::attachment_hash;
 
+pub(crate) use super::lease::Holder;
 pub use super::lease::Owner;
 
 /// How long a call waits for the lock before it asks the runtime to try again.

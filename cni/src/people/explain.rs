@@ -1,0 +1,138 @@
+//! `explain`: what an ADD with a configuration file would do on this node, and what stands in its way.
+//! It changes nothing.
+
+mod network;
+mod node;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::finding::{Finding, Severity, render};
+use super::{Answer, Format};
+use crate::command::Dirs;
+use crate::config::{self, Outline};
+use crate::error::Error;
+use crate::record::read_bounded;
+use crate::spec::Version;
+
+/// Most plugins of a list that are looked at.
+const MOST: usize = 64;
+
+pub(super) fn run(file: &Path, format: Format, dirs: &Dirs, plugins: &[PathBuf]) -> Answer {
+    let findings = explain(file, dirs, plugins);
+    let good = findings.iter().all(|finding| finding.severity < Severity::Fail);
+    Answer { text: render(&findings, format), good, ..Answer::default() }
+}
+
+fn explain(file: &Path, dirs: &Dirs, plugins: &[PathBuf]) -> Vec<Finding> {
+    let list = match read(file) {
+        Ok(list) => list,
+        Err(unreadable) => return vec![*unreadable],
+    };
+    let entries = entries(&list);
+    let version = version(&list);
+    let object = file.display();
+    let mut findings = match version {
+        Some(version) => vec![Finding::ok("conflist", object, describe(&entries, version))],
+        None => {
+            let known = Version::ALL.map(Version::as_str).join(", ");
+            let fail = Finding::fail("conflist", object, "names no CNI version that this program speaks");
+            return vec![fail.fix(format!("set \"cniVersion\" to one of {known}"))];
+        }
+    };
+    if !entries.iter().any(|entry| is_ours(entry)) {
+        let text = "no entry has \"type\": \"tripod-cni\"";
+        findings.push(Finding::warn("conflist", file.display(), text).fix("explain another file"));
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        let object = format!("plugins[{index}]");
+        match (is_ours(entry), version) {
+            (true, Some(version)) => findings.extend(network(&object, entry, &list, version, dirs)),
+            _ => findings.push(program(&object, entry, plugins)),
+        }
+    }
+    findings.extend(node::findings());
+    findings
+}
+
+fn read(file: &Path) -> Result<Map<String, Value>, Box<Finding>> {
+    let fail =
+        |problem: String, fix: &str| Box::new(Finding::fail("conflist", file.display(), problem).fix(fix));
+    let text = read_bounded(file, config::LONGEST).map_err(|error| {
+        fail(format!("cannot be read: {error}"), "give the path of a file, usually below /etc/cni/net.d")
+    })?;
+    serde_json::from_slice(&text)
+        .map_err(|error| fail(format!("is no JSON object: {error}"), "correct it at that line and column"))
+}
+
+/// The plugins of a list, or the one that a file of the older kind configures.
+fn entries(list: &Map<String, Value>) -> Vec<Map<String, Value>> {
+    match list.get("plugins").and_then(Value::as_array) {
+        Some(plugins) => plugins.iter().take(MOST).filter_map(Value::as_object).cloned().collect(),
+        None => vec![list.clone()],
+    }
+}
+
+/// The newest version of the file's that we speak, as the runtime's library picks it.
+fn version(list: &Map<String, Value>) -> Option<Version> {
+    let listed = list.get("cniVersions").and_then(Value::as_array).into_iter().flatten();
+    let single = list.get("cniVersion").unwrap_or(&Value::Null);
+    let named = listed.chain([single]).map(|version| version.as_str().unwrap_or_default());
+    named.filter_map(Version::parse).max()
+}
+
+fn describe(entries: &[Map<String, Value>], version: Version) -> String {
+    let kinds: Vec<&str> = entries.iter().map(kind).collect();
+    format!("CNI {}, plugins in this order: {}", version.as_str(), kinds.join(", "))
+}
+
+fn kind(entry: &Map<String, Value>) -> &str {
+    entry.get("type").and_then(Value::as_str).unwrap_or("(no type)")
+}
+
+fn is_ours(entry: &Map<String, Value>) -> bool {
+    kind(entry) == "tripod-cni"
+}
+
+/// A member of the chain that is not ours must at least be there.
+fn program(object: &str, entry: &Map<String, Value>, plugins: &[PathBuf]) -> Finding {
+    let kind = kind(entry);
+    match plugins.iter().map(|folder| folder.join(kind)).find(|program| program.is_file()) {
+        Some(program) => Finding::ok("program", object, format!("{} is there", program.display())),
+        None => {
+            let folders: Vec<String> = plugins.iter().map(|folder| folder.display().to_string()).collect();
+            let text = format!("plugin {kind:?} is in none of {}", folders.join(", "));
+            Finding::fail("program", object, text).fix("install it, or set CNI_PATH as the runtime does")
+        }
+    }
+}
+
+/// What the runtime's library would hand to our entry, and what we would make of it.
+fn network(
+    object: &str,
+    entry: &Map<String, Value>,
+    list: &Map<String, Value>,
+    version: Version,
+    dirs: &Dirs,
+) -> Vec<Finding> {
+    let mut entry = entry.clone();
+    entry.insert("cniVersion".into(), json!(version));
+    if let Some(name) = list.get("name") {
+        entry.insert("name".into(), name.clone());
+    }
+    let text = Value::Object(entry).to_string();
+    let outline = Outline::parse(text.as_bytes(), &dirs.leases);
+    match outline.and_then(Outline::complete) {
+        Ok(conf) => network::findings(&conf, dirs),
+        Err(error) => vec![refused(object, &error)],
+    }
+}
+
+fn refused(object: &str, error: &Error) -> Finding {
+    let fix = "correct that key; until then every ADD fails, and DEL still works";
+    Finding::fail("config", object, error.in_one_line()).fix(fix)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! What an ADD would do with one network.
+
+use std::path::Path;
+
+use crate::br_netfilter::CallIptables;
+use crate::command::{Dirs, agent_is_ready};
+use crate::config::{Mode, NetConf};
+use crate::datapath::next_hop;
+use crate::ipam::range::RangeSet;
+use crate::ipam::store::Store;
+use crate::people::finding::Finding;
+use crate::sysctl;
+
+pub(super) fn findings(conf: &NetConf, dirs: &Dirs) -> Vec<Finding> {
+    let mut findings = vec![readiness(conf), connection(conf)];
+    findings.extend(addresses(conf));
+    findings.extend(masquerade(conf));
+    findings.extend(services(conf));
+    findings.push(Finding::ok("records", dirs.attachments.display(), "one file per attachment goes here"));
+    findings
+}
+
+fn readiness(conf: &NetConf) -> Finding {
+    const CHECK: &str = "agent";
+    match (&conf.agent_state, agent_is_ready(conf.agent_state.as_deref())) {
+        (None, _) => Finding::ok(CHECK, &conf.name, "is not waited for: \"agentState\" is not set"),
+        (Some(folder), Ok(())) => Finding::ok(CHECK, folder.display(), "the agent has made this boot ready"),
+        (Some(folder), Err(error)) => Finding::fail(CHECK, folder.display(), error.in_one_line())
+            .fix("look at the log of the tripod pod of this node"),
+    }
+}
+
+fn connection(conf: &NetConf) -> Finding {
+    let text = match &conf.mode {
+        Mode::Routed => format!(
+            "a veth pair, routed: pods have their addresses alone and reach all else by {} and {}",
+            next_hop(true),
+            next_hop(false)
+        ),
+        Mode::Bridge(bridge) => format!("a veth pair, its host end a port of bridge {:?}", bridge.name),
+    };
+    let mtu = conf.mtu.map_or_else(|| "that of the default route's device".to_owned(), |mtu| mtu.to_string());
+    Finding::ok("link", &conf.name, format!("{text}; MTU {mtu}"))
+}
+
+fn addresses(conf: &NetConf) -> Vec<Finding> {
+    if let Some(plugin) = &conf.ipam.plugin {
+        return vec![Finding::ok("addresses", &conf.name, format!("come from IPAM plugin {plugin:?}"))];
+    }
+    if conf.ipam.sets.is_empty() {
+        return vec![Finding::ok("addresses", &conf.name, "pods get none: there is no \"ipam\"")];
+    }
+    conf.ipam.sets.iter().map(|set| supply(set, &Store::new(&conf.ipam.store))).collect()
+}
+
+fn supply(set: &RangeSet, store: &Store) -> Finding {
+    const CHECK: &str = "addresses";
+    let leases = match store.leases() {
+        Ok(leases) => leases,
+        Err(error) => {
+            return Finding::fail(CHECK, store.folder().display(), error.in_one_line())
+                .fix("run as root, and look at the folder's file system");
+        }
+    };
+    let given = leases.iter().filter(|(address, _)| set.gives(*address)).count();
+    let all = set.slots().saturating_sub(set.gateway_slots().count());
+    let text = format!("{given} of {all} given");
+    if given < all {
+        return Finding::ok(CHECK, set, text);
+    }
+    let fix = "delete pods of this node, or give the network a larger range; see `tripod-cni leases`";
+    Finding::fail(CHECK, set, text).fix(fix)
+}
+
+fn masquerade(conf: &NetConf) -> Option<Finding> {
+    let spared = conf.masquerade.as_ref()?;
+    let spared: Vec<String> = spared.iter().map(ToString::to_string).collect();
+    let text = format!("pods leave with the node's address, except towards {}", spared.join(", "));
+    Some(Finding::ok("masquerade", &conf.name, text))
+}
+
+/// Where pods share a bridge, the kernel may keep what they say to each other from the node's rules.
+fn services(conf: &NetConf) -> Vec<Finding> {
+    const CHECK: &str = "services";
+    let Mode::Bridge(bridge) = &conf.mode else { return Vec::new() };
+    let has = |v4: bool| conf.ipam.sets.iter().any(|set| set.is_ipv4() == v4);
+    match CallIptables::read(Path::new(sysctl::ROOT)) {
+        Err(error) => vec![Finding::warn(CHECK, sysctl::ROOT, format!("cannot be read: {error}"))],
+        Ok(switches) => {
+            let warnings = switches.warnings(has(true), has(false)).into_iter();
+            warnings.map(|one| Finding::warn(CHECK, &bridge.name, one.to_string()).fix(one.fix())).collect()
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `leases`: every address that is given on this node.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::{Answer, Format};
+use crate::command::Dirs;
+use crate::error::Error;
+use crate::ipam::store::{Holder, Store};
+use crate::record::{Entry, Record, Records};
+
+/// One address.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    network: String,
+    address: IpAddr,
+    #[serde(rename = "containerID")]
+    container_id: String,
+    ifname: String,
+    /// When it was given, as RFC 3339 writes it.
+    since: Option<String>,
+    netns: Option<PathBuf>,
+    /// Whether the sandbox is still there; unknown where no record names it.
+    alive: Option<bool>,
+}
+
+pub(super) fn run(dirs: &Dirs, format: Format) -> Answer {
+    let mut problems = String::new();
+    let rows = gather(dirs, &mut |error| {
+        problems.push_str(&format!("tripod-cni: {}\n", error.in_one_line()));
+    });
+    let text = match format {
+        Format::Text => table(&rows),
+        Format::Json => serde_json::to_string(&rows).unwrap_or_default() + "\n",
+    };
+    Answer { text, good: problems.is_empty(), problems }
+}
+
+/// All rows in the order of networks and addresses. Leases of attachments come from their records, and
+/// those that `tripod-ipam` gave to other plugins from the stores themselves.
+fn gather(dirs: &Dirs, problem: &mut impl FnMut(Error)) -> Vec<Row> {
+    let mut records = Vec::new();
+    let folder = Records::new(dirs.attachments.clone());
+    for entry in folder.list().unwrap_or_else(|error| vec![Err(error)]) {
+        match entry {
+            Ok(Entry::Whole(record)) => records.push(*record),
+            Ok(Entry::Unreadable { hash }) => problem(torn(&folder.path_of(&hash))),
+            Err(error) => problem(error),
+        }
+    }
+    let mut rows = Vec::new();
+    for store in stores(dirs, &records) {
+        match Store::new(&store).leases() {
+            Ok(leases) => rows.extend(leases.into_iter().map(|lease| row(&store, lease, &records))),
+            Err(error) => problem(error),
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// The stores below the usual folder, and those that a `dataDir` put elsewhere.
+fn stores(dirs: &Dirs, records: &[Record]) -> Vec<PathBuf> {
+    let usual = fs::read_dir(&dirs.leases).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut stores: Vec<PathBuf> = usual.chain(records.iter().map(|record| record.store.clone())).collect();
+    stores.sort();
+    stores.dedup();
+    stores
+}
+
+fn row(store: &Path, (address, holder): (IpAddr, Option<Holder>), records: &[Record]) -> Row {
+    let holder = holder.unwrap_or_else(|| Holder { container_id: String::new(), ifname: None });
+    let is_its = |record: &&Record| record.store == store && record.owner().is(&holder);
+    let netns = records.iter().find(is_its).map(|record| record.netns.clone());
+    Row {
+        network: store.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        address,
+        since: since(&store.join(address.to_string())),
+        alive: netns.as_deref().map(is_alive),
+        container_id: holder.container_id,
+        ifname: holder.ifname.unwrap_or_default(),
+        netns,
+    }
+}
+
+fn torn(path: &Path) -> Error {
+    let unreadable = io::Error::new(io::ErrorKind::InvalidData, "it is torn or of another release");
+    Error::state("read attachment record", path)(unreadable)
+}
+
+fn since(lease: &Path) -> Option<String> {
+    let given: SystemTime = fs::metadata(lease).ok()?.modified().ok()?;
+    Some(humantime::format_rfc3339_seconds(given).to_string())
+}
+
+/// Namespaces are files of a file system of their own; what is left of a mount point is not.
+fn is_alive(netns: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    device(netns).is_some_and(|dev| Some(dev) == device(Path::new("/proc/self/ns/net")))
+}
+
+fn table(rows: &[Row]) -> String {
+    let head = ["NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "SINCE", "SANDBOX", "ALIVE"];
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows.iter().map(cells));
+    let widths: Vec<usize> = (0..head.len()).map(|column| width(&lines, column)).collect();
+    lines.iter().map(|line| render(line, &widths)).collect()
+}
+
+fn cells(row: &Row) -> [String; 7] {
+    let alive = match row.alive {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "-",
+    };
+    [
+        row.network.clone(),
+        row.address.to_string(),
+        row.container_id.clone(),
+        row.ifname.clone(),
+        row.since.clone().unwrap_or_else(|| "-".to_owned()),
+        row.netns.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string()),
+        alive.to_owned(),
+    ]
+}
+
+fn width(lines: &[[String; 7]], column: usize) -> usize {
+    lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+}
+
+fn render(line: &[String; 7], widths: &[usize]) -> String {
+    let padded = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+    format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
+}
