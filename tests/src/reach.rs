@@ -90,9 +90,10 @@ fn over_udp(server: &UdpSocket, place: &Namespace, target: SocketAddr) -> io::Re
     let client = client(place, target);
     client.set_read_timeout(Some(PATIENCE))?;
     client.send(b"question")?;
-    let (_, peer) = server.recv_from(&mut [0; 16])?;
+    let lost = |what: &'static str| move |error| io::Error::other(format!("{what} was lost: {error}"));
+    let (_, peer) = server.recv_from(&mut [0; 16]).map_err(lost("the question"))?;
     server.send_to(b"answer", peer)?;
-    client.recv(&mut [0; 16])?;
+    client.recv(&mut [0; 16]).map_err(lost("the answer"))?;
     Ok(unmapped(peer))
 }
 

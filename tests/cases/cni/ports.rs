@@ -82,19 +82,19 @@ fn a_host_port_leads_to_the_pod_from_everywhere() {
         attach(&node, &other, "c2");
         let server = Server::listen(&pod, protocol, 80);
         // Who asks is seen as it is, but for those whose answers would miss the node.
-        for (from, target, source) in [
-            (&outside, "192.0.2.9:8080", "192.0.2.1"),
-            (&outside, "192.0.2.10:8080", "192.0.2.1"),
-            (&outside, "[2001:db8::9]:8080", "2001:db8::1"),
-            (&other, "192.0.2.9:8080", "10.1.0.3"),
-            (&other, "[2001:db8::9]:8080", "fd00:1::3"),
-            (&node, "192.0.2.9:8080", "192.0.2.9"),
-            (&node, "[2001:db8::9]:8080", "2001:db8::9"),
-            (&node, "127.0.0.1:8080", "192.0.2.9"),
-            (&pod, "192.0.2.9:8080", "192.0.2.9"),
-            (&pod, "[2001:db8::9]:8080", "2001:db8::9"),
+        for (who, from, target, source) in [
+            ("outside", &outside, "192.0.2.9:8080", "192.0.2.1"),
+            ("outside", &outside, "192.0.2.10:8080", "192.0.2.1"),
+            ("outside", &outside, "[2001:db8::9]:8080", "2001:db8::1"),
+            ("other", &other, "192.0.2.9:8080", "10.1.0.3"),
+            ("other", &other, "[2001:db8::9]:8080", "fd00:1::3"),
+            ("node", &node, "192.0.2.9:8080", "192.0.2.9"),
+            ("node", &node, "[2001:db8::9]:8080", "2001:db8::9"),
+            ("node", &node, "127.0.0.1:8080", "192.0.2.9"),
+            ("pod", &pod, "192.0.2.9:8080", "192.0.2.9"),
+            ("pod", &pod, "[2001:db8::9]:8080", "2001:db8::9"),
         ] {
-            assert_eq!(seen(&server, from, target), source, "{protocol} {target} {from:?}");
+            assert_eq!(seen(&server, from, target), source, "{protocol} {target} from {who}");
         }
         // Over TCP, whose server answers from the address that was asked.
         let elsewhere = Server::listen(&node, "tcp", 8080);
