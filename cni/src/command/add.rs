@@ -73,7 +73,7 @@ impl Attempt<'_> {
         hide(self.conf.masquerade_of(grant.assignments.iter().map(|one| one.address)).as_ref())?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
-            ports::claim(record, self.conf.mode.bridge(), &self.node.records)?;
+            ports::claim(record, self.conf.mode.shared_device().as_deref(), &self.node.records)?;
         }
         let mtu = match self.conf.mtu {
             Some(mtu) => mtu,

@@ -17,11 +17,11 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// The bridge's name.
-    pub(crate) fn bridge(&self) -> Option<&str> {
+    /// The interface that all pods share on the node, if they share one.
+    pub(crate) fn shared_device(&self) -> Option<String> {
         match self {
             Self::Routed => None,
-            Self::Bridge(bridge) => Some(&bridge.name),
+            Self::Bridge(bridge) => Some(bridge.gateway_device()),
         }
     }
 
