@@ -1,8 +1,10 @@
 //! `tripod-cni` on the real kernel, in throwaway namespaces, judged by `ip -j` and `nft -j`.
 
 mod attach;
+mod bandwidth;
 mod beside;
 mod bridge;
+mod chained;
 mod cost;
 mod crash;
 mod encoder;
@@ -14,7 +16,9 @@ mod masquerade;
 mod model;
 mod ports;
 mod protocol;
+mod quirks;
 mod reliability;
+mod sysctl;
 mod together;
 
 use serde_json::{Value, json};
