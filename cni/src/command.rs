@@ -1,6 +1,7 @@
 //! The verb table: what each verb needs, how long it may take, and how a failed one is undone.
 
 mod add;
+mod chained;
 mod check;
 mod del;
 mod gc;
@@ -72,8 +73,12 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<
     let plugins = Plugins::new(args, text);
     let open = || Node::open(records.clone(), plugins.clone());
     match args.command {
+        Command::Add if outline.is_chained() => chained::add(args, outline, &open()?).await.map(Some),
         Command::Add => add::run(args, outline, &open()?).await.map(Some),
         Command::Del => within("DEL", 30, del::run(args, &outline, &open()?)).await.map(|()| None),
+        Command::Check if outline.is_chained() => {
+            within("CHECK", 10, chained::check(args, outline, &open()?)).await.map(|()| None)
+        }
         Command::Check => within("CHECK", 10, check::run(args, outline, &open()?)).await.map(|()| None),
         Command::Gc => within("GC", 60, gc::run(&outline, &open()?)).await.map(|()| None),
         // A runtime asks every few seconds and may wait with a lock held.

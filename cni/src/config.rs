@@ -1,12 +1,15 @@
 //! One entry of a conflist: [`Outline`] is what every verb needs and survives mistakes in the rest,
 //! [`NetConf`] is all of it, checked. No I/O.
 
+mod bandwidth;
 mod bridge;
+mod chained;
 mod ipam;
 mod mode;
 mod ports;
 mod raw;
 mod request;
+mod sysctl;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -19,11 +22,14 @@ use crate::hostport::HostPort;
 use crate::ipam::range::RangeSet;
 use crate::nft::masquerade::{MULTICAST, Masquerade};
 use crate::spec::{Args, Prior, Version, is_name};
+pub(crate) use bandwidth::{Bandwidth, Limit};
 pub(crate) use bridge::{Bridge, Vlans};
+pub(crate) use chained::Chained;
 pub(crate) use ipam::Ipam;
 pub(crate) use mode::Mode;
 use raw::{Object, RawAttachment, RawDns, parse_prefix};
 pub(crate) use request::Request;
+pub(crate) use sysctl::Parameter;
 
 /// Longest configuration accepted on stdin, in bytes. The largest real ones, with a `prevResult` and
 /// the pod's annotations, stay below 300 kB, the API server's bound for annotations.
@@ -31,13 +37,6 @@ pub(crate) const LONGEST: u64 = 1 << 20;
 
 /// Most range sets, ranges in a set, routes and node addresses: bounds for lists from outside.
 const MOST: usize = 64;
-
-/// Keys of other main plugins that change the network, and which we do not have. Ignoring one would
-/// give pods another network than the admin asked for.
-const UNAVAILABLE: [&str; 1] = ["sysctl"];
-
-/// Keys of `runtimeConfig` that ask for something we do not have.
-const UNAVAILABLE_CAPABILITIES: [&str; 1] = ["bandwidth"];
 
 /// A checked network configuration.
 #[derive(Clone, Debug)]
@@ -62,6 +61,10 @@ pub(crate) struct NetConf {
     pub masquerade: Option<Vec<IpNetwork>>,
     /// What is asked for this attachment alone.
     pub request: Request,
+    /// Limits of what passes the pod's interface.
+    pub bandwidth: Bandwidth,
+    /// Parameters of the pod's namespace.
+    pub sysctl: Vec<Parameter>,
     /// `dns` of the result, handed through.
     pub dns: Option<Value>,
 }
@@ -134,11 +137,15 @@ impl Outline {
         self.object.get("prevResult")?.ok_or_else(missing)
     }
 
-    /// Checks the rest, before the first change to the node.
+    /// Whether another main plugin makes the links, and this one only adds to them.
+    pub(crate) fn is_chained(&self) -> bool {
+        self.object.text("mode") == Some("chained")
+    }
+
+    /// Checks the rest of a configuration of any mode but `chained`, before the first change to the node.
     pub(crate) fn complete(self) -> Result<NetConf, Error> {
         let Self { version, name, store, object, .. } = self;
         let mode = Mode::complete(&object)?;
-        refuse_unavailable(&object)?;
         let runtime = runtime_config(&object)?;
         let node_ips = object.get::<Vec<String>>("nodeIPs")?.unwrap_or_default();
         bounded("nodeIPs", &node_ips)?;
@@ -155,6 +162,8 @@ impl Outline {
             masquerade: complete_masquerade(&object, &ipam)?,
             ipam,
             request: Request::complete(&object, &runtime)?,
+            bandwidth: Bandwidth::complete(&object, &runtime)?,
+            sysctl: Parameter::complete(&object)?,
             dns: complete_dns(&object)?,
         })
     }
@@ -194,7 +203,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<(), Error> {
     if outline.object.has("prevResult") {
         outline.prior()?;
     }
-    outline.complete().map(drop)
+    if outline.is_chained() { outline.complete_chained().map(drop) } else { outline.complete().map(drop) }
 }
 
 fn parse_version(object: &Object) -> Result<Version, Error> {
@@ -220,23 +229,6 @@ fn complete_ipam(mode: &Mode, object: &Object, runtime: &Object, store: PathBuf)
         return Err(Error::config("isGateway", "true", problem));
     }
     Ok(Ipam { store, ..Ipam::default() })
-}
-
-fn refuse_unavailable(object: &Object) -> Result<(), Error> {
-    const PROBLEM: &str = "is not available in this version; take it out";
-    let asks = |value: &Value| !is_empty(value) && *value != Value::Bool(false);
-    if let Some((key, value)) =
-        object.keys().find(|(key, value)| UNAVAILABLE.contains(&key.as_str()) && asks(value))
-    {
-        return Err(Error::config(key, json(value), PROBLEM));
-    }
-    // containerd writes these keys with a capital letter.
-    let unavailable = |key: &str| UNAVAILABLE_CAPABILITIES.iter().any(|name| name.eq_ignore_ascii_case(key));
-    let Some(runtime) = object.object("runtimeConfig")? else { return Ok(()) };
-    match runtime.keys().find(|(key, value)| unavailable(key) && asks(value)) {
-        Some((key, value)) => Err(Error::config(runtime.name(key), json(value), PROBLEM)),
-        None => Ok(()),
-    }
 }
 
 /// Spared are the network itself, groups, and `masqueradeExclude`.
@@ -272,10 +264,14 @@ fn parse_ip(field: &str, text: &str) -> Result<IpAddr, Error> {
 }
 
 fn bounded<T>(field: &str, list: &[T]) -> Result<(), Error> {
-    if list.len() <= MOST {
+    most(field, list.len())
+}
+
+fn most(field: &str, length: usize) -> Result<(), Error> {
+    if length <= MOST {
         return Ok(());
     }
-    Err(Error::config(field, format!("({} entries)", list.len()), format!("has more than {MOST} entries")))
+    Err(Error::config(field, format!("({length} entries)"), format!("has more than {MOST} entries")))
 }
 
 fn json(value: impl serde::Serialize) -> String {

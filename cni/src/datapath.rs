@@ -6,6 +6,8 @@
 mod attach;
 pub(crate) mod bridge;
 pub(crate) mod ports;
+pub(crate) mod shaping;
+pub(crate) mod tuning;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;

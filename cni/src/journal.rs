@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::clock;
 use crate::command::Node;
-use crate::datapath::ports;
+use crate::datapath::{ports, shaping};
 use crate::error::{self, Error};
 use crate::ipam::store::{Owner, Store};
 use crate::nft::base::LINK_GROUP;
@@ -37,6 +37,10 @@ pub(crate) enum Undo {
     ForgetAnyPort,
     /// Delete the host end; its routes, neighbours and the pod's end go with it.
     DeleteLink,
+    /// Delete the ifb device.
+    DeleteIfb,
+    /// Take our limits off a host end that another plugin made.
+    LiftLimits,
 }
 
 /// The inverses of what was done for one attachment, in the order of doing.
@@ -54,17 +58,20 @@ impl Journal {
 
     /// All inverses for an attachment that was once made.
     pub(crate) fn of_attachment(record: Record) -> Self {
-        let release = match &record.delegated {
-            Some(_) => Undo::ReleaseDelegated,
-            None if record.addresses.is_empty() => Undo::ReleaseAnyLease,
-            None => Undo::ReleaseLeases(record.addresses.clone()),
-        };
-        let mut steps = vec![Undo::RemoveRecord, release];
-        if !record.host_ports.is_empty() {
-            steps.push(Undo::ReleaseHostPorts);
+        let mut steps = vec![Undo::RemoveRecord];
+        // Addresses and links that another plugin made are that plugin's to remove.
+        if !record.chained {
+            steps.push(match &record.delegated {
+                Some(_) => Undo::ReleaseDelegated,
+                None if record.addresses.is_empty() => Undo::ReleaseAnyLease,
+                None => Undo::ReleaseLeases(record.addresses.clone()),
+            });
         }
+        steps.extend((!record.host_ports.is_empty()).then_some(Undo::ReleaseHostPorts));
         steps.extend(record.guarded().map(Undo::ForgetPort));
-        steps.push(Undo::DeleteLink);
+        steps.extend((!record.chained).then_some(Undo::DeleteLink));
+        steps.extend(record.ifb.is_some().then_some(Undo::DeleteIfb));
+        steps.push(Undo::LiftLimits);
         Self { record, steps }
     }
 
@@ -114,7 +121,16 @@ impl Journal {
                 forgotten(&guarded.ifname, Nft::open().and_then(|nft| bridge::forget(&nft, guarded)))
             }
             Undo::ForgetAnyPort => forget_any_port(&self.record.host_ifname),
-            Undo::DeleteLink => self.delete_link(node).await,
+            Undo::DeleteLink => delete_link(node, &self.record.host_ifname).await,
+            Undo::DeleteIfb => match &self.record.ifb {
+                Some(ifb) => delete_link(node, ifb).await,
+                None => Ok(()),
+            },
+            // A host end of our own takes its limits with it.
+            Undo::LiftLimits => match self.record.host_index {
+                Some(index) => shaping::lift(&node.rtnl, index, &self.record).await,
+                None => Ok(()),
+            },
         }
     }
 
@@ -124,18 +140,17 @@ impl Journal {
             None => Ok(()),
         }
     }
+}
 
-    /// Deletes the host end if it is ours. That it is gone already is no failure.
-    async fn delete_link(&self, node: &Node) -> Result<(), Error> {
-        let name = &self.record.host_ifname;
-        let look = || Error::kernel("look up interface", name);
-        match node.rtnl.link(name).await.map_err(look())? {
-            Some(link) if link.group == LINK_GROUP => match node.rtnl.delete_link(name).await {
-                Err(error) if !is_absence(&error) => Err(Error::kernel("delete interface", name)(error)),
-                _ => Ok(()),
-            },
+/// Deletes a link if it is ours. That it is gone already is no failure.
+pub(crate) async fn delete_link(node: &Node, name: &str) -> Result<(), Error> {
+    let look = || Error::kernel("look up interface", name);
+    match node.rtnl.link(name).await.map_err(look())? {
+        Some(link) if link.group == LINK_GROUP => match node.rtnl.delete_link(name).await {
+            Err(error) if !is_absence(&error) => Err(Error::kernel("delete interface", name)(error)),
             _ => Ok(()),
-        }
+        },
+        _ => Ok(()),
     }
 }
 

@@ -44,7 +44,8 @@ impl Netns {
         Ok(netns)
     }
 
-    fn is_own(&self) -> Result<bool, Error> {
+    /// Whether it is the namespace that the thread is in.
+    pub(crate) fn is_own(&self) -> Result<bool, Error> {
         let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
         let own = identity(&self.own).map_err(Error::state("stat", Path::new(OWN)))?;
         Ok(identity(&self.file).map_err(Error::state("stat", &self.path))? == own)

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
 use crate::datapath::host_ifname;
+use crate::datapath::shaping::ifb_name;
 use crate::error::Error;
 use crate::failpoint;
 use crate::hostport::HostPort;
@@ -65,9 +66,21 @@ pub struct Record {
     pub network: String,
     /// The lease store's folder at ADD.
     pub store: PathBuf,
-    /// The host end's name.
+    /// Whether another main plugin made the links and gave the addresses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chained: bool,
+    /// The host end's name; empty where another plugin made the links and there is none.
     pub host_ifname: String,
-    /// The attachment's addresses; empty in an intent.
+    /// Index of a host end that another plugin made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_index: Option<u32>,
+    /// Whether the host end holds back what goes to the pod.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ingress_limit: bool,
+    /// The ifb device that holds back what the pod sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ifb: Option<String>,
+    /// The attachment's addresses; empty in an intent, unless chained.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
     /// Ports of the node that lead to the pod. DEL and GC are not told them.
@@ -140,7 +153,7 @@ impl Record {
     pub(crate) fn intent(args: &Args, netns: PathBuf, network: &str, store: &Path) -> Self {
         let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
         let pod = args.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name));
-        Self { netns, pod, ..Self::lost(&owner, network, store) }
+        Self { netns, pod, ifb: None, ..Self::lost(&owner, network, store) }
     }
 
     /// What is known of an attachment by its name alone.
@@ -153,7 +166,11 @@ impl Record {
             netns: PathBuf::new(),
             network: network.to_owned(),
             store: store.to_owned(),
+            chained: false,
             host_ifname: host_ifname(owner),
+            host_index: None,
+            ingress_limit: false,
+            ifb: Some(ifb_name(owner)),
             addresses: Vec::new(),
             host_ports: Vec::new(),
             delegated: None,
@@ -180,7 +197,11 @@ impl Record {
             netns: "/proc/1/ns/net".into(),
             network: "tripod".into(),
             store: "/run/tripod/ipam/tripod".into(),
+            chained: false,
             host_ifname: "tp0123456789abc".into(),
+            host_index: None,
+            ingress_limit: false,
+            ifb: None,
             addresses: vec![IpAddr::from([10, 0, 0, 2])],
             host_ports: Vec::new(),
             delegated: None,

@@ -5,6 +5,7 @@
 mod bridge;
 mod message;
 mod socket;
+mod traffic;
 
 use std::future::Future;
 use std::io;
@@ -27,6 +28,7 @@ use crate::netns::Netns;
 pub(crate) use bridge::{BridgeInfo, BridgeSpec, PortSpec, VlanSpec};
 pub(crate) use message::{Mac, RouteSpec, VethSpec};
 use socket::Connection;
+pub(crate) use traffic::Bucket;
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 

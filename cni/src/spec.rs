@@ -1,12 +1,14 @@
 //! The CNI wire format: versions, the environment of one call, results and errors. No I/O.
 
 mod args;
+mod restate;
 mod result;
 mod route;
 mod version;
 
 pub(crate) use args::is_ifname;
 pub use args::{Args, Command, Env};
+pub(crate) use restate::restate;
 pub(crate) use result::{Address, Interface, Prior, Success};
 pub(crate) use route::{Route, RouteOptions};
 pub use version::Version;

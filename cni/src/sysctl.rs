@@ -1,7 +1,7 @@
 //! Kernel parameters under `/proc/sys/net`, which shows the namespace of the thread that looks.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::failpoint;
@@ -24,6 +24,14 @@ pub fn set(root: &Path, key: &str, value: &str) -> io::Result<()> {
         // A name, not a place: the file exists already, and no rename can replace it.
         _ => failpoint::step("write sysctl").and_then(|()| fs::write(path, value)),
     }
+}
+
+/// Writes `value` to the parameter at `path`, which must exist.
+pub(crate) fn write(path: &Path, value: &str) -> io::Result<()> {
+    // Not created: for a name that is missing the kernel would then answer EACCES.
+    let mut file = File::options().write(true).open(path)?;
+    failpoint::step("write sysctl")?;
+    file.write_all(value.as_bytes())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! `tripod-cni` on the real kernel, in throwaway namespaces, judged by `ip -j` and `nft -j`.
 
 mod attach;
+mod bandwidth;
 mod beside;
 mod bridge;
+mod chained;
 mod cost;
 mod crash;
 mod encoder;
@@ -15,7 +17,9 @@ mod model;
 mod people;
 mod ports;
 mod protocol;
+mod quirks;
 mod reliability;
+mod sysctl;
 mod together;
 
 use serde_json::{Value, json};

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Node, UNDO_DEADLINE, status, within};
-use crate::config::{Mode, NetConf, Outline};
+use crate::config::{Bandwidth, Mode, NetConf, Outline};
 use crate::datapath::bridge::Plan;
-use crate::datapath::{Wiring, ports};
+use crate::datapath::{Wiring, ports, shaping, tuning};
 use crate::error::Error;
 use crate::ipam;
 use crate::ipam::store::Owner;
@@ -42,6 +42,7 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Va
     let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store).delegated_to(plugin);
     record.mac = conf.request.mac;
     record.host_ports.clone_from(&conf.host_ports);
+    shaping::intend(&conf.bandwidth, &mut record);
     let mut journal = Journal::new(record.clone());
     let attempt = Attempt { args, conf: &conf, node, netns, sandbox };
     match within("ADD", 30, attempt.attach(&mut record, &mut journal)).await {
@@ -88,6 +89,8 @@ impl Attempt<'_> {
             }
         };
         let document = success?.render(self.conf.version);
+        self.limit(record, journal).await?;
+        tuning::set(&self.netns, &self.conf.sysctl, &self.args.ifname)?;
         record.stage = Stage::Complete;
         self.node.records.save(record)?;
         Ok(document)
@@ -118,7 +121,7 @@ impl Attempt<'_> {
         if record.host_ports.is_empty() {
             return Ok(());
         }
-        ports::open(record, device, &self.node.rtnl).await
+        ports::open(record, Some(device), &self.node.rtnl).await
     }
 
     /// Before the port is there, so that no frame of the pod's goes unseen.
@@ -134,6 +137,17 @@ impl Attempt<'_> {
         };
         let guarded = Nft::open().and_then(|nft| bridge::guard(&nft, &guarded, others));
         guarded.map_err(unguarded(FEATURE, "nftables table bridge tripod"))
+    }
+
+    async fn limit(&self, record: &Record, journal: &mut Journal) -> Result<(), Error> {
+        if self.conf.bandwidth == Bandwidth::default() {
+            return Ok(());
+        }
+        let name = &record.host_ifname;
+        let failed = || Error::kernel("look up interface", name);
+        let link = self.node.rtnl.link(name).await.map_err(failed())?;
+        let link = link.ok_or_else(|| failed()(nix::errno::Errno::ENODEV.into()))?;
+        shaping::attach(&self.node.rtnl, &link, &self.conf.bandwidth, record, journal).await
     }
 
     /// Clears what an ADD of the same attachment left when it was killed. A whole attachment is not a
@@ -165,7 +179,7 @@ impl Attempt<'_> {
 }
 
 /// Undoes over a connection of its own: the other one may be what failed.
-async fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
+pub(super) async fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
     let undone = async { journal.rollback(&node.reopen()?).await };
     let late = |_elapsed| Err(Error::Deadline { verb: "undoing ADD", seconds: UNDO_DEADLINE.as_secs() });
     match timeout(UNDO_DEADLINE, undone).await.unwrap_or_else(late) {

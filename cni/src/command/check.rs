@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use super::Node;
 use crate::config::{Mode, NetConf, Outline};
 use crate::datapath::bridge::Plan;
-use crate::datapath::{HOST_MAC, Wiring, ports};
+use crate::datapath::{HOST_MAC, Wiring, ports, shaping};
 use crate::error::Error;
 use crate::ipam::Grant;
 use crate::ipam::range::{Assignment, RangeSet};
@@ -148,6 +148,9 @@ impl Check<'_> {
         };
         if link.group != LINK_GROUP {
             return Ok(Some(format!("host end {name:?} is in another link group")));
+        }
+        if let Some(problem) = shaping::difference(host, &link, self.record).await? {
+            return Ok(Some(problem));
         }
         if let Some(problem) = self.link_difference(&link) {
             return Ok(Some(problem));

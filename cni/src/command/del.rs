@@ -18,7 +18,8 @@ pub(super) async fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(
         // the plugin asked.
         None => {
             let netns = args.netns.clone().unwrap_or_default();
-            let record = Record::intent(args, netns, &outline.name, &outline.store);
+            let lost = Record::lost(&owner, &outline.name, &outline.store);
+            let record = Record { netns, chained: outline.is_chained(), ..lost };
             // One that is not there gave nothing: ADD asks for it first.
             let plugin = outline.plugin.as_deref().filter(|plugin| node.plugins.find(plugin).is_ok());
             Journal::of_lost_record(record.delegated_to(plugin))

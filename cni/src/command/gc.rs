@@ -4,10 +4,11 @@
 use super::Node;
 use crate::config::Outline;
 use crate::datapath::ports;
+use crate::datapath::shaping::ifb_of;
 use crate::error::Error;
 use crate::ipam;
 use crate::ipam::store::{Owner, Store};
-use crate::journal::{Journal, forget_any_port};
+use crate::journal::{Journal, delete_link, forget_any_port};
 use crate::nft::base::LINK_GROUP;
 use crate::record::{Entry, Record, attachment_hash};
 
@@ -96,6 +97,7 @@ impl Collection<'_> {
             _ => {
                 ports::release_any(hash)?;
                 forget_any_port(&host_ifname)?;
+                delete_link(self.node, &ifb_of(hash)).await?;
                 self.node.records.remove_hash(hash)
             }
         }

@@ -36,6 +36,8 @@ fn look(outline: &Outline, records: &Records) -> Result<(), Error> {
     records.probe()?;
     match outline.plugin {
         Some(_) => Ok(()),
+        // It keeps no leases.
+        None if outline.is_chained() => Ok(()),
         None => Store::new(&outline.store).probe(),
     }
 }

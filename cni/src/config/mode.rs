@@ -33,15 +33,17 @@ impl Mode {
                 Ok(Self::Routed)
             }
             "bridge" => Bridge::complete(object).map(Self::Bridge),
-            other => {
-                Err(Error::config("mode", json(other), "is not available; use \"routed\" or \"bridge\""))
-            }
+            other => Err(Error::config(
+                "mode",
+                json(other),
+                "is not available; use \"routed\", \"bridge\" or \"chained\"",
+            )),
         }
     }
 }
 
 /// Ignoring a key that asks for another network than the pods get would be worse than an error.
-fn refuse(object: &Object, keys: &[&str], problem: &str) -> Result<(), Error> {
+pub(super) fn refuse(object: &Object, keys: &[&str], problem: &str) -> Result<(), Error> {
     let asks = |value: &Value| !is_empty(value) && *value != Value::Bool(false) && value.as_i64() != Some(0);
     match object.keys().find(|(key, value)| keys.contains(&key.as_str()) && asks(value)) {
         Some((key, value)) => Err(Error::config(key, json(value), problem)),

@@ -30,10 +30,13 @@ pub(crate) fn claim(record: &Record, bridge: Option<&str>, records: &Records) ->
 }
 
 /// Lets connections in once the pod is reached by `device`: those from the node's 127.0.0.1, which the
-/// kernel lets on no other device, and those over UDP that it remembers from before.
-pub(crate) async fn open(record: &Record, device: &str, rtnl: &Rtnl) -> Result<(), Error> {
+/// kernel lets on no other device, and those over UDP that it remembers from before. Without a device,
+/// where it is another plugin's and not guarded by us, 127.0.0.1 is left out.
+pub(crate) async fn open(record: &Record, device: Option<&str>, rtnl: &Rtnl) -> Result<(), Error> {
     let mappings = mappings(record)?;
-    if mappings.iter().any(|one| one.pod.is_ipv4() && one.host.is_none_or(|host| host.is_loopback())) {
+    if let Some(device) = device
+        && mappings.iter().any(|one| one.pod.is_ipv4() && one.host.is_none_or(|host| host.is_loopback()))
+    {
         sysctl::set(Path::new(sysctl::ROOT), &format!("ipv4/conf/{device}/route_localnet"), "1")
             .map_err(Error::kernel("set sysctl", format!("net.ipv4.conf.{device}.route_localnet=1")))?;
     }

@@ -127,6 +127,19 @@ pub(crate) struct Prior {
     /// Its addresses.
     #[serde(default)]
     pub ips: Vec<PriorAddress>,
+    /// The IPv4 address of a result before 0.3.0.
+    #[serde(default)]
+    pub ip4: Option<PriorFamily>,
+    /// The IPv6 address of a result before 0.3.0.
+    #[serde(default)]
+    pub ip6: Option<PriorFamily>,
+}
+
+/// The address of one family in a `prevResult` before 0.3.0.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct PriorFamily {
+    /// The address and its prefix length.
+    pub ip: IpNetwork,
 }
 
 /// An address of a `prevResult`.

@@ -23,7 +23,7 @@ struct Row {
     stays: &'static [&'static str],
 }
 
-const ROWS: [Row; 3] = [
+const ROWS: [Row; 4] = [
     Row { name: "routed, both families", conf: || dual("1.1.0"), node: "", reset: "", stays: &[] },
     Row { name: "routed, with host ports and masquerade", conf: with_ports, node: "", reset: "", stays: &[] },
     Row {
@@ -33,6 +33,7 @@ const ROWS: [Row; 3] = [
         reset: "ip link del br7 2>/dev/null; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
         stays: &["br7"],
     },
+    Row { name: "limited and tuned", conf: limited, node: "", reset: "", stays: &[] },
 ];
 
 fn with_ports() -> Value {
@@ -49,6 +50,15 @@ fn bridged() -> Value {
     for key in ["isDefaultGateway", "promiscMode", "macspoofchk"] {
         conf[key] = json!(true);
     }
+    conf
+}
+
+fn limited() -> Value {
+    let mut conf = dual("1.1.0");
+    conf["sysctl"] = json!({"net.core.somaxconn": "777"});
+    conf["runtimeConfig"] = json!({"bandwidth": {
+        "IngressRate": 8_000_000, "IngressBurst": 800_000, "EgressRate": 8_000_000, "EgressBurst": 800_000,
+    }});
     conf
 }
 
