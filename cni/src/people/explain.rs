@@ -41,7 +41,7 @@ fn explain(file: &Path, dirs: &Dirs, plugins: &[PathBuf]) -> Vec<Finding> {
             return vec![fail.fix(format!("set \"cniVersion\" to one of {known}"))];
         }
     };
-    if !entries.iter().any(|entry| is_ours(entry)) {
+    if !entries.iter().any(is_ours) {
         let text = "no entry has \"type\": \"tripod-cni\"";
         findings.push(Finding::warn("conflist", file.display(), text).fix("explain another file"));
     }
@@ -121,12 +121,17 @@ fn network(
     if let Some(name) = list.get("name") {
         entry.insert("name".into(), name.clone());
     }
+    // The main plugin's result is not there yet.
+    entry.entry("prevResult").or_insert_with(|| json!({}));
     let text = Value::Object(entry).to_string();
     let outline = Outline::parse(text.as_bytes(), &dirs.leases);
-    match outline.and_then(Outline::complete) {
-        Ok(conf) => network::findings(&conf, dirs),
-        Err(error) => vec![refused(object, &error)],
-    }
+    let findings = outline.and_then(|outline| {
+        if outline.is_chained() {
+            return outline.complete_chained().map(|conf| network::additions(&conf));
+        }
+        outline.complete().map(|conf| network::findings(&conf, dirs))
+    });
+    findings.unwrap_or_else(|error| vec![refused(object, &error)])
 }
 
 fn refused(object: &str, error: &Error) -> Finding {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::br_netfilter::CallIptables;
 use crate::command::{Dirs, agent_is_ready};
-use crate::config::{Mode, NetConf};
+use crate::config::{Bandwidth, Chained, Limit, Mode, NetConf, Parameter};
 use crate::datapath::next_hop;
 use crate::ipam::range::RangeSet;
 use crate::ipam::store::Store;
@@ -16,8 +16,32 @@ pub(super) fn findings(conf: &NetConf, dirs: &Dirs) -> Vec<Finding> {
     findings.extend(addresses(conf));
     findings.extend(masquerade(conf));
     findings.extend(services(conf));
+    findings.extend(limits(&conf.name, &conf.bandwidth));
+    findings.extend(parameters(&conf.name, &conf.sysctl));
     findings.push(Finding::ok("records", dirs.attachments.display(), "one file per attachment goes here"));
     findings
+}
+
+/// What an ADD adds to another plugin's work.
+pub(super) fn additions(conf: &Chained) -> Vec<Finding> {
+    let text = "what the plugins before it make; host ports as the runtime asks for them";
+    let mut findings = vec![Finding::ok("link", &conf.name, text)];
+    findings.extend(limits(&conf.name, &conf.bandwidth));
+    findings.extend(parameters(&conf.name, &conf.sysctl));
+    findings
+}
+
+fn limits(network: &str, bandwidth: &Bandwidth) -> Option<Finding> {
+    let bits = |limit: Limit| format!("{} bit/s", limit.rate.saturating_mul(8));
+    let side = |name: &str, limit: Option<Limit>| limit.map(|limit| format!("{name} {}", bits(limit)));
+    let sides = [side("towards the pod", bandwidth.ingress), side("from the pod", bandwidth.egress)];
+    let text = sides.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    (!text.is_empty()).then(|| Finding::ok("bandwidth", network, text))
+}
+
+fn parameters(network: &str, sysctl: &[Parameter]) -> Option<Finding> {
+    let named: Vec<String> = sysctl.iter().map(|one| format!("{}={}", one.key, one.value)).collect();
+    (!named.is_empty()).then(|| Finding::ok("sysctl", network, format!("in the pod: {}", named.join(", "))))
 }
 
 fn readiness(conf: &NetConf) -> Finding {

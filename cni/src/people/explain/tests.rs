@@ -69,3 +69,16 @@ fn a_file_that_is_not_there_is_named() {
     let findings = explain(Path::new("/nowhere/10-pods.conflist"), &dirs, &[]);
     assert!(findings[0].object.contains("/nowhere/10-pods.conflist") && !findings[0].fix.is_empty());
 }
+
+#[test]
+fn what_mode_chained_adds_is_told() {
+    let mut list = list(json!({"type": "ptp"}));
+    let ours = json!({
+        "type": "tripod-cni", "mode": "chained", "ingressRate": 8_000_000, "ingressBurst": 800_000,
+        "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0"},
+    });
+    list["plugins"].as_array_mut().unwrap().push(ours);
+    let findings = explained(&list);
+    assert_eq!(of(&findings, "bandwidth").evidence, "towards the pod 8000000 bit/s");
+    assert!(of(&findings, "sysctl").evidence.contains("port_start=0"), "{findings:?}");
+}
