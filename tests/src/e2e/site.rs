@@ -15,14 +15,16 @@ use crate::programs;
 pub(super) const BIN: &str = "/run/cni/bin";
 /// Where it looks for configurations.
 pub(super) const CONF: &str = "/run/cni/net.d";
-/// Everything that an attachment may leave, by whichever plugin. A store's lock and its hint where to go
+/// Everything that an attachment may leave, by whichever plugin. A store's lock and its hints where to go
 /// on are the network's, and so is the table without its elements.
 const LISTINGS: [&str; 4] = [
     "ip -br link | cut -d' ' -f1 | sort",
     // The kernel gives each link IPv6 routes of its own, a moment after it is up.
-    "ip -4 route show table all; ip -6 route show table all | grep -v 'proto kernel'; ip neigh show nud permanent",
+    "ip -4 route show table all; ip -6 route show table all | grep -v 'proto kernel'; \
+     ip neigh show nud permanent",
     "nft list ruleset | grep -A9 elements || true",
-    "find /run /var/lib -type f ! -path '/run/cni/*' ! -name lock ! -name 'last_reserved_ip*' | sort",
+    "find /run /var/lib -type f ! -path '/run/cni/*' ! -name lock \
+     ! -name 'last_reserved_ip*' ! -name '.*' | sort",
 ];
 
 /// Builds the program under test, for cases that make the rest of their ground themselves.

@@ -19,7 +19,8 @@ use crate::programs;
 /// What attachments may leave on the machine.
 const LISTING: &str = "ip -br link | grep '^tp' | sort; ip route show proto 84; ip -6 route show proto 84; \
      ip neigh show nud permanent; nft list ruleset | grep -A9 elements; \
-     find /run/tripod -type f ! -name lock ! -name 'last_reserved_ip*' ! -name ready | sort; true";
+     find /run/tripod -type f ! -name lock ! -name 'last_reserved_ip*' ! -name '.*' ! -name ready | sort; \
+     true";
 
 pub(super) fn sandboxes_come_and_go(programs: &Programs) -> anyhow::Result<()> {
     let host = step("start containerd", || RuntimeHost::start("runtimes", programs))?;

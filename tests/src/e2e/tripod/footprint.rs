@@ -13,7 +13,8 @@ const OF_PODS: [&str; 5] = [
     "ip -4 route show proto 84 | sort; ip -6 route show proto 84 | sort",
     "ip neigh show nud permanent | sort",
     "nft list table inet tripod | sed -n '/elements = {/,/}/p'",
-    "find /run/tripod/attachments /run/tripod/ipam -type f ! -name lock ! -name 'last_reserved_ip*' | sort",
+    "find /run/tripod/attachments /run/tripod/ipam -type f ! -name lock \
+     ! -name 'last_reserved_ip*' ! -name '.*' | sort",
 ];
 const RULES: &str = "nft list table inet tripod";
 
