@@ -62,7 +62,8 @@ impl Site {
         // libcni keeps its memory below /var/lib, which is the machine's.
         node.sh(&format!(
             "mount -t tmpfs none /var/lib; mkdir -p {BIN} {CONF}; \
-             sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0; \
+             sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; \
+             sysctl -qw net.ipv6.conf.default.accept_dad=0; \
              ip link add uplink type veth peer name far; ip link set far up; ip link set uplink up; \
              ip address add 192.0.2.9/24 dev uplink; ip address add 2001:db8::9/64 dev uplink nodad"
         ));
