@@ -3,7 +3,6 @@
 //! be written, the next search looks again at the leases, and nothing fails.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -67,8 +66,10 @@ impl Hint {
 
 fn read(file: &File, slots: usize) -> Option<Taken> {
     let length = MAGIC.len() + slots.div_ceil(8);
-    let mut bytes = Vec::with_capacity(length + 1);
-    file.take(u64::try_from(length).ok()? + 1).read_to_end(&mut bytes).ok()?;
+    // One byte more than there should be, so that a longer file is noticed without asking for its length.
+    let mut bytes = vec![0; length + 1];
+    let read = file.read_at(&mut bytes, 0).ok()?;
+    bytes.truncate(read);
     let bits = bytes.strip_prefix(&MAGIC)?;
     Taken::from_bytes(slots, bits.to_vec())
 }

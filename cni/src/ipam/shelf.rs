@@ -2,10 +2,10 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -160,17 +160,17 @@ impl<'a> Folder<'a> {
 
     /// The cursor is host-local's, so that either goes on where the other was.
     fn take_any(&mut self, index: usize, set: &RangeSet, hint: &mut Hint) -> Result<IpAddr, Refusal> {
-        let cursor = self.path.join(format!("last_reserved_ip.{index}"));
-        let after = read_address(&cursor);
+        let cursor = Cursor::open(&self.path.join(format!("last_reserved_ip.{index}")));
+        let after = cursor.as_ref().and_then(|cursor| cursor.after);
         let (address, replaced) = search::take_next(self, set, &mut hint.taken, after)?;
         hint.save(replaced);
         let address = address.ok_or(Refusal::Full(index))?;
         if replaced {
             self.withdraw(address);
         }
-        // Only a place to begin at; the hint knows what is taken.
-        let step = failpoint::step("write cursor hint");
-        drop(step.and_then(|()| fs::write(&cursor, address.to_string())));
+        if let Some(cursor) = cursor {
+            cursor.advance(address);
+        }
         Ok(address)
     }
 
@@ -260,10 +260,36 @@ pub(super) fn is_empty_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
 }
 
-/// Where to begin. Wrong or missing, the search begins at the start of the range.
-fn read_address(path: &Path) -> Option<IpAddr> {
-    let text = crate::record::read_bounded(path, 64).ok()?;
-    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+/// Where the last search ended. Wrong or missing, the next one begins at the start of the range; the hint
+/// knows what is taken.
+struct Cursor {
+    file: File,
+    length: usize,
+    after: Option<IpAddr>,
+}
+
+impl Cursor {
+    fn open(path: &Path) -> Option<Self> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = failpoint::step("open cursor hint").and_then(|()| options.open(path)).ok()?;
+        let mut text = [0; 64];
+        let length = file.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(text.get(..length)?).unwrap_or_default();
+        Some(Self { after: text.trim().parse().ok(), file, length })
+    }
+
+    fn advance(&self, address: IpAddr) {
+        let text = address.to_string();
+        let step = || failpoint::step("write cursor hint");
+        let mut written = step().and_then(|()| self.file.write_all_at(text.as_bytes(), 0));
+        if text.len() < self.length {
+            let length = u64::try_from(text.len()).unwrap_or_default();
+            written = written.and_then(|()| step()).and_then(|()| self.file.set_len(length));
+        }
+        // Only a place to begin at.
+        drop(written);
+    }
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
