@@ -32,6 +32,10 @@
 //! | sandbox | `RTM_NEWADDR`, `RTM_SETLINK`, `RTM_NEWNEIGH`, `RTM_NEWROUTE` | the pod's address, its end up, the next hop, the default route; once per address, family and route |
 //! | node | `RTM_NEWNEIGH`, `RTM_NEWROUTE` | the way to the pod, once per address |
 //! | node | `RTM_GETLINK` | makes the kernel notice the carrier before ADD answers |
+//! | sandbox | `RTM_GETROUTE` | per IPv6 address: the kernel takes its packets a moment after it was added |
+//! | node | `NFT_MSG_GETCHAIN` | with `ipMasq`: the chain of each pod CIDR must be whole |
+//! | node | `NFT_MSG_GETGEN`, `NFT_MSG_GETSETELEM`, three `NFT_MSG_GETCHAIN`, one transaction | with host ports: who has them, whether their chains are whole, and the elements, if nothing changed since |
+//! | node | `IPCTNL_MSG_CT_GET` | with host ports over UDP: connections that would miss the pod, one walk per family |
 //!
 //! Of a DEL: `RTM_GETLINK`, since only a link in our group is ours to delete, and `RTM_DELLINK`.
 //!
