@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,21 +36,8 @@ impl Wiring {
         let pod_index = host_end.peer.ok_or_else(|| self.vanished(&self.ifname))?;
         self.configure_pod_end(sandbox, pod_index, netns).await?;
         self.configure_host_end(host, &host_end).await?;
-        self.await_ipv6(sandbox).await?;
+        await_ipv6(sandbox, &self.addresses).await?;
         self.await_carrier(host).await
-    }
-
-    /// The kernel takes packets for an IPv6 address only when a worker of its own has come round to it,
-    /// even without duplicate address detection; until then the first ones that a pod is sent are lost.
-    async fn await_ipv6(&self, sandbox: &Rtnl) -> Result<(), Error> {
-        const PAUSE: Duration = Duration::from_micros(200);
-        for address in self.addresses.iter().filter(|address| address.is_ipv6()) {
-            let look = || Error::kernel("look up the route in the sandbox to", address);
-            while !sandbox.is_local(*address).await.map_err(look())? {
-                sleep(PAUSE).await;
-            }
-        }
-        Ok(())
     }
 
     /// The host end came up before the pod's, so the kernel drops what it sends until the link watcher
@@ -122,6 +110,19 @@ impl Wiring {
     fn vanished(&self, ifname: &str) -> Error {
         Error::kernel("look up interface", ifname)(io::Error::from_raw_os_error(Errno::ENODEV as i32))
     }
+}
+
+/// The kernel takes packets for an IPv6 address only when a worker of its own has come round to it, even
+/// without duplicate address detection; until then the first ones that are sent to it are lost.
+pub(super) async fn await_ipv6(place: &Rtnl, addresses: &[IpAddr]) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_micros(200);
+    for address in addresses.iter().filter(|address| address.is_ipv6()) {
+        let look = || Error::kernel("look up the route to", address);
+        while !place.is_local(*address).await.map_err(look())? {
+            sleep(PAUSE).await;
+        }
+    }
+    Ok(())
 }
 
 /// Creates both ends, and notes how to undo that.

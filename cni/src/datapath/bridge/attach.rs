@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::Path;
 
 use ipnetwork::IpNetwork;
@@ -10,7 +11,7 @@ use nix::errno::Errno;
 
 use super::{BRIDGE_GROUP, Made, Plan, port_vlans};
 use crate::config::Vlans;
-use crate::datapath::attach::{all, create_veth, in_pod, set_ipv6};
+use crate::datapath::attach::{all, await_ipv6, create_veth, in_pod, set_ipv6};
 use crate::datapath::mac_of;
 use crate::error::{self, Error};
 use crate::ipam::store::Owner;
@@ -52,6 +53,10 @@ impl Plan<'_> {
         let port = self.configure_port(host, &bridge).await?;
         let pod_index = port.peer.ok_or_else(|| vanished(&self.ifname))?;
         self.configure_pod_end(sandbox, pod_index, netns).await?;
+        if !self.bridge.leave_pod_end_down {
+            let addresses: Vec<IpAddr> = self.assignments.iter().map(|one| one.address.ip()).collect();
+            await_ipv6(sandbox, &addresses).await?;
+        }
         // As for a routed link: asking makes the kernel see the carrier now, first the port's, which lets it
         // forward, then the bridge's, which lets the node send.
         look(host, &self.host_ifname).await?;
@@ -207,7 +212,8 @@ impl Plan<'_> {
             true => device.mac.clone(),
             false => random_mac().map_err(Error::state("read", Path::new(RANDOM)))?.0.to_vec(),
         };
-        host.set_mac(device.index, &mac).await.map_err(failed("keep the hardware address for"))
+        host.set_mac(device.index, &mac).await.map_err(failed("keep the hardware address for"))?;
+        await_ipv6(host, &[gateway.ip()]).await
     }
 
     async fn configure_port(&self, host: &Rtnl, bridge: &Link) -> Result<Link, Error> {
