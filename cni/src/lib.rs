@@ -16,7 +16,7 @@
 //!
 //! | call | netlink requests | system calls |
 //! |---|---|---|
-//! | ADD | 15 | 132 |
+//! | ADD | 15 | 135 |
 //! | DEL | 2 | 64 |
 //!
 //! The requests of an ADD, each a send and a receive of a few microseconds beside the kernel's own work:
@@ -37,7 +37,7 @@
 //!
 //! The other system calls of an ADD: about 30 are the C library's and the standard library's start; 14 make
 //! and end an event loop that hears SIGTERM; 10 enter the sandbox and come back with a socket of its own;
-//! 12 write the record twice, whole or not at all; 25 take the lock, the lease and leave; 8 turn off router
+//! 12 write the record twice, whole or not at all; 28 take the lock, the lease and leave; 8 turn off router
 //! advertisements on the host's end, for which rtnetlink has no attribute.
 //!
 //! The requests go over a plain socket (`rtnl::socket`), not over `rtnetlink`'s connection: its event loop
