@@ -117,7 +117,7 @@ fn state_files() -> anyhow::Result<Vec<String>> {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
     }
-    // The store's own: its lock, and where it goes on.
-    names.retain(|name| name != "lock" && !name.starts_with("last_reserved_ip"));
+    // The store's own: its lock, where it goes on, what is taken, and what rests before it is given again.
+    names.retain(|name| name != "lock" && !name.starts_with("last_reserved_ip") && !name.starts_with('.'));
     Ok(names)
 }
