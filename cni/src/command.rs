@@ -11,6 +11,7 @@ mod status;
 
 pub(crate) use status::agent_is_ready;
 
+use std::cell::OnceCell;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 use crate::config::Outline;
 use crate::delegate::Plugins;
 use crate::error::Error;
+use crate::nft::Nft;
 use crate::record::Records;
 use crate::rtnl::Rtnl;
 use crate::spec::{Args, Command, Version};
@@ -48,12 +50,23 @@ pub(crate) struct Node {
     pub rtnl: Rtnl,
     /// The IPAM plugins that may be executed.
     pub plugins: Plugins,
+    nft: OnceCell<Nft>,
 }
 
 impl Node {
     fn open(records: Records, plugins: Plugins) -> Result<Self, Error> {
         let rtnl = Rtnl::open().map_err(Error::kernel("open", "a netlink socket"))?;
-        Ok(Self { records, rtnl, plugins })
+        Ok(Self { records, rtnl, plugins, nft: OnceCell::new() })
+    }
+
+    /// The node's nf_tables, by one socket for the whole call: when one is closed, the kernel first waits
+    /// until the memory of whatever anybody removed is free, as long as a link takes to go.
+    pub(crate) fn nft(&self) -> io::Result<&Nft> {
+        if let Some(nft) = self.nft.get() {
+            return Ok(nft);
+        }
+        let nft = Nft::open()?;
+        Ok(self.nft.get_or_init(|| nft))
     }
 
     /// The same node over another connection.

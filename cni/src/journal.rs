@@ -67,9 +67,10 @@ impl Journal {
                 None => Undo::ReleaseLeases(record.addresses.clone()),
             });
         }
-        steps.extend((!record.host_ports.is_empty()).then_some(Undo::ReleaseHostPorts));
         steps.extend(record.guarded().map(Undo::ForgetPort));
         steps.extend((!record.chained).then_some(Undo::DeleteLink));
+        // Before the link, so that the kernel ends both in the same wait.
+        steps.extend((!record.host_ports.is_empty()).then_some(Undo::ReleaseHostPorts));
         steps.extend(record.ifb.is_some().then_some(Undo::DeleteIfb));
         steps.push(Undo::LiftLimits);
         Self { record, steps }
@@ -115,7 +116,7 @@ impl Journal {
             Undo::ReleaseLeases(addresses) => store.release(addresses, &owner, clock::since_boot()).await,
             Undo::ReleaseAnyLease => store.release_all(&owner, clock::since_boot()).await,
             Undo::ReleaseDelegated => self.release_delegated(node).await,
-            Undo::ReleaseHostPorts => ports::release(&self.record),
+            Undo::ReleaseHostPorts => ports::release(&self.record, node),
             Undo::ReleaseAnyHostPort => ports::release_any(&attachment_hash(&owner)),
             Undo::ForgetPort(guarded) => {
                 forgotten(&guarded.ifname, Nft::open().and_then(|nft| bridge::forget(&nft, guarded)))

@@ -16,7 +16,7 @@ use crate::ipam::store::Owner;
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
 use crate::nft::masquerade::{self, Masquerade};
-use crate::nft::{self, Nft, base, bridge};
+use crate::nft::{self, base, bridge};
 use crate::record::{Entry, Record, Stage};
 use crate::rtnl::Rtnl;
 use crate::spec::{Args, Success};
@@ -69,12 +69,12 @@ impl Attempt<'_> {
         let grant = ipam::obtain(self.conf, self.node, record, journal).await?;
         record.addresses = grant.addresses();
         if self.conf.mode == Mode::Routed {
-            guard()?;
+            guard(self.node)?;
         }
-        hide(self.conf.masquerade_of(grant.assignments.iter().map(|one| one.address)).as_ref())?;
+        hide(self.node, self.conf.masquerade_of(grant.assignments.iter().map(|one| one.address)).as_ref())?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
-            ports::claim(record, self.conf.mode.shared_device().as_deref(), &self.node.records)?;
+            ports::claim(record, self.conf.mode.shared_device().as_deref(), self.node)?;
         }
         let mtu = match self.conf.mtu {
             Some(mtu) => mtu,
@@ -135,7 +135,7 @@ impl Attempt<'_> {
             let guarded = |entry| if let Entry::Whole(record) = entry { record.guarded() } else { None };
             records.filter_map(guarded).collect()
         };
-        let guarded = Nft::open().and_then(|nft| bridge::guard(&nft, &guarded, others));
+        let guarded = self.node.nft().and_then(|nft| bridge::guard(nft, &guarded, others));
         guarded.map_err(unguarded(FEATURE, "nftables table bridge tripod"))
     }
 
@@ -188,9 +188,9 @@ pub(super) async fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
     }
 }
 
-fn guard() -> Result<(), Error> {
+fn guard(node: &Node) -> Result<(), Error> {
     const FEATURE: &str = "nf_tables with fib (CONFIG_NF_TABLES_INET, CONFIG_NFT_FIB_INET)";
-    let guarded = Nft::open().and_then(|nft| base::ensure_guard(&nft));
+    let guarded = node.nft().and_then(base::ensure_guard);
     guarded.map_err(unguarded(FEATURE, "nftables table inet tripod"))
 }
 
@@ -204,10 +204,10 @@ fn unguarded(feature: &'static str, table: &'static str) -> impl FnOnce(io::Erro
 }
 
 /// Never undone: what is hidden is the node's pod CIDRs, not this pod.
-fn hide(masquerade: Option<&Masquerade>) -> Result<(), Error> {
+fn hide(node: &Node, masquerade: Option<&Masquerade>) -> Result<(), Error> {
     const FEATURE: &str = "nf_tables with masquerade (CONFIG_NFT_NAT, CONFIG_NFT_MASQ)";
     let Some(masquerade) = masquerade else { return Ok(()) };
-    Nft::open().and_then(|nft| masquerade::ensure(&nft, masquerade)).map_err(|source| {
+    node.nft().and_then(|nft| masquerade::ensure(nft, masquerade)).map_err(|source| {
         if nft::is_lacking(&source) {
             return Error::KernelFeature { feature: FEATURE, source };
         }

@@ -120,7 +120,7 @@ impl Attempt<'_> {
         self.node.records.save(&record)?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
-            ports::claim(&record, self.bridge().await?.as_deref(), &self.node.records)?;
+            ports::claim(&record, self.bridge().await?.as_deref(), self.node)?;
             ports::open(&record, None, &self.node.rtnl).await?;
         }
         if let Some(host_end) = &self.host_end {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use crate::command::Node;
 use crate::conntrack::{Connection, Conntrack};
 use crate::error::{self, Error};
 use crate::hostport::{self, HostPort, Mapping, Protocol};
@@ -19,13 +20,13 @@ const TABLE: &str = "nftables table inet tripod";
 
 /// Takes the record's host ports for its addresses; nobody else may have them. `bridge` is the link by
 /// which the pod shares a segment with others, if it does.
-pub(crate) fn claim(record: &Record, bridge: Option<&str>, records: &Records) -> Result<(), Error> {
+pub(crate) fn claim(record: &Record, bridge: Option<&str>, node: &Node) -> Result<(), Error> {
     let mappings = mappings(record)?;
     let claim = Claim { owner: record.owner(), mappings: &mappings, bridge };
-    let taken = Nft::open().and_then(|nft| ports::claim(&nft, &claim)).map_err(refused)?;
+    let taken = node.nft().and_then(|nft| ports::claim(nft, &claim)).map_err(refused)?;
     match taken {
         None => require_sctp(&record.host_ports),
-        Some(taken) => Err(told(&taken, records)),
+        Some(taken) => Err(told(&taken, &node.records)),
     }
 }
 
@@ -47,8 +48,8 @@ pub(crate) async fn open(record: &Record, device: Option<&str>, rtnl: &Rtnl) -> 
 }
 
 /// Gives back the record's host ports, whether it has all of them or not.
-pub(crate) fn release(record: &Record) -> Result<(), Error> {
-    let released = Nft::open().and_then(|nft| ports::release(&nft, &record.owner(), &record.host_ports));
+pub(crate) fn release(record: &Record, node: &Node) -> Result<(), Error> {
+    let released = node.nft().and_then(|nft| ports::release(nft, &record.owner(), &record.host_ports));
     let pods = released.map_err(Error::kernel("remove the host ports from", TABLE))?;
     forget_pods(&record.host_ports, &pods);
     Ok(())

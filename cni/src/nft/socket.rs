@@ -4,11 +4,15 @@ use std::io;
 
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
+use nix::sys::socket::MsgFlags;
 
 use super::attribute::Reader;
 use super::message::{self, Batch, Chain, ChainState};
 use super::set::{self, Datum, Element, Set};
 use crate::{error, failpoint};
+
+/// Longest datagram of the kernel's, which gives a dump in pieces of at most 32 KiB.
+const LONGEST: usize = 64 << 10;
 
 /// `NETLINK_NETFILTER`.
 const PROTOCOL: isize = 12;
@@ -91,11 +95,16 @@ impl Netfilter {
     pub(crate) fn exchange(&self, message: &[u8]) -> io::Result<Answers> {
         self.socket.send_to(message, &SocketAddr::new(0, 0), 0)?;
         let (mut refusal, mut answers) = (None, Vec::new());
+        let mut answer = Vec::with_capacity(LONGEST);
         loop {
-            match self.socket.recv_from_full() {
-                Ok((answer, _)) => {
+            answer.clear();
+            match self.socket.recv_from(&mut answer, MsgFlags::MSG_TRUNC.bits()) {
+                Ok((length, _)) if length > answer.len() => {
+                    return Err(io::Error::other("the kernel's answer is longer than the buffer for it"));
+                }
+                Ok(_) => {
                     refusal = refusal.or_else(|| first_refusal(&answer));
-                    answers.extend(answer);
+                    answers.extend_from_slice(&answer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
