@@ -1,5 +1,5 @@
 //! Links the program at fixed addresses. A static program that may lie anywhere relocates itself at each
-//! start, which writes to every page of its constant data: a seventh of a whole ADD.
+//! start, which writes to every page of its constant data.
 
 use std::env;
 

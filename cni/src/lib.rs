@@ -47,8 +47,7 @@
 //! lock, the record, and the lease on its way to cooling down.
 //!
 //! The requests go over a plain socket (`rtnl::socket`), not over `rtnetlink`'s connection: its event loop
-//! made 48 more system calls of an ADD and a quarter of a megabyte more of the program, and a request and its
-//! answer pass four queues in it although the kernel has answered when sending returns.
+//! made 48 more system calls of an ADD, and a request and its answer pass four queues in it although the kernel has answered when sending returns.
 
 pub mod br_netfilter;
 mod clock;

@@ -171,10 +171,15 @@ fn forget_pods(ports: &[HostPort], pods: &[IpAddr]) {
     let mut numbers: Vec<u16> = udp.map(|port| port.host_port).collect();
     numbers.sort_unstable();
     numbers.dedup();
+    // Not even a socket: when one is closed, the kernel waits until the memory of whatever anybody
+    // removed from nf_tables is free, as long as a link takes to go.
+    if numbers.is_empty() {
+        return;
+    }
+    let Ok(conntrack) = Conntrack::open() else { return };
     let families =
         Family::ALL.into_iter().filter(|family| pods.iter().any(|pod| Family::of(*pod) == *family));
-    let Ok(conntrack) = Conntrack::open() else { return };
-    for family in families.filter(|_| !numbers.is_empty()) {
+    for family in families {
         let connections = conntrack.udp_to(family, &numbers).unwrap_or_default();
         let stale = connections.iter().filter(|connection| pods.contains(&connection.answerer));
         stale.for_each(|connection| drop(conntrack.forget(connection)));
