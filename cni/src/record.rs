@@ -4,19 +4,16 @@
 //! A record is written as intent before the first change to the node, completed after the last, and
 //! removed when nothing is left to undo. A call keeps the attachment to itself while it works on it.
 
+mod hold;
+
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, sleep};
 
 use crate::datapath::host_ifname;
 use crate::datapath::shaping::ifb_name;
@@ -33,9 +30,6 @@ const LONGEST: u64 = 64 << 10;
 
 /// The format we write. A file of another one is not ours to read.
 const FORMAT: u32 = 1;
-
-/// How long a call waits for another one of the same attachment to end.
-const HOLD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How far an ADD has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,12 +136,6 @@ pub struct Records {
     folder: PathBuf,
 }
 
-/// An attachment that no other call works on, until this is dropped or the process ends.
-#[derive(Debug)]
-pub(crate) struct Held {
-    _file: Option<File>,
-}
-
 impl Record {
     /// What is known of an attachment before anything is made for it, or when its record is lost.
     pub(crate) fn intent(args: &Args, netns: PathBuf, network: &str, store: &Path) -> Self {
@@ -241,28 +229,6 @@ impl Records {
 
     pub(crate) fn path_of(&self, hash: &str) -> PathBuf {
         self.folder.join(format!("{hash}.json"))
-    }
-
-    /// Makes the folder and keeps `owner`'s attachment from every other call. A second ADD at the same
-    /// time would take the first one for a killed one, and undo it.
-    pub(crate) async fn hold(&self, owner: &Owner<'_>) -> Result<Held, Error> {
-        make_folder(&self.folder)
-            .map_err(Error::state("create the folder of attachment records", &self.folder))?;
-        let path = self.lock_path();
-        let opened = failpoint::step("open attachment lock").and_then(|()| open_lock(&path, true));
-        lock(opened.map_err(Error::state("open lock", &path))?, owner).await
-    }
-
-    /// As [`Self::hold`], for a call that makes nothing: where no lock can be opened no ADD is at work.
-    pub(crate) async fn hold_to_undo(&self, owner: &Owner<'_>) -> Result<Held, Error> {
-        match open_lock(&self.lock_path(), false) {
-            Ok(file) => lock(file, owner).await,
-            Err(_no_lock) => Ok(Held { _file: None }),
-        }
-    }
-
-    fn lock_path(&self) -> PathBuf {
-        self.folder.join("lock")
     }
 
     /// The record of `owner`. One that cannot be decoded counts as none: what it stood for is then found
@@ -359,36 +325,6 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     }
     failpoint::step("create the folder of records")?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-fn open_lock(path: &Path, create: bool) -> io::Result<File> {
-    File::options().create(create).truncate(false).write(true).mode(0o600).open(path)
-}
-
-/// One file serves all attachments: each has the byte at its hash, so none waits for another, and there
-/// is no file to remove. The kernel lets go when the process ends, however it ends.
-async fn lock(file: File, owner: &Owner<'_>) -> Result<Held, Error> {
-    let byte = libc::flock {
-        l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
-        l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
-        l_start: i64::from_str_radix(&attachment_hash(owner), 16).unwrap_or_default(),
-        l_len: 1,
-        l_pid: 0,
-    };
-    let deadline = Instant::now() + HOLD_DEADLINE;
-    let mut pause = Duration::from_micros(50);
-    loop {
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
-            Ok(_) => return Ok(Held { _file: Some(file) }),
-            Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) if Instant::now() < deadline => {}
-            Err(_) => {
-                let (container_id, ifname) = (owner.container_id.to_owned(), owner.ifname.to_owned());
-                return Err(Error::Busy { container_id, ifname });
-            }
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(2));
-    }
 }
 
 /// The hash in a record's name; none for a file that is no record.
@@ -512,20 +448,6 @@ mod tests {
         assert_eq!(listed, Entry::Whole(Box::new(Record::for_test("c1"))));
         records.remove(&Record::for_test("c1").owner()).unwrap();
         assert!(!path.exists());
-    }
-
-    #[tokio::test]
-    async fn an_attachment_is_held_by_one_call_and_in_nobody_elses_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let records = Records::new(folder.path().join("attachments"));
-        let (one, two) =
-            (Owner { container_id: "c1", ifname: "eth0" }, Owner { container_id: "c1", ifname: "eth1" });
-        drop(records.hold_to_undo(&one).await.unwrap());
-        let held = records.hold(&one).await.unwrap();
-        drop(records.hold(&two).await.unwrap());
-        tokio::time::timeout(Duration::from_millis(20), records.hold_to_undo(&one)).await.unwrap_err();
-        drop(held);
-        drop(records.hold(&one).await.unwrap());
     }
 
     #[test]
