@@ -12,25 +12,19 @@ mod status;
 pub(crate) use status::agent_is_ready;
 
 use std::cell::OnceCell;
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
 
 use crate::config::Outline;
 use crate::delegate::Plugins;
 use crate::error::Error;
 use crate::nft::Nft;
+use crate::patience::within;
 use crate::record::Records;
 use crate::rtnl::Rtnl;
 use crate::spec::{Args, Command, Version};
-
-/// How long the undoing of a failed ADD may take, beyond the verb's own deadline.
-const UNDO_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where Tripod keeps its state on a node.
 #[derive(Clone, Debug)]
@@ -76,7 +70,7 @@ impl Node {
 }
 
 /// Executes one call. The value is the document for stdout, where the verb has one.
-pub(crate) async fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>, Error> {
+pub(crate) fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>, Error> {
     if args.command == Command::Version {
         return Ok(Some(versions()));
     }
@@ -86,25 +80,25 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<
     let plugins = Plugins::new(args, text);
     let open = || Node::open(records.clone(), plugins.clone());
     match args.command {
-        Command::Add if outline.is_chained() => chained::add(args, outline, &open()?).await.map(Some),
-        Command::Add => add::run(args, outline, &open()?).await.map(Some),
-        Command::Del => within("DEL", 30, del::run(args, &outline, &open()?)).await.map(|()| None),
+        Command::Add if outline.is_chained() => chained::add(args, outline, &open()?).map(Some),
+        Command::Add => add::run(args, outline, &open()?).map(Some),
+        Command::Del => within("DEL", 30, || del::run(args, &outline, &open()?)).map(|()| None),
         Command::Check if outline.is_chained() => {
-            within("CHECK", 10, chained::check(args, outline, &open()?)).await.map(|()| None)
+            within("CHECK", 10, || chained::check(args, outline, &open()?)).map(|()| None)
         }
-        Command::Check => within("CHECK", 10, check::run(args, outline, &open()?)).await.map(|()| None),
-        Command::Gc => within("GC", 60, gc::run(&outline, &open()?)).await.map(|()| None),
+        Command::Check => within("CHECK", 10, || check::run(args, outline, &open()?)).map(|()| None),
+        Command::Gc => within("GC", 60, || gc::run(&outline, &open()?)).map(|()| None),
         // A runtime asks every few seconds and may wait with a lock held.
-        Command::Status => within("STATUS", 1, status::run(outline, records, &plugins)).await.map(|()| None),
+        Command::Status => within("STATUS", 1, || status::run(outline, records, &plugins)).map(|()| None),
         Command::Version => Ok(Some(versions())),
     }
 }
 
 /// Undoes an ADD whose result could not be told.
-pub(crate) async fn take_back(args: &Args, dirs: &Dirs) -> Result<(), Error> {
+pub(crate) fn take_back(args: &Args, dirs: &Dirs) -> Result<(), Error> {
     // A plugin that gave addresses would need the configuration, which the next DEL or GC has.
     let node = Node::open(Records::new(dirs.attachments.clone()), Plugins::new(args, b""))?;
-    within("DEL", 30, del::recorded(args, &node)).await
+    within("DEL", 30, || del::recorded(args, &node))
 }
 
 /// The answer to VERSION, which a runtime may ask for without a configuration.
@@ -129,24 +123,4 @@ fn require_version(command: Command, asked: Version) -> Result<(), Error> {
         asked: asked.as_str().to_owned(),
         supported: supported.collect::<Vec<_>>().join(", "),
     })
-}
-
-/// Gives up on `work` after `seconds`, or when the runtime sends SIGTERM.
-async fn within<T>(
-    verb: &'static str,
-    seconds: u64,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(listen_failed)?;
-    tokio::select! {
-        biased;
-        done = timeout(Duration::from_secs(seconds), work) => {
-            done.unwrap_or(Err(Error::Deadline { verb, seconds }))
-        }
-        _ = terminate.recv() => Err(Error::Interrupted { verb }),
-    }
-}
-
-fn listen_failed(source: io::Error) -> Error {
-    Error::Kernel { act: "listen for", object: "SIGTERM".to_owned(), source }
 }

@@ -3,21 +3,22 @@
 
 mod answer;
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::rc::Rc;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
 
 use crate::error::{self, Error, Fault};
+use crate::patience::{aside, pause};
 use crate::record::Record;
 use crate::spec::Args;
 pub(crate) use answer::Answer;
@@ -35,7 +36,7 @@ const TRIES: u32 = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Plugins {
     folders: Vec<PathBuf>,
-    conf: Rc<[u8]>,
+    conf: Arc<[u8]>,
     deadline: Duration,
 }
 
@@ -66,28 +67,23 @@ impl Plugins {
     }
 
     /// Asks `plugin` for addresses.
-    pub(crate) async fn add(&self, plugin: &str) -> Result<Answer, Error> {
-        let text = self.call(plugin, "ADD", None).await?;
+    pub(crate) fn add(&self, plugin: &str) -> Result<Answer, Error> {
+        let text = self.call(plugin, "ADD", None)?;
         Answer::parse(&text).map_err(|fault| failed(plugin, "ADD", fault))
     }
 
     /// Gives back what `plugin` gave to the attachment of `record`.
-    pub(crate) async fn release(&self, plugin: &str, record: &Record) -> Result<(), Error> {
-        self.call(plugin, "DEL", Some(record)).await.map(drop)
+    pub(crate) fn release(&self, plugin: &str, record: &Record) -> Result<(), Error> {
+        self.call(plugin, "DEL", Some(record)).map(drop)
     }
 
     /// Executes `plugin` for a verb that has no answer.
-    pub(crate) async fn forward(&self, plugin: &str, verb: &'static str) -> Result<(), Error> {
-        self.call(plugin, verb, None).await.map(drop)
+    pub(crate) fn forward(&self, plugin: &str, verb: &'static str) -> Result<(), Error> {
+        self.call(plugin, verb, None).map(drop)
     }
 
     /// For the attachment of `record`, or for the one that we were called for.
-    async fn call(
-        &self,
-        plugin: &str,
-        verb: &'static str,
-        record: Option<&Record>,
-    ) -> Result<Vec<u8>, Error> {
+    fn call(&self, plugin: &str, verb: &'static str, record: Option<&Record>) -> Result<Vec<u8>, Error> {
         let failed = |fault| failed(plugin, verb, fault);
         let mut command = Command::new(self.find(plugin)?);
         command.env("CNI_COMMAND", verb).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
@@ -95,23 +91,42 @@ impl Plugins {
             command.env("CNI_CONTAINERID", &record.container_id).env("CNI_IFNAME", &record.ifname);
             command.env("CNI_NETNS", &record.netns);
         }
-        let mut child = start(command).await.map_err(|source| failed(Fault::Start(source)))?;
+        let mut child = start(command).map_err(|source| failed(Fault::Start(source)))?;
         let group = Group::of(&child);
-        let talked = timeout(self.deadline, converse(&mut child, &self.conf)).await;
-        let seconds = self.deadline.as_secs();
-        match talked.unwrap_or(Err(Fault::Hung { seconds })) {
-            Ok((success, text)) => {
-                group.ended();
-                if success { Ok(text) } else { Err(refusal(plugin, verb, &text)) }
-            }
-            Err(fault) => {
-                drop(group);
-                // Reaped, so that nothing of it is left when the undoing begins. The fault is what counts.
-                drop(child.wait().await);
-                Err(failed(fault))
-            }
+        let talked = self.talk(&mut child);
+        match &talked {
+            Ok(_) => group.ended(),
+            Err(_) => drop(group),
         }
+        // Reaped, so that nothing of it is left when the undoing begins.
+        let status = child.wait();
+        let text = talked.map_err(failed)?;
+        let success = status.map_err(|source| failed(Fault::Start(source)))?.success();
+        if success { Ok(text) } else { Err(refusal(plugin, verb, &text)) }
     }
+
+    /// What `child`, which has ended then, answers to our configuration.
+    fn talk(&self, child: &mut Child) -> Result<Vec<u8>, Fault> {
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Fault::Start(io::Error::other("no pipes")));
+        };
+        let (conf, id) = (Arc::clone(&self.conf), process(child));
+        let late = |error| match error {
+            error if error::is(&error, Errno::ETIMEDOUT) => Fault::Hung { seconds: self.deadline.as_secs() },
+            error => Fault::Start(error),
+        };
+        let talk = move || {
+            let text = converse(stdin, stdout, conf)?;
+            // Which leaves it to be reaped, so that its group cannot be another one's meanwhile.
+            let ended = waitid(Id::Pid(id), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+            ended.map(|_| text).map_err(|errno| Fault::Start(errno.into()))
+        };
+        aside(self.deadline, talk).map_err(late).flatten()
+    }
+}
+
+fn process(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or_default())
 }
 
 /// A plugin and whatever it started, killed together when nobody waits for it any more: a child of it
@@ -121,7 +136,7 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+        Self(Some(process(child)))
     }
 
     /// The plugin has answered; what it left running is meant to run.
@@ -140,39 +155,27 @@ impl Drop for Group {
 }
 
 /// A program that somebody is writing at this moment cannot be executed (`ETXTBSY`).
-async fn start(mut command: Command) -> io::Result<Child> {
+fn start(mut command: Command) -> io::Result<Child> {
     for _ in 0..TRIES {
         match command.spawn() {
-            Err(source) if error::is(&source, Errno::ETXTBSY) => sleep(Duration::from_millis(50)).await,
+            Err(source) if error::is(&source, Errno::ETXTBSY) => pause(Duration::from_millis(50))?,
             started => return started,
         }
     }
     command.spawn()
 }
 
-/// Hands over the configuration and takes the answer: whether it is one of success, and the document.
-async fn converse(child: &mut Child, conf: &[u8]) -> Result<(bool, Vec<u8>), Fault> {
-    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(Fault::Start(io::Error::other("no pipes")));
-    };
+/// Hands over the configuration and takes the answer.
+fn converse(mut stdin: ChildStdin, stdout: ChildStdout, conf: Arc<[u8]>) -> Result<Vec<u8>, Fault> {
     let mut text = Vec::new();
-    let mut stdout = stdout.take(LONGEST + 1);
-    let read = stdout.read_to_end(&mut text);
-    let write = async move {
-        // A plugin may end without having read anything; its answer says what counts.
-        drop(stdin.write_all(conf).await);
-        drop(stdin);
-        std::future::pending().await
-    };
-    tokio::select! {
-        read = read => read.map_err(Fault::Start)?,
-        never = write => never,
-    };
+    // A plugin may end, or answer, without having read anything; its answer says what counts.
+    let hand_over = move || stdin.write_all(&conf).unwrap_or_default();
+    thread::Builder::new().spawn(hand_over).map_err(Fault::Start)?;
+    stdout.take(LONGEST + 1).read_to_end(&mut text).map_err(Fault::Start)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > LONGEST) {
         return Err(Fault::TooLong { limit: LONGEST });
     }
-    let status = child.wait().await.map_err(Fault::Start)?;
-    Ok((status.success(), text))
+    Ok(text)
 }
 
 fn failed(plugin: &str, verb: &'static str, fault: Fault) -> Error {

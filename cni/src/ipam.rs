@@ -66,7 +66,7 @@ impl Grant {
 }
 
 /// Gets addresses for the attachment of `record`, from the store or from the plugin that it names.
-pub(crate) async fn obtain(
+pub(crate) fn obtain(
     conf: &NetConf,
     node: &Node,
     record: &mut Record,
@@ -75,13 +75,13 @@ pub(crate) async fn obtain(
     let mut grant = match &mut record.delegated {
         Some(delegated) => {
             journal.push(Undo::ReleaseDelegated);
-            let Answer { assignments, routes, dns } = node.plugins.add(&delegated.plugin).await?;
+            let Answer { assignments, routes, dns } = node.plugins.add(&delegated.plugin)?;
             delegated.routes.clone_from(&routes);
             Grant { assignments, routes, dns }
         }
         None => {
             let dns = read_dns(&conf.ipam)?;
-            let assignments = lease(conf, &node.records, record, journal).await?;
+            let assignments = lease(conf, &node.records, record, journal)?;
             Grant { assignments, routes: conf.ipam.routes.clone(), dns }
         }
     };
@@ -89,14 +89,14 @@ pub(crate) async fn obtain(
     Ok(grant)
 }
 
-async fn lease(
+fn lease(
     conf: &NetConf,
     records: &Records,
     record: &Record,
     journal: &mut Journal,
 ) -> Result<Vec<Assignment>, Error> {
     journal.push(Undo::ReleaseAnyLease);
-    let reserved = reserve(&conf.name, &conf.ipam, records, &record.owner()).await;
+    let reserved = reserve(&conf.name, &conf.ipam, records, &record.owner());
     if !matches!(reserved, Err(Error::State { .. })) {
         // All or nothing, and known; only a folder that fails is searched afterwards.
         journal.pop();
@@ -108,7 +108,7 @@ async fn lease(
 }
 
 /// Reserves one address of each range set of `ipam` for `owner`, or none at all.
-pub(crate) async fn reserve(
+pub(crate) fn reserve(
     network: &str,
     ipam: &Ipam,
     records: &Records,
@@ -119,7 +119,7 @@ pub(crate) async fn reserve(
         ipam.sets.iter().zip(wanted).map(|(set, address)| Want { set, address }).collect();
     let store = Store::new(&ipam.store);
     let read = || recorded(records, &ipam.store);
-    let lock = store.lock().await?;
+    let lock = store.lock()?;
     let reserved = lock.reserve(&wants, owner, &Recorded::new(&read), clock::since_boot());
     drop(lock);
     let addresses = reserved.map_err(|refusal| match refusal {

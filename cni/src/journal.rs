@@ -101,53 +101,53 @@ impl Journal {
 
     /// Executes the inverses in reverse. It stops at the first that fails, because the earlier ones are
     /// what the later stand on: an address whose link is still there must not be given again.
-    pub(crate) async fn rollback(mut self, node: &Node) -> Result<(), Error> {
+    pub(crate) fn rollback(mut self, node: &Node) -> Result<(), Error> {
         while let Some(step) = self.steps.pop() {
-            self.execute(&step, node).await?;
+            self.execute(&step, node)?;
         }
         Ok(())
     }
 
-    async fn execute(&self, step: &Undo, node: &Node) -> Result<(), Error> {
+    fn execute(&self, step: &Undo, node: &Node) -> Result<(), Error> {
         let owner = self.record.owner();
         let store = Store::new(&self.record.store);
         match step {
             Undo::RemoveRecord => node.records.remove(&owner),
-            Undo::ReleaseLeases(addresses) => store.release(addresses, &owner, clock::since_boot()).await,
-            Undo::ReleaseAnyLease => store.release_all(&owner, clock::since_boot()).await,
-            Undo::ReleaseDelegated => self.release_delegated(node).await,
+            Undo::ReleaseLeases(addresses) => store.release(addresses, &owner, clock::since_boot()),
+            Undo::ReleaseAnyLease => store.release_all(&owner, clock::since_boot()),
+            Undo::ReleaseDelegated => self.release_delegated(node),
             Undo::ReleaseHostPorts => ports::release(&self.record, node),
             Undo::ReleaseAnyHostPort => ports::release_any(&attachment_hash(&owner)),
             Undo::ForgetPort(guarded) => {
                 forgotten(&guarded.ifname, Nft::open().and_then(|nft| bridge::forget(&nft, guarded)))
             }
             Undo::ForgetAnyPort => forget_any_port(&self.record.host_ifname),
-            Undo::DeleteLink => delete_link(node, &self.record.host_ifname).await,
+            Undo::DeleteLink => delete_link(node, &self.record.host_ifname),
             Undo::DeleteIfb => match &self.record.ifb {
-                Some(ifb) => delete_link(node, ifb).await,
+                Some(ifb) => delete_link(node, ifb),
                 None => Ok(()),
             },
             // A host end of our own takes its limits with it.
             Undo::LiftLimits => match self.record.host_index {
-                Some(index) => shaping::lift(&node.rtnl, index, &self.record).await,
+                Some(index) => shaping::lift(&node.rtnl, index, &self.record),
                 None => Ok(()),
             },
         }
     }
 
-    async fn release_delegated(&self, node: &Node) -> Result<(), Error> {
+    fn release_delegated(&self, node: &Node) -> Result<(), Error> {
         match &self.record.delegated {
-            Some(delegated) => node.plugins.release(&delegated.plugin, &self.record).await,
+            Some(delegated) => node.plugins.release(&delegated.plugin, &self.record),
             None => Ok(()),
         }
     }
 }
 
 /// Deletes a link if it is ours. That it is gone already is no failure.
-pub(crate) async fn delete_link(node: &Node, name: &str) -> Result<(), Error> {
+pub(crate) fn delete_link(node: &Node, name: &str) -> Result<(), Error> {
     let look = || Error::kernel("look up interface", name);
-    match node.rtnl.link(name).await.map_err(look())? {
-        Some(link) if link.group == LINK_GROUP => match node.rtnl.delete_link(name).await {
+    match node.rtnl.link(name).map_err(look())? {
+        Some(link) if link.group == LINK_GROUP => match node.rtnl.delete_link(name) {
             Err(error) if !is_absence(&error) => Err(Error::kernel("delete interface", name)(error)),
             _ => Ok(()),
         },

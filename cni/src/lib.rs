@@ -12,7 +12,7 @@
 //! # What a call asks of the kernel
 //!
 //! With one IPv4 address, on a node where pods came before (`cargo run -p tripod-tests --bin calls`; a test
-//! fails when there are more). Of system calls those that manage memory and visit the event loop do not count.
+//! fails when there are more). Of system calls those that manage memory do not count.
 //!
 //! | call | netlink requests | system calls, at most |
 //! |---|---|---|
@@ -39,15 +39,16 @@
 //!
 //! Of a DEL: `RTM_GETLINK`, since only a link in our group is ours to delete, and `RTM_DELLINK`.
 //!
-//! The other system calls of an ADD: about 30 are the C library's and the standard library's start; 14 make
-//! and end an event loop that hears SIGTERM; 10 enter the sandbox and come back with a socket of its own;
+//! The other system calls of an ADD: about 16 are the C library's start; 2 listen for SIGTERM; 10 enter the sandbox and come back with a socket of its own;
 //! 12 write the record twice, whole or not at all; 30 hold the attachment against a second call and take the
 //! store's lock, its hint and a lease; 8 turn off router advertisements on the host's end, for which
-//! rtnetlink has no attribute. Those of a DEL: start and event loop as of an ADD, and 30 for the attachment's
+//! rtnetlink has no attribute. Those of a DEL: the same start, and 30 for the attachment's
 //! lock, the record, and the lease on its way to cooling down.
 //!
 //! The requests go over a plain socket (`rtnl::socket`), not over `rtnetlink`'s connection: its event loop
-//! made 48 more system calls of an ADD, and a request and its answer pass four queues in it although the kernel has answered when sending returns.
+//! made 48 more system calls of an ADD, and a request and its answer pass four queues in it although the
+//! kernel has answered when sending returns. For the same reason nothing here is asynchronous: what can
+//! wait, a lock or another plugin, waits on a thread of its own when it has to (`patience`).
 
 pub mod br_netfilter;
 mod clock;
@@ -63,6 +64,7 @@ mod ipam;
 mod journal;
 mod netns;
 pub mod nft;
+mod patience;
 mod people;
 pub mod record;
 mod rtnl;
@@ -132,29 +134,18 @@ pub fn run(persona: Persona, env: &Env, stdin: impl Read, dirs: &Dirs) -> Reply 
 pub fn take_back(persona: Persona, env: &Env, dirs: &Dirs) -> Result<(), Error> {
     match Args::parse(env)? {
         Some(args) if args.command == Command::Add && persona == Persona::Tripod => {
-            block_on(command::take_back(&args, dirs))
+            command::take_back(&args, dirs)
         }
         _ => Ok(()),
     }
 }
 
 fn execute(persona: Persona, args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>, Error> {
-    block_on(async {
-        match persona {
-            Persona::Tripod => command::run(args, text, dirs).await,
-            Persona::Ipam => command::ipam::run(args, text, dirs).await,
-            Persona::Loopback => command::loopback::run(args, text, dirs).await,
-        }
-    })
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(Error::kernel("start", "the event loop"))?;
-    let result = runtime.block_on(work);
-    // Not waiting for a thread that hangs in the file system.
-    runtime.shutdown_background();
-    result
+    match persona {
+        Persona::Tripod => command::run(args, text, dirs),
+        Persona::Ipam => command::ipam::run(args, text, dirs),
+        Persona::Loopback => command::loopback::run(args, text, dirs),
+    }
 }
 
 /// Decodes a configuration as every verb but DEL would, for those who look for input that ends badly.

@@ -1,14 +1,31 @@
 //! The real environment and stdio for [`tripod_cni::run`], and the exit code.
 
+#![no_main]
+
 use std::env;
 use std::io::{self, Write};
 use std::panic;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
+use nix::libc::c_int;
+use nix::sys::signal::{SigSet, Signal};
 use tripod_cni::{Dirs, Env, Persona, Reply};
 
-fn main() -> ExitCode {
+/// What the C library starts. The standard library's own start takes longer than all of VERSION: it reads
+/// how the stack is mapped, to guard its end, and makes another one for the handler that tells of it; what
+/// comes from outside is bounded, so nothing here goes deep.
+// SAFETY: a static program has one `main`, and this has its signature without the arguments, which the
+// standard library notes before.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the name of this symbol is the C library's to choose")]
+extern "C" fn main() -> c_int {
+    // A runtime that is gone must not end us half-way. Programs that we execute get it unblocked.
+    let blocked = SigSet::from(Signal::SIGPIPE).thread_block();
+    c_int::from(blocked.is_err() || !call())
+}
+
+/// Whether all went well.
+fn call() -> bool {
     panic::set_hook(Box::new(|what| {
         let place = what.location().map_or_else(String::new, ToString::to_string);
         let failure = tripod_cni::internal_error(&place);
@@ -23,18 +40,17 @@ fn main() -> ExitCode {
     }
     let reply = tripod_cni::run(persona, &env, io::stdin().lock(), &dirs);
     match answer(persona, &reply) {
-        Ok(()) if matches!(reply, Reply::Failure(_)) => ExitCode::FAILURE,
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => !matches!(reply, Reply::Failure(_)),
         Err(_stdout_is_gone) => {
             // Should this fail too, there is nobody to tell; DEL and GC still have the record.
             drop(tripod_cni::take_back(persona, &env, &dirs));
-            ExitCode::FAILURE
+            false
         }
     }
 }
 
 /// Answers a person.
-fn tell(words: &[String], env: &Env, dirs: &Dirs) -> ExitCode {
+fn tell(words: &[String], env: &Env, dirs: &Dirs) -> bool {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let plugins = env.get("CNI_PATH").map_or("/opt/cni/bin", String::as_str);
     let plugins: Vec<PathBuf> =
@@ -43,7 +59,7 @@ fn tell(words: &[String], env: &Env, dirs: &Dirs) -> ExitCode {
     let told = io::stdout()
         .write_all(answer.text.as_bytes())
         .and_then(|()| io::stderr().write_all(answer.problems.as_bytes()));
-    if told.is_ok() && answer.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    told.is_ok() && answer.good
 }
 
 fn persona(program: Option<&Path>) -> Persona {

@@ -1,17 +1,15 @@
 //! Links, addresses, routes and neighbours of one network namespace: typed verbs over rtnetlink.
 //!
-//! The kernel has done what a function asks for when that function returns; its answer is awaited later.
+//! The kernel has done what a function asks for when that function returns.
 
 mod bridge;
 mod message;
 mod socket;
 mod traffic;
 
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::NetlinkMessage;
@@ -20,10 +18,10 @@ use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteType};
 use nix::errno::Errno;
-use tokio::task::yield_now;
 
 use crate::error;
 use crate::netns::Netns;
+use crate::patience;
 
 pub(crate) use bridge::{BridgeInfo, BridgeSpec, PortSpec, VlanSpec};
 pub(crate) use message::{Mac, RouteSpec, VethSpec};
@@ -31,10 +29,6 @@ use socket::Connection;
 pub(crate) use traffic::Bucket;
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
-
-/// A request that took longer waited for the kernel's lock. The verb's deadline and SIGTERM, which only
-/// an event loop sees, then have a word before the next one.
-const PATIENCE: Duration = Duration::from_millis(10);
 
 /// A connection to the routing half of one namespace's kernel.
 #[derive(Clone, Debug)]
@@ -82,98 +76,78 @@ impl Rtnl {
         netns.visit(Self::open)
     }
 
-    fn send(&self, message: Message) -> impl Future<Output = io::Result<Vec<RouteNetlinkMessage>>> + use<> {
-        let began = Instant::now();
-        let answers = self.connection.exchange(message);
-        let slow = began.elapsed() > PATIENCE;
-        async move {
-            if slow {
-                yield_now().await;
-            }
-            answers
-        }
+    fn send(&self, message: Message) -> io::Result<Vec<RouteNetlinkMessage>> {
+        patience::check()?;
+        self.connection.exchange(message)
     }
 
-    fn change(&self, message: Message) -> impl Future<Output = io::Result<()>> + use<> {
-        let answer = self.send(message);
-        async move { answer.await.map(drop) }
+    fn change(&self, message: Message) -> io::Result<()> {
+        self.send(message).map(drop)
     }
 
     /// Creates both ends of a veth pair, the other one in its namespace. `EEXIST` when either name is
     /// taken.
-    pub(crate) fn create_veth(&self, veth: &VethSpec<'_>) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn create_veth(&self, veth: &VethSpec<'_>) -> io::Result<()> {
         self.change(message::new_veth(veth))
     }
 
     /// Sets the alias, which a person sees in `ip link`. The kernel ignores it at creation.
-    pub(crate) fn set_alias(&self, name: &str, alias: &str) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn set_alias(&self, name: &str, alias: &str) -> io::Result<()> {
         self.change(message::set_alias(name, alias))
     }
 
     /// Creates a bridge that is up. `EEXIST` when the name is taken.
-    pub(crate) fn create_bridge(
-        &self,
-        bridge: &BridgeSpec<'_>,
-    ) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn create_bridge(&self, bridge: &BridgeSpec<'_>) -> io::Result<()> {
         self.change(bridge::new_bridge(bridge))
     }
 
     /// Makes a bridge tell VLANs apart.
-    pub(crate) fn filter_vlans(&self, index: u32) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn filter_vlans(&self, index: u32) -> io::Result<()> {
         self.change(bridge::filter_vlans(index))
     }
 
     /// Makes a link take every frame, whoever it is for.
-    pub(crate) fn set_promiscuous(&self, index: u32) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn set_promiscuous(&self, index: u32) -> io::Result<()> {
         self.change(bridge::set_promiscuous(index))
     }
 
     /// Gives a new port of a bridge its alias and its settings, and no link-local address of its own.
-    pub(crate) fn set_port(
-        &self,
-        name: &str,
-        alias: &str,
-        port: PortSpec,
-    ) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn set_port(&self, name: &str, alias: &str, port: PortSpec) -> io::Result<()> {
         self.change(bridge::set_port(name, alias, port))
     }
 
     /// Puts a port of a bridge into VLANs.
-    pub(crate) fn add_vlans(
-        &self,
-        port: u32,
-        vlans: &[VlanSpec],
-    ) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn add_vlans(&self, port: u32, vlans: &[VlanSpec]) -> io::Result<()> {
         self.change(bridge::add_vlans(port, vlans))
     }
 
     /// Takes a port of a bridge out of a VLAN.
-    pub(crate) fn delete_vlan(&self, port: u32, vlan: u16) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn delete_vlan(&self, port: u32, vlan: u16) -> io::Result<()> {
         self.change(bridge::delete_vlan(port, vlan))
     }
 
     /// Sets a hardware address for good: a bridge that never got one takes its ports' lowest.
-    pub(crate) fn set_mac(&self, index: u32, mac: &[u8]) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn set_mac(&self, index: u32, mac: &[u8]) -> io::Result<()> {
         self.change(message::set_mac(index, mac))
     }
 
     /// Sets a link up or down.
-    pub(crate) fn set_up(&self, index: u32, up: bool) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn set_up(&self, index: u32, up: bool) -> io::Result<()> {
         self.change(message::set_up(index, up))
     }
 
     /// The link called `name`, or none.
-    pub(crate) async fn link(&self, name: &str) -> io::Result<Option<Link>> {
-        self.get_link(message::get_link_by_name(name)).await
+    pub(crate) fn link(&self, name: &str) -> io::Result<Option<Link>> {
+        self.get_link(message::get_link_by_name(name))
     }
 
     /// The link with `index`, or none.
-    pub(crate) async fn link_at(&self, index: u32) -> io::Result<Option<Link>> {
-        self.get_link(message::get_link_by_index(index)).await
+    pub(crate) fn link_at(&self, index: u32) -> io::Result<Option<Link>> {
+        self.get_link(message::get_link_by_index(index))
     }
 
-    async fn get_link(&self, message: Message) -> io::Result<Option<Link>> {
-        match self.send(message).await {
+    fn get_link(&self, message: Message) -> io::Result<Option<Link>> {
+        match self.send(message) {
             Ok(answers) => Ok(answers.into_iter().find_map(|answer| match answer {
                 RouteNetlinkMessage::NewLink(link) => Some(read_link(&link)),
                 _ => None,
@@ -184,31 +158,23 @@ impl Rtnl {
     }
 
     /// Deletes the link called `name`; a veth's other end goes with it.
-    pub(crate) fn delete_link(&self, name: &str) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn delete_link(&self, name: &str) -> io::Result<()> {
         self.change(message::delete_link(name))
     }
 
     /// Gives `address` to a link, without duplicate address detection.
-    pub(crate) fn add_address(
-        &self,
-        index: u32,
-        address: IpNetwork,
-    ) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn add_address(&self, index: u32, address: IpNetwork) -> io::Result<()> {
         self.change(message::new_address(index, address))
     }
 
     /// Takes `address` from a link.
-    pub(crate) fn delete_address(
-        &self,
-        index: u32,
-        address: IpNetwork,
-    ) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn delete_address(&self, index: u32, address: IpNetwork) -> io::Result<()> {
         self.change(message::delete_address(index, address))
     }
 
     /// All addresses of a link. A dump, and so not for ADD or DEL.
-    pub(crate) async fn addresses(&self, index: u32) -> io::Result<Vec<IpNetwork>> {
-        let answers = self.send(message::dump_addresses(index)).await?;
+    pub(crate) fn addresses(&self, index: u32) -> io::Result<Vec<IpNetwork>> {
+        let answers = self.send(message::dump_addresses(index))?;
         let of_link = answers.into_iter().filter_map(|answer| match answer {
             RouteNetlinkMessage::NewAddress(address) if address.header.index == index => Some(address),
             _ => None,
@@ -225,10 +191,10 @@ impl Rtnl {
     }
 
     /// Destinations of all routes that lead to a link. A dump, and so not for ADD or DEL.
-    pub(crate) async fn destinations(&self, index: u32) -> io::Result<Vec<IpNetwork>> {
+    pub(crate) fn destinations(&self, index: u32) -> io::Result<Vec<IpNetwork>> {
         let mut found = Vec::new();
         for v4 in [true, false] {
-            for answer in self.send(message::dump_routes(v4)).await? {
+            for answer in self.send(message::dump_routes(v4))? {
                 if let RouteNetlinkMessage::NewRoute(route) = answer {
                     found.extend(message::destination_by(&route, index));
                 }
@@ -238,8 +204,8 @@ impl Rtnl {
     }
 
     /// Permanent neighbours of a link. A dump, and so not for ADD or DEL.
-    pub(crate) async fn neighbours(&self, index: u32) -> io::Result<Vec<(IpAddr, Vec<u8>)>> {
-        let answers = self.send(message::dump_neighbours()).await?;
+    pub(crate) fn neighbours(&self, index: u32) -> io::Result<Vec<(IpAddr, Vec<u8>)>> {
+        let answers = self.send(message::dump_neighbours())?;
         let of_link = answers.into_iter().filter_map(|answer| match answer {
             RouteNetlinkMessage::NewNeighbour(neighbour) if neighbour.header.ifindex == index => {
                 Some(neighbour)
@@ -250,23 +216,18 @@ impl Rtnl {
     }
 
     /// A neighbour that is never asked for and never expires.
-    pub(crate) fn add_neighbour(
-        &self,
-        index: u32,
-        address: IpAddr,
-        mac: Mac,
-    ) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn add_neighbour(&self, index: u32, address: IpAddr, mac: Mac) -> io::Result<()> {
         self.change(message::new_neighbour(index, address, mac))
     }
 
     /// Adds a route. `EEXIST` when there is one for that destination.
-    pub(crate) fn add_route(&self, route: &RouteSpec) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn add_route(&self, route: &RouteSpec) -> io::Result<()> {
         self.change(message::new_route(route))
     }
 
     /// Whether `address` is one of this namespace's own.
-    pub(crate) async fn is_local(&self, address: IpAddr) -> io::Result<bool> {
-        let answers = match self.send(message::get_route(address)).await {
+    pub(crate) fn is_local(&self, address: IpAddr) -> io::Result<bool> {
+        let answers = match self.send(message::get_route(address)) {
             Err(error) if is_unreachable(&error) => return Ok(false),
             answers => answers?,
         };
@@ -275,8 +236,8 @@ impl Rtnl {
     }
 
     /// Index of the device by which `destination` would be reached, or none.
-    pub(crate) async fn device_towards(&self, destination: IpAddr) -> io::Result<Option<u32>> {
-        let answers = match self.send(message::get_route(destination)).await {
+    pub(crate) fn device_towards(&self, destination: IpAddr) -> io::Result<Option<u32>> {
+        let answers = match self.send(message::get_route(destination)) {
             Err(error) if is_unreachable(&error) => return Ok(None),
             answers => answers?,
         };

@@ -4,9 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
-use tokio::time::timeout;
 
-use super::{Node, UNDO_DEADLINE, status, within};
+use super::{Node, status};
 use crate::config::{Bandwidth, Mode, NetConf, Outline};
 use crate::datapath::bridge::Plan;
 use crate::datapath::{Wiring, ports, shaping, tuning};
@@ -17,6 +16,7 @@ use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
 use crate::nft::masquerade::{self, Masquerade};
 use crate::nft::{self, base, bridge};
+use crate::patience::{to_the_end, within};
 use crate::record::{Entry, Record, Stage};
 use crate::rtnl::Rtnl;
 use crate::spec::{Args, Success};
@@ -28,7 +28,7 @@ const FAR_AWAY: [IpAddr; 2] =
 /// What a link has when nothing says otherwise, in bytes.
 const ETHERNET_MTU: u32 = 1500;
 
-pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Value, Error> {
+pub(super) fn run(args: &Args, outline: Outline, node: &Node) -> Result<Value, Error> {
     let conf = outline.complete()?.asked_by(args)?;
     status::agent_is_ready(conf.agent_state.as_deref())?;
     let path = args.netns.clone().unwrap_or_default();
@@ -38,16 +38,16 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<Va
     // One that is not there can undo nothing either, so nothing is begun.
     plugin.map(|plugin| node.plugins.find(plugin)).transpose()?;
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
-    let _held = node.records.hold(&owner).await?;
+    let _held = node.records.hold(&owner)?;
     let mut record = Record::intent(args, path, &conf.name, &conf.ipam.store).delegated_to(plugin);
     record.mac = conf.request.mac;
     record.host_ports.clone_from(&conf.host_ports);
     shaping::intend(&conf.bandwidth, &mut record);
     let mut journal = Journal::new(record.clone());
     let attempt = Attempt { args, conf: &conf, node, netns, sandbox };
-    match within("ADD", 30, attempt.attach(&mut record, &mut journal)).await {
+    match within("ADD", 30, || attempt.attach(&mut record, &mut journal)) {
         Ok(document) => Ok(document),
-        Err(error) => Err(undo(journal, node, error).await),
+        Err(error) => Err(undo(journal, node, error)),
     }
 }
 
@@ -62,11 +62,11 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The steps, each noted in the journal before it is taken.
-    async fn attach(&self, record: &mut Record, journal: &mut Journal) -> Result<Value, Error> {
-        self.repair(record).await?;
+    fn attach(&self, record: &mut Record, journal: &mut Journal) -> Result<Value, Error> {
+        self.repair(record)?;
         journal.push(Undo::RemoveRecord);
         self.node.records.save(record)?;
-        let grant = ipam::obtain(self.conf, self.node, record, journal).await?;
+        let grant = ipam::obtain(self.conf, self.node, record, journal)?;
         record.addresses = grant.addresses();
         if self.conf.mode == Mode::Routed {
             guard(self.node)?;
@@ -78,50 +78,43 @@ impl Attempt<'_> {
         }
         let mtu = match self.conf.mtu {
             Some(mtu) => mtu,
-            None => detect_mtu(&self.node.rtnl).await?,
+            None => detect_mtu(&self.node.rtnl)?,
         };
         let success = match &self.conf.mode {
-            Mode::Routed => {
-                self.route(record, journal, &Wiring::new(self.args, self.conf, &grant, mtu)).await
-            }
+            Mode::Routed => self.route(record, journal, &Wiring::new(self.args, self.conf, &grant, mtu)),
             Mode::Bridge(bridge) => {
-                self.bridge(record, journal, &Plan::new(self.args, self.conf, bridge, &grant, mtu)).await
+                self.bridge(record, journal, &Plan::new(self.args, self.conf, bridge, &grant, mtu))
             }
         };
         let document = success?.render(self.conf.version);
-        self.limit(record, journal).await?;
+        self.limit(record, journal)?;
         tuning::set(&self.netns, &self.conf.sysctl, &self.args.ifname)?;
         record.stage = Stage::Complete;
         self.node.records.save(record)?;
         Ok(document)
     }
 
-    async fn route(&self, record: &Record, journal: &mut Journal, wiring: &Wiring) -> Result<Success, Error> {
-        wiring.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
-        self.open_ports(record, &record.host_ifname).await?;
+    fn route(&self, record: &Record, journal: &mut Journal, wiring: &Wiring) -> Result<Success, Error> {
+        wiring.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal)?;
+        self.open_ports(record, &record.host_ifname)?;
         Ok(wiring.success(&record.netns))
     }
 
-    async fn bridge(
-        &self,
-        record: &mut Record,
-        journal: &mut Journal,
-        plan: &Plan<'_>,
-    ) -> Result<Success, Error> {
+    fn bridge(&self, record: &mut Record, journal: &mut Journal, plan: &Plan<'_>) -> Result<Success, Error> {
         record.port = Some(plan.port());
         // What the guard is told of the port can only be taken back by who knows it.
         self.node.records.save(record)?;
         self.guard_port(record, journal)?;
-        let made = plan.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal).await?;
-        self.open_ports(record, &plan.bridge.gateway_device()).await?;
+        let made = plan.attach(&self.node.rtnl, &self.sandbox, &self.netns, journal)?;
+        self.open_ports(record, &plan.bridge.gateway_device())?;
         Ok(plan.success(&record.netns, &made))
     }
 
-    async fn open_ports(&self, record: &Record, device: &str) -> Result<(), Error> {
+    fn open_ports(&self, record: &Record, device: &str) -> Result<(), Error> {
         if record.host_ports.is_empty() {
             return Ok(());
         }
-        ports::open(record, Some(device), &self.node.rtnl).await
+        ports::open(record, Some(device), &self.node.rtnl)
     }
 
     /// Before the port is there, so that no frame of the pod's goes unseen.
@@ -139,50 +132,44 @@ impl Attempt<'_> {
         guarded.map_err(unguarded(FEATURE, "nftables table bridge tripod"))
     }
 
-    async fn limit(&self, record: &Record, journal: &mut Journal) -> Result<(), Error> {
+    fn limit(&self, record: &Record, journal: &mut Journal) -> Result<(), Error> {
         if self.conf.bandwidth == Bandwidth::default() {
             return Ok(());
         }
         let name = &record.host_ifname;
         let failed = || Error::kernel("look up interface", name);
-        let link = self.node.rtnl.link(name).await.map_err(failed())?;
+        let link = self.node.rtnl.link(name).map_err(failed())?;
         let link = link.ok_or_else(|| failed()(nix::errno::Errno::ENODEV.into()))?;
-        shaping::attach(&self.node.rtnl, &link, &self.conf.bandwidth, record, journal).await
+        shaping::attach(&self.node.rtnl, &link, &self.conf.bandwidth, record, journal)
     }
 
     /// Clears what an ADD of the same attachment left when it was killed. A whole attachment is not a
     /// leftover, in whatever namespace its other end is: the specification forbids a second ADD.
-    async fn repair(&self, wanted: &Record) -> Result<(), Error> {
+    fn repair(&self, wanted: &Record) -> Result<(), Error> {
         let host_end = self
             .node
             .rtnl
             .link(&wanted.host_ifname)
-            .await
             .map_err(Error::kernel("look up interface", &wanted.host_ifname))?;
-        let in_pod = self
-            .sandbox
-            .link(&wanted.ifname)
-            .await
-            .map_err(Error::kernel("look up interface", &wanted.ifname))?;
+        let in_pod =
+            self.sandbox.link(&wanted.ifname).map_err(Error::kernel("look up interface", &wanted.ifname))?;
         let old = self.node.records.load(&wanted.owner())?;
         let exists = |ifname: &str, place| Err(Error::InterfaceExists { ifname: ifname.to_owned(), place });
         match old {
-            Some(old) if old.stage == Stage::Intent => Journal::of_attachment(old).rollback(self.node).await,
+            Some(old) if old.stage == Stage::Intent => Journal::of_attachment(old).rollback(self.node),
             _ if in_pod.is_some() => exists(&wanted.ifname, "in the sandbox"),
             Some(_) if host_end.is_some() => {
                 exists(&wanted.host_ifname, "on the node, of the same container")
             }
-            Some(old) => Journal::of_attachment(old).rollback(self.node).await,
+            Some(old) => Journal::of_attachment(old).rollback(self.node),
             None => Ok(()),
         }
     }
 }
 
 /// Undoes over a connection of its own: the other one may be what failed.
-pub(super) async fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
-    let undone = async { journal.rollback(&node.reopen()?).await };
-    let late = |_elapsed| Err(Error::Deadline { verb: "undoing ADD", seconds: UNDO_DEADLINE.as_secs() });
-    match timeout(UNDO_DEADLINE, undone).await.unwrap_or_else(late) {
+pub(super) fn undo(journal: Journal, node: &Node, cause: Error) -> Error {
+    match to_the_end("undoing ADD", 10, || journal.rollback(&node.reopen()?)) {
         Ok(()) => cause,
         Err(undo) => Error::NotUndone { cause: Box::new(cause), undo: Box::new(undo) },
     }
@@ -216,11 +203,11 @@ fn hide(node: &Node, masquerade: Option<&Masquerade>) -> Result<(), Error> {
 }
 
 /// MTU of the device that the default route leaves by.
-async fn detect_mtu(node: &Rtnl) -> Result<u32, Error> {
+fn detect_mtu(node: &Rtnl) -> Result<u32, Error> {
     for destination in FAR_AWAY {
         let failed = || Error::kernel("look up the route to", destination);
-        if let Some(device) = node.device_towards(destination).await.map_err(failed())?
-            && let Some(link) = node.link_at(device).await.map_err(failed())?
+        if let Some(device) = node.device_towards(destination).map_err(failed())?
+            && let Some(link) = node.link_at(device).map_err(failed())?
         {
             return Ok(link.mtu.clamp(1280, 65535));
         }

@@ -7,28 +7,29 @@
 
 use serde_json::Value;
 
-use super::{Node, add, status, within};
+use super::{Node, add, status};
 use crate::config::{Bandwidth, Chained, Outline};
 use crate::datapath::{ports, shaping, tuning};
 use crate::error::Error;
 use crate::ipam::store::Owner;
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
+use crate::patience::within;
 use crate::record::{Record, Stage};
 use crate::rtnl::{Link, Rtnl};
 use crate::spec::{Args, Prior, restate};
 
 const VETH: &str = "veth";
 
-pub(super) async fn add(args: &Args, outline: Outline, node: &Node) -> Result<Value, Error> {
+pub(super) fn add(args: &Args, outline: Outline, node: &Node) -> Result<Value, Error> {
     let conf = outline.complete_chained()?;
     status::agent_is_ready(conf.agent_state.as_deref())?;
     let path = args.netns.clone().unwrap_or_default();
     let netns = Netns::open(&path, args.netns_override)?;
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
-    let _held = node.records.hold(&owner).await?;
-    within("ADD", 30, repair(args, node)).await?;
-    let host_end = within("ADD", 10, host_end(args, node, &netns)).await?;
+    let _held = node.records.hold(&owner)?;
+    within("ADD", 30, || repair(args, node))?;
+    let host_end = within("ADD", 10, || host_end(args, node, &netns))?;
     if host_end.is_none() && conf.bandwidth != Bandwidth::default() {
         return Err(no_host_end(args));
     }
@@ -39,35 +40,34 @@ pub(super) async fn add(args: &Args, outline: Outline, node: &Node) -> Result<Va
     }
     let mut journal = Journal::new(record.clone());
     let attempt = Attempt { conf: &conf, node, netns, host_end };
-    match within("ADD", 30, attempt.attach(record, &mut journal)).await {
+    match within("ADD", 30, || attempt.attach(record, &mut journal)) {
         Ok(()) => Ok(restate(conf.result, conf.version)),
-        Err(error) => Err(add::undo(journal, node, error).await),
+        Err(error) => Err(add::undo(journal, node, error)),
     }
 }
 
 /// What a killed ADD of the same attachment left, or one whose DEL never came. One that is not chained
 /// is a whole attachment of ours, which has these keys itself.
-async fn repair(args: &Args, node: &Node) -> Result<(), Error> {
+fn repair(args: &Args, node: &Node) -> Result<(), Error> {
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
     let Some(old) = node.records.load(&owner)? else { return Ok(()) };
     let look = || Error::kernel("look up interface", &old.host_ifname);
-    if !old.chained && node.rtnl.link(&old.host_ifname).await.map_err(look())?.is_some() {
+    if !old.chained && node.rtnl.link(&old.host_ifname).map_err(look())?.is_some() {
         let problem = "comes after tripod-cni in another mode, which has the same keys; write them there";
         return Err(Error::config("mode", "\"chained\"", problem));
     }
-    Journal::of_attachment(old).rollback(node).await
+    Journal::of_attachment(old).rollback(node)
 }
 
 /// The other end of the pod's interface, where that is a veth whose other end is on the node.
-async fn host_end(args: &Args, node: &Node, netns: &Netns) -> Result<Option<Link>, Error> {
+fn host_end(args: &Args, node: &Node, netns: &Netns) -> Result<Option<Link>, Error> {
     let look = || Error::kernel("look up interface", &args.ifname);
     let sandbox = Rtnl::open_in(netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
-    let Some(pod_end) = sandbox.link(&args.ifname).await.map_err(look())?.filter(|link| link.kind == VETH)
-    else {
+    let Some(pod_end) = sandbox.link(&args.ifname).map_err(look())?.filter(|link| link.kind == VETH) else {
         return Ok(None);
     };
     let Some(index) = pod_end.peer else { return Ok(None) };
-    let found = node.rtnl.link_at(index).await.map_err(look())?;
+    let found = node.rtnl.link_at(index).map_err(look())?;
     // The number may be that of a link in a third namespace: the pair must agree.
     Ok(found.filter(|link| link.kind == VETH && link.peer == Some(pod_end.index)))
 }
@@ -115,16 +115,16 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The steps, each noted in the journal before it is taken.
-    async fn attach(&self, mut record: Record, journal: &mut Journal) -> Result<(), Error> {
+    fn attach(&self, mut record: Record, journal: &mut Journal) -> Result<(), Error> {
         journal.push(Undo::RemoveRecord);
         self.node.records.save(&record)?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
-            ports::claim(&record, self.bridge().await?.as_deref(), self.node)?;
-            ports::open(&record, None, &self.node.rtnl).await?;
+            ports::claim(&record, self.bridge()?.as_deref(), self.node)?;
+            ports::open(&record, None, &self.node.rtnl)?;
         }
         if let Some(host_end) = &self.host_end {
-            shaping::attach(&self.node.rtnl, host_end, &self.conf.bandwidth, &record, journal).await?;
+            shaping::attach(&self.node.rtnl, host_end, &self.conf.bandwidth, &record, journal)?;
         }
         tuning::set(&self.netns, &self.conf.sysctl, &record.ifname)?;
         record.stage = Stage::Complete;
@@ -132,14 +132,14 @@ impl Attempt<'_> {
     }
 
     /// Name of the bridge that the pod shares with others.
-    async fn bridge(&self) -> Result<Option<String>, Error> {
+    fn bridge(&self) -> Result<Option<String>, Error> {
         let Some(index) = self.host_end.as_ref().and_then(|link| link.master) else { return Ok(None) };
         let look = Error::kernel("look up bridge", index);
-        Ok(self.node.rtnl.link_at(index).await.map_err(look)?.map(|bridge| bridge.name))
+        Ok(self.node.rtnl.link_at(index).map_err(look)?.map(|bridge| bridge.name))
     }
 }
 
-pub(super) async fn check(args: &Args, outline: Outline, node: &Node) -> Result<(), Error> {
+pub(super) fn check(args: &Args, outline: Outline, node: &Node) -> Result<(), Error> {
     outline.complete_chained()?;
     let failed = |problem: String| Error::CheckFailed {
         container_id: args.container_id.clone(),
@@ -154,10 +154,10 @@ pub(super) async fn check(args: &Args, outline: Outline, node: &Node) -> Result<
     }
     let Some(index) = record.host_index else { return Ok(()) };
     let look = Error::kernel("look up interface", &record.host_ifname);
-    let Some(link) = node.rtnl.link_at(index).await.map_err(look)? else {
+    let Some(link) = node.rtnl.link_at(index).map_err(look)? else {
         return Err(failed(format!("host end {:?} is gone", record.host_ifname)));
     };
-    match shaping::difference(&node.rtnl, &link, &record).await? {
+    match shaping::difference(&node.rtnl, &link, &record)? {
         Some(problem) => Err(failed(problem)),
         None => Ok(()),
     }

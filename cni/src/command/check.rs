@@ -19,7 +19,7 @@ use crate::record::{Record, Stage};
 use crate::rtnl::{Link, Mac, Rtnl};
 use crate::spec::{Args, Prior};
 
-pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<(), Error> {
+pub(super) fn run(args: &Args, outline: Outline, node: &Node) -> Result<(), Error> {
     let prior = outline.prior()?;
     let mut conf = outline.complete()?;
     let failed = |problem: String| Error::CheckFailed {
@@ -41,10 +41,10 @@ pub(super) async fn run(args: &Args, outline: Outline, node: &Node) -> Result<()
         _ => return Err(failed("was made in another \"mode\" than the configuration names now".to_owned())),
     };
     if let Some(delegated) = &record.delegated {
-        node.plugins.forward(&delegated.plugin, "CHECK").await?;
+        node.plugins.forward(&delegated.plugin, "CHECK")?;
     }
     let check = Check { record: &record, conf: &conf, prior: &prior, wanted: &wanted };
-    match check.difference(node, &sandbox).await? {
+    match check.difference(node, &sandbox)? {
         Some(problem) => Err(failed(problem)),
         None => Ok(()),
     }
@@ -87,17 +87,17 @@ impl Wanted<'_> {
 
 impl Check<'_> {
     /// The first thing that is not as ADD left it.
-    async fn difference(&self, node: &Node, sandbox: &Rtnl) -> Result<Option<String>, Error> {
+    fn difference(&self, node: &Node, sandbox: &Rtnl) -> Result<Option<String>, Error> {
         if let Some(problem) = self.contradiction().or(self.lost_lease()?).or(self.lost_guard()?) {
             return Ok(Some(problem));
         }
         if let Some(problem) = ports::lost(self.record)?.or(self.lost_masquerade()?) {
             return Ok(Some(problem));
         }
-        if let Some(problem) = self.host_difference(&node.rtnl).await? {
+        if let Some(problem) = self.host_difference(&node.rtnl)? {
             return Ok(Some(problem));
         }
-        self.pod_difference(sandbox).await
+        self.pod_difference(sandbox)
     }
 
     /// Where the runtime's memory of ADD and ours differ.
@@ -140,37 +140,32 @@ impl Check<'_> {
         }))
     }
 
-    async fn host_difference(&self, host: &Rtnl) -> Result<Option<String>, Error> {
+    fn host_difference(&self, host: &Rtnl) -> Result<Option<String>, Error> {
         let name = &self.record.host_ifname;
-        let found = host.link(name).await.map_err(Error::kernel("look at interface", name))?;
+        let found = host.link(name).map_err(Error::kernel("look at interface", name))?;
         let Some(link) = found else {
             return Ok(Some(format!("host end {name:?} is gone")));
         };
         if link.group != LINK_GROUP {
             return Ok(Some(format!("host end {name:?} is in another link group")));
         }
-        if let Some(problem) = shaping::difference(host, &link, self.record).await? {
+        if let Some(problem) = shaping::difference(host, &link, self.record)? {
             return Ok(Some(problem));
         }
         if let Some(problem) = self.link_difference(&link) {
             return Ok(Some(problem));
         }
         match self.wanted {
-            Wanted::Routed(wiring) => self.route_difference(host, &link, wiring).await,
-            Wanted::Bridged(plan) => bridge_difference(host, &link, plan).await,
+            Wanted::Routed(wiring) => self.route_difference(host, &link, wiring),
+            Wanted::Bridged(plan) => bridge_difference(host, &link, plan),
         }
     }
 
-    async fn route_difference(
-        &self,
-        host: &Rtnl,
-        link: &Link,
-        wiring: &Wiring,
-    ) -> Result<Option<String>, Error> {
+    fn route_difference(&self, host: &Rtnl, link: &Link, wiring: &Wiring) -> Result<Option<String>, Error> {
         let name = &link.name;
         let look = || Error::kernel("look at interface", name);
-        let routes = host.destinations(link.index).await.map_err(look())?;
-        let neighbours = host.neighbours(link.index).await.map_err(look())?;
+        let routes = host.destinations(link.index).map_err(look())?;
+        let neighbours = host.neighbours(link.index).map_err(look())?;
         let wanted: Vec<IpNetwork> =
             wiring.host_routes(link.index).iter().map(|route| route.destination).collect();
         let hops: Vec<_> = self.record.addresses.iter().map(|ip| (*ip, wiring.pod_mac)).collect();
@@ -186,15 +181,15 @@ impl Check<'_> {
         Ok((!whole).then(|| format!("the guard in nftables table {table} tripod is gone or emptied")))
     }
 
-    async fn pod_difference(&self, sandbox: &Rtnl) -> Result<Option<String>, Error> {
+    fn pod_difference(&self, sandbox: &Rtnl) -> Result<Option<String>, Error> {
         let name = &self.record.ifname;
         let look = || Error::kernel("look at interface", name);
-        let Some(link) = sandbox.link(name).await.map_err(look())? else {
+        let Some(link) = sandbox.link(name).map_err(look())? else {
             return Ok(Some(format!("{name:?} is gone from the sandbox")));
         };
-        let present = sandbox.addresses(link.index).await.map_err(look())?;
-        let routes = sandbox.destinations(link.index).await.map_err(look())?;
-        let neighbours = sandbox.neighbours(link.index).await.map_err(look())?;
+        let present = sandbox.addresses(link.index).map_err(look())?;
+        let routes = sandbox.destinations(link.index).map_err(look())?;
+        let neighbours = sandbox.neighbours(link.index).map_err(look())?;
         let lost =
             self.record.addresses.iter().find(|address| !present.iter().any(|one| one.ip() == **address));
         let lost = lost.map(|address| format!("{name:?} has lost {address}"));
@@ -222,10 +217,10 @@ impl Check<'_> {
 }
 
 /// The bridge, and the host end as a port of it.
-async fn bridge_difference(host: &Rtnl, port: &Link, plan: &Plan<'_>) -> Result<Option<String>, Error> {
+fn bridge_difference(host: &Rtnl, port: &Link, plan: &Plan<'_>) -> Result<Option<String>, Error> {
     let name = &plan.bridge.name;
     let look = |name: &str| Error::kernel("look at interface", name.to_owned());
-    let Some(bridge) = host.link(name).await.map_err(look(name))?.filter(|link| link.kind == "bridge") else {
+    let Some(bridge) = host.link(name).map_err(look(name))?.filter(|link| link.kind == "bridge") else {
         return Ok(Some(format!("bridge {name:?} is gone")));
     };
     if port.master != Some(bridge.index) {
@@ -242,10 +237,10 @@ async fn bridge_difference(host: &Rtnl, port: &Link, plan: &Plan<'_>) -> Result<
     if wanted.is_empty() {
         return Ok(None);
     }
-    let Some(link) = host.link(&device).await.map_err(look(&device))? else {
+    let Some(link) = host.link(&device).map_err(look(&device))? else {
         return Ok(Some(format!("gateway {device:?} is gone")));
     };
-    let present = host.addresses(link.index).await.map_err(look(&device))?;
+    let present = host.addresses(link.index).map_err(look(&device))?;
     let lost = wanted.iter().find(|gateway| !present.contains(gateway));
     Ok(lost.map(|gateway| format!("{device:?} has lost the gateway's address {gateway}")))
 }

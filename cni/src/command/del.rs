@@ -9,9 +9,9 @@ use crate::journal::Journal;
 use crate::record::Record;
 use crate::spec::Args;
 
-pub(super) async fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(), Error> {
+pub(super) fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(), Error> {
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
-    let _held = node.records.hold_to_undo(&owner).await?;
+    let _held = node.records.hold_to_undo(&owner)?;
     let journal = match node.records.load(&owner)? {
         Some(record) => Journal::of_attachment(record),
         // It holds no addresses and no ports, so the store and the table are searched for the owner, or
@@ -25,15 +25,15 @@ pub(super) async fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(
             Journal::of_lost_record(record.delegated_to(plugin))
         }
     };
-    journal.rollback(node).await
+    journal.rollback(node)
 }
 
 /// Undoes the ADD of `args`, as DEL would, where it left a record.
-pub(super) async fn recorded(args: &Args, node: &Node) -> Result<(), Error> {
+pub(super) fn recorded(args: &Args, node: &Node) -> Result<(), Error> {
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
-    let _held = node.records.hold_to_undo(&owner).await?;
+    let _held = node.records.hold_to_undo(&owner)?;
     match node.records.load(&owner)? {
-        Some(record) => Journal::of_attachment(record).rollback(node).await,
+        Some(record) => Journal::of_attachment(record).rollback(node),
         None => Ok(()),
     }
 }

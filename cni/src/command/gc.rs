@@ -12,21 +12,21 @@ use crate::journal::{Journal, delete_link, forget_any_port};
 use crate::nft::base::LINK_GROUP;
 use crate::record::{Entry, Record, attachment_hash};
 
-pub(super) async fn run(outline: &Outline, node: &Node) -> Result<(), Error> {
+pub(super) fn run(outline: &Outline, node: &Node) -> Result<(), Error> {
     // Without the key nothing is known about what is valid, and so nothing may be taken away.
     let Some(valid) = outline.valid_attachments()? else { return Ok(()) };
     let collection = Collection { outline, node, valid: &valid };
-    let mut failures = collection.by_record().await?;
+    let mut failures = collection.by_record()?;
     if outline.plugin.is_none() {
-        failures.extend(collection.by_lease().await?);
+        failures.extend(collection.by_lease()?);
     }
-    failures.extend(collection.by_name().await?);
+    failures.extend(collection.by_name()?);
     match &outline.plugin {
-        Some(plugin) => failures.extend(node.plugins.forward(plugin, "GC").await.err()),
+        Some(plugin) => failures.extend(node.plugins.forward(plugin, "GC").err()),
         // What could not be detached keeps its address.
         None if failures.is_empty() => {
             let store = Store::new(&outline.store);
-            failures.extend(ipam::sweep(&store, &node.records, &valid).await.err());
+            failures.extend(ipam::sweep(&store, &node.records, &valid).err());
         }
         None => {}
     }
@@ -45,12 +45,12 @@ struct Collection<'a> {
 }
 
 impl Collection<'_> {
-    async fn by_record(&self) -> Result<Vec<Error>, Error> {
+    fn by_record(&self) -> Result<Vec<Error>, Error> {
         let mut failures = Vec::new();
         for entry in self.node.records.list()? {
             match entry {
                 Ok(Entry::Whole(record)) if self.is_stale(&record) => {
-                    failures.extend(self.release(Journal::of_attachment(*record)).await.err());
+                    failures.extend(self.release(Journal::of_attachment(*record)).err());
                 }
                 Ok(_) => {}
                 Err(unreadable) => failures.push(unreadable),
@@ -60,14 +60,14 @@ impl Collection<'_> {
     }
 
     /// A lease tells its owner and, by the store it lies in, its network.
-    async fn by_lease(&self) -> Result<Vec<Error>, Error> {
+    fn by_lease(&self) -> Result<Vec<Error>, Error> {
         let mut failures = Vec::new();
         for ((container_id, ifname), addresses) in Store::new(&self.outline.store).by_owner()? {
             let owner = Owner { container_id: &container_id, ifname: &ifname };
             if !self.is_valid(&owner) && self.node.records.load(&owner)?.is_none() {
                 let lost = Record::lost(&owner, &self.outline.name, &self.outline.store);
                 let record = Record { addresses, ..lost };
-                failures.extend(self.release(Journal::of_lost_record(record)).await.err());
+                failures.extend(self.release(Journal::of_lost_record(record)).err());
             }
         }
         Ok(failures)
@@ -75,37 +75,37 @@ impl Collection<'_> {
 
     /// A record that cannot be read and has no leases here may be another network's, as long as there is
     /// a link that it stands for.
-    async fn by_name(&self) -> Result<Vec<Error>, Error> {
+    fn by_name(&self) -> Result<Vec<Error>, Error> {
         let mut failures = Vec::new();
         for entry in self.node.records.list()? {
             if let Ok(Entry::Unreadable { hash }) = entry
                 && !self.valid.iter().any(|(id, ifname)| attachment_hash(&owner(id, ifname)) == hash)
             {
-                failures.extend(self.forget(&hash).await.err());
+                failures.extend(self.forget(&hash).err());
             }
         }
         Ok(failures)
     }
 
-    async fn forget(&self, hash: &str) -> Result<(), Error> {
+    fn forget(&self, hash: &str) -> Result<(), Error> {
         let host_ifname = format!("tp{hash}");
         let look = Error::kernel("look up interface", &host_ifname);
-        match self.node.rtnl.link(&host_ifname).await.map_err(look)? {
+        match self.node.rtnl.link(&host_ifname).map_err(look)? {
             Some(link) if link.group == LINK_GROUP => {
                 Err(Error::LostRecord { path: self.node.records.path_of(hash), host_ifname })
             }
             _ => {
                 ports::release_any(hash)?;
                 forget_any_port(&host_ifname)?;
-                delete_link(self.node, &ifb_of(hash)).await?;
+                delete_link(self.node, &ifb_of(hash))?;
                 self.node.records.remove_hash(hash)
             }
         }
     }
 
-    async fn release(&self, journal: Journal) -> Result<(), Error> {
-        let _held = self.node.records.hold_to_undo(&journal.owner()).await?;
-        journal.rollback(self.node).await
+    fn release(&self, journal: Journal) -> Result<(), Error> {
+        let _held = self.node.records.hold_to_undo(&journal.owner())?;
+        journal.rollback(self.node)
     }
 
     fn is_stale(&self, record: &Record) -> bool {

@@ -3,16 +3,17 @@
 
 use serde_json::Value;
 
-use super::{require_version, status, versions, within};
+use super::{require_version, status, versions};
 use crate::clock;
 use crate::config::Outline;
 use crate::error::Error;
 use crate::ipam;
 use crate::ipam::store::{Owner, Store};
+use crate::patience::within;
 use crate::record::Records;
 use crate::spec::{Address, Args, Command, Success};
 
-pub(crate) async fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<Option<Value>, Error> {
+pub(crate) fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<Option<Value>, Error> {
     if args.command == Command::Version {
         return Ok(Some(versions()));
     }
@@ -21,26 +22,26 @@ pub(crate) async fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<
     let records = Records::new(dirs.attachments.clone());
     let store = Store::new(&outline.store);
     match args.command {
-        Command::Add => within("ADD", 30, add(args, outline, &records)).await.map(Some),
+        Command::Add => within("ADD", 30, || add(args, outline, &records)).map(Some),
         Command::Del => {
-            let released = async { store.release_all(&owner(args), clock::since_boot()).await };
-            within("DEL", 30, released).await.map(|()| None)
+            let release = || store.release_all(&owner(args), clock::since_boot());
+            within("DEL", 30, release).map(|()| None)
         }
-        Command::Check => within("CHECK", 10, check(args, outline, &store)).await.map(|()| None),
-        Command::Gc => within("GC", 60, gc(&outline, &store, &records)).await.map(|()| None),
+        Command::Check => within("CHECK", 10, || check(args, outline, &store)).map(|()| None),
+        Command::Gc => within("GC", 60, || gc(&outline, &store, &records)).map(|()| None),
         Command::Status => {
-            let probed = status::on_a_thread(move || store.probe());
-            within("STATUS", 1, probed).await.map(|()| None)
+            let probe = || status::on_a_thread(move || store.probe());
+            within("STATUS", 1, probe).map(|()| None)
         }
         Command::Version => Ok(Some(versions())),
     }
 }
 
-async fn add(args: &Args, outline: Outline, records: &Records) -> Result<Value, Error> {
+fn add(args: &Args, outline: Outline, records: &Records) -> Result<Value, Error> {
     let (version, name) = (outline.version, outline.name.clone());
     let ipam = outline.complete_ipam(args)?;
     let dns = ipam::read_dns(&ipam)?;
-    let assignments = ipam::reserve(&name, &ipam, records, &owner(args)).await?;
+    let assignments = ipam::reserve(&name, &ipam, records, &owner(args))?;
     let ips = assignments.into_iter().map(|one| Address {
         address: one.address,
         gateway: one.gateway,
@@ -51,7 +52,7 @@ async fn add(args: &Args, outline: Outline, records: &Records) -> Result<Value, 
 }
 
 /// What ADD gave must still be leased: all of it where the runtime remembers it.
-async fn check(args: &Args, outline: Outline, store: &Store) -> Result<(), Error> {
+fn check(args: &Args, outline: Outline, store: &Store) -> Result<(), Error> {
     let prior = outline.prior()?;
     let ipam = outline.complete_ipam(args)?;
     let failed = |problem| Error::CheckFailed {
@@ -69,9 +70,9 @@ async fn check(args: &Args, outline: Outline, store: &Store) -> Result<(), Error
     }
 }
 
-async fn gc(outline: &Outline, store: &Store, records: &Records) -> Result<(), Error> {
+fn gc(outline: &Outline, store: &Store, records: &Records) -> Result<(), Error> {
     match outline.valid_attachments()? {
-        Some(valid) => ipam::sweep(store, records, &valid).await,
+        Some(valid) => ipam::sweep(store, records, &valid),
         None => Ok(()),
     }
 }

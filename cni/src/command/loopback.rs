@@ -3,57 +3,57 @@
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
-use super::{require_version, versions, within};
+use super::{require_version, versions};
 use crate::config::Outline;
 use crate::error::Error;
 use crate::netns::{self, Netns};
+use crate::patience::within;
 use crate::rtnl::Rtnl;
 use crate::spec::{Address, Args, Command, Interface, Success};
 
 /// `CNI_IFNAME` does not count: there is one loopback interface, and it has this name.
 const LOOPBACK: &str = "lo";
 
-pub(crate) async fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<Option<Value>, Error> {
+pub(crate) fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<Option<Value>, Error> {
     if args.command == Command::Version {
         return Ok(Some(versions()));
     }
     let outline = Outline::parse(text, &dirs.leases)?;
     require_version(args.command, outline.version)?;
     match args.command {
-        Command::Add => within("ADD", 30, add(args, &outline)).await.map(Some),
-        Command::Del => within("DEL", 30, unset(args)).await.map(|()| None),
-        Command::Check => within("CHECK", 10, check(args)).await.map(|()| None),
+        Command::Add => within("ADD", 30, || add(args, &outline)).map(Some),
+        Command::Del => within("DEL", 30, || unset(args)).map(|()| None),
+        Command::Check => within("CHECK", 10, || check(args)).map(|()| None),
         Command::Gc | Command::Status | Command::Version => Ok(None),
     }
 }
 
-async fn add(args: &Args, outline: &Outline) -> Result<Value, Error> {
-    let (sandbox, index) = open(args).await?;
-    sandbox.set_up(index, true).await.map_err(Error::kernel("set up", LOOPBACK))?;
-    let addresses =
-        sandbox.addresses(index).await.map_err(Error::kernel("list the addresses of", LOOPBACK))?;
+fn add(args: &Args, outline: &Outline) -> Result<Value, Error> {
+    let (sandbox, index) = open(args)?;
+    sandbox.set_up(index, true).map_err(Error::kernel("set up", LOOPBACK))?;
+    let addresses = sandbox.addresses(index).map_err(Error::kernel("list the addresses of", LOOPBACK))?;
     Ok(success(args, addresses).render(outline.version))
 }
 
-async fn set_down(args: &Args) -> Result<(), Error> {
-    let (sandbox, index) = open(args).await?;
-    sandbox.set_up(index, false).await.map_err(Error::kernel("set down", LOOPBACK))
+fn set_down(args: &Args) -> Result<(), Error> {
+    let (sandbox, index) = open(args)?;
+    sandbox.set_up(index, false).map_err(Error::kernel("set down", LOOPBACK))
 }
 
 /// A sandbox that is gone has no loopback left to set down.
-async fn unset(args: &Args) -> Result<(), Error> {
+fn unset(args: &Args) -> Result<(), Error> {
     if args.netns.is_none() {
         return Ok(());
     }
-    match set_down(args).await {
+    match set_down(args) {
         Err(error) if netns::is_gone(&error) => Ok(()),
         other => other,
     }
 }
 
-async fn check(args: &Args) -> Result<(), Error> {
-    let (sandbox, index) = open(args).await?;
-    let link = sandbox.link_at(index).await.map_err(Error::kernel("look up interface", LOOPBACK))?;
+fn check(args: &Args) -> Result<(), Error> {
+    let (sandbox, index) = open(args)?;
+    let link = sandbox.link_at(index).map_err(Error::kernel("look up interface", LOOPBACK))?;
     if link.is_some_and(|link| link.up) {
         return Ok(());
     }
@@ -64,11 +64,11 @@ async fn check(args: &Args) -> Result<(), Error> {
     })
 }
 
-async fn open(args: &Args) -> Result<(Rtnl, u32), Error> {
+fn open(args: &Args) -> Result<(Rtnl, u32), Error> {
     let netns = Netns::open(args.netns.as_deref().unwrap_or("".as_ref()), args.netns_override)?;
     let sandbox = Rtnl::open_in(&netns)?.map_err(Error::kernel("open", "a netlink socket in the sandbox"))?;
     let look = || Error::kernel("look up interface", LOOPBACK);
-    let link = sandbox.link(LOOPBACK).await.map_err(look())?;
+    let link = sandbox.link(LOOPBACK).map_err(look())?;
     let gone = || look()(std::io::Error::from_raw_os_error(nix::errno::Errno::ENODEV as i32));
     Ok((sandbox, link.ok_or_else(gone)?.index))
 }

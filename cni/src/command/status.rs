@@ -1,30 +1,30 @@
 //! STATUS: could an ADD work now? Any failure makes the whole node NotReady, so only what would fail
 //! every ADD counts; a full range is told by ADD itself.
 
-use std::io;
 use std::path::Path;
-
-use tokio::task;
+use std::time::Duration;
 
 use crate::config::Outline;
 use crate::delegate::Plugins;
 use crate::error::Error;
 use crate::ipam::store::Store;
+use crate::patience::aside;
 use crate::record::Records;
 
-pub(super) async fn run(outline: Outline, records: Records, plugins: &Plugins) -> Result<(), Error> {
+pub(super) fn run(outline: Outline, records: Records, plugins: &Plugins) -> Result<(), Error> {
     let plugin = outline.plugin.clone();
-    on_a_thread(move || look(&outline, &records)).await?;
+    on_a_thread(move || look(&outline, &records))?;
     let Some(plugin) = plugin else { return Ok(()) };
-    plugins.forward(&plugin, "STATUS").await.map_err(unavailable)
+    plugins.forward(&plugin, "STATUS").map_err(unavailable)
 }
 
+/// Longer than STATUS itself may take, whose deadline comes first and names the verb.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// On a thread of its own, which the deadline can leave behind should the file system hang.
-pub(super) async fn on_a_thread(
-    look: impl FnOnce() -> Result<(), Error> + Send + 'static,
-) -> Result<(), Error> {
-    let failed = |error| Error::kernel("look at", "the state folder")(io::Error::other(error));
-    task::spawn_blocking(look).await.unwrap_or_else(|error| Err(failed(error))).map_err(unavailable)
+pub(super) fn on_a_thread(look: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
+    let failed = Error::kernel("look at", "the state folder");
+    aside(LOOK, look).map_err(failed).flatten().map_err(unavailable)
 }
 
 fn unavailable(cause: Error) -> Error {

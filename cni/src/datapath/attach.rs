@@ -8,45 +8,45 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use tokio::time::sleep;
 
 use super::{HOST_MAC, Wiring};
 use crate::error::{self, Error};
 use crate::journal::{Journal, Undo};
 use crate::netns::Netns;
 use crate::nft::base::LINK_GROUP;
+use crate::patience::pause;
 use crate::rtnl::{Link, RouteSpec, Rtnl, VethSpec};
 use crate::spec::Route;
 use crate::sysctl;
 
 impl Wiring {
     /// Makes both ends and everything on them.
-    pub(crate) async fn attach(
+    pub(crate) fn attach(
         &self,
         host: &Rtnl,
         sandbox: &Rtnl,
         netns: &Netns,
         journal: &mut Journal,
     ) -> Result<(), Error> {
-        self.create_veth(host, sandbox, netns, journal).await?;
+        self.create_veth(host, sandbox, netns, journal)?;
         let named = host.set_alias(&self.host_ifname, &self.alias);
-        let host_end = host.link(&self.host_ifname).await.map_err(self.kernel("look up interface"))?;
-        named.await.map_err(self.kernel("set the alias of"))?;
+        let host_end = host.link(&self.host_ifname).map_err(self.kernel("look up interface"))?;
+        named.map_err(self.kernel("set the alias of"))?;
         let host_end = host_end.ok_or_else(|| self.vanished(&self.host_ifname))?;
         let pod_index = host_end.peer.ok_or_else(|| self.vanished(&self.ifname))?;
-        self.configure_pod_end(sandbox, pod_index, netns).await?;
-        self.configure_host_end(host, &host_end).await?;
-        await_ipv6(sandbox, &self.addresses).await?;
-        self.await_carrier(host).await
+        self.configure_pod_end(sandbox, pod_index, netns)?;
+        self.configure_host_end(host, &host_end)?;
+        await_ipv6(sandbox, &self.addresses)?;
+        self.await_carrier(host)
     }
 
     /// The host end came up before the pod's, so the kernel drops what it sends until the link watcher
     /// has seen the carrier, which may be after ADD. Since Linux 6.8 asking for a link runs the watcher.
-    async fn await_carrier(&self, host: &Rtnl) -> Result<(), Error> {
-        host.link(&self.host_ifname).await.map_err(self.kernel("look up interface")).map(drop)
+    fn await_carrier(&self, host: &Rtnl) -> Result<(), Error> {
+        host.link(&self.host_ifname).map_err(self.kernel("look up interface")).map(drop)
     }
 
-    async fn create_veth(
+    fn create_veth(
         &self,
         host: &Rtnl,
         sandbox: &Rtnl,
@@ -63,10 +63,10 @@ impl Wiring {
             mtu: self.mtu,
             master: None,
         };
-        create_veth(&veth, host, sandbox, journal).await
+        create_veth(&veth, host, sandbox, journal)
     }
 
-    async fn configure_pod_end(&self, sandbox: &Rtnl, index: u32, netns: &Netns) -> Result<(), Error> {
+    fn configure_pod_end(&self, sandbox: &Rtnl, index: u32, netns: &Netns) -> Result<(), Error> {
         if self.has_ipv6() {
             // Some runtimes start a sandbox with IPv6 switched off.
             netns
@@ -74,31 +74,26 @@ impl Wiring {
                 .map_err(self.kernel("enter"))??;
         }
         // In this order: an IPv6 route needs its device up.
-        let addresses: Vec<_> =
-            self.addresses.iter().map(|ip| (ip, sandbox.add_address(index, IpNetwork::from(*ip)))).collect();
-        let up = sandbox.set_up(index, true);
-        let neighbours: Vec<_> =
-            self.next_hops().map(|hop| (hop, sandbox.add_neighbour(index, hop, HOST_MAC))).collect();
+        all("add address", &self.ifname, &self.addresses, |ip| {
+            sandbox.add_address(index, IpNetwork::from(**ip))
+        })?;
+        sandbox.set_up(index, true).map_err(self.kernel("set up"))?;
+        all("add neighbour", &self.ifname, self.next_hops(), |hop| {
+            sandbox.add_neighbour(index, *hop, HOST_MAC)
+        })?;
         let routes = self.routes.iter().map(|route| in_pod(route, index));
-        let routes: Vec<_> = routes.map(|route| (route, sandbox.add_route(&route))).collect();
-        all("add address", &self.ifname, addresses).await?;
-        up.await.map_err(self.kernel("set up"))?;
-        all("add neighbour", &self.ifname, neighbours).await?;
-        all("add route", &self.ifname, routes).await
+        all("add route", &self.ifname, routes, |route| sandbox.add_route(route))
     }
 
-    async fn configure_host_end(&self, host: &Rtnl, link: &Link) -> Result<(), Error> {
+    fn configure_host_end(&self, host: &Rtnl, link: &Link) -> Result<(), Error> {
         set_ipv6(&link.name, "accept_ra", "0")?;
         if self.has_ipv6() {
             set_ipv6(&link.name, "disable_ipv6", "0")?;
         }
-        let neighbours =
-            self.addresses.iter().map(|ip| (ip, host.add_neighbour(link.index, *ip, self.pod_mac)));
-        let neighbours: Vec<_> = neighbours.collect();
-        let routes = self.host_routes(link.index).into_iter();
-        let routes: Vec<_> = routes.map(|route| (route, host.add_route(&route))).collect();
-        all("add neighbour", &link.name, neighbours).await?;
-        all("add route", &link.name, routes).await
+        all("add neighbour", &link.name, &self.addresses, |ip| {
+            host.add_neighbour(link.index, **ip, self.pod_mac)
+        })?;
+        all("add route", &link.name, self.host_routes(link.index), |route| host.add_route(route))
     }
 
     fn kernel(&self, act: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -114,30 +109,30 @@ impl Wiring {
 
 /// The kernel takes packets for an IPv6 address only when a worker of its own has come round to it, even
 /// without duplicate address detection; until then the first ones that are sent to it are lost.
-pub(super) async fn await_ipv6(place: &Rtnl, addresses: &[IpAddr]) -> Result<(), Error> {
+pub(super) fn await_ipv6(place: &Rtnl, addresses: &[IpAddr]) -> Result<(), Error> {
     const PAUSE: Duration = Duration::from_micros(200);
     for address in addresses.iter().filter(|address| address.is_ipv6()) {
         let look = || Error::kernel("look up the route to", address);
-        while !place.is_local(*address).await.map_err(look())? {
-            sleep(PAUSE).await;
+        while !place.is_local(*address).map_err(look())? {
+            pause(PAUSE).map_err(look())?;
         }
     }
     Ok(())
 }
 
 /// Creates both ends, and notes how to undo that.
-pub(super) async fn create_veth(
+pub(super) fn create_veth(
     veth: &VethSpec<'_>,
     host: &Rtnl,
     sandbox: &Rtnl,
     journal: &mut Journal,
 ) -> Result<(), Error> {
     journal.push(Undo::DeleteLink);
-    let Err(source) = host.create_veth(veth).await else { return Ok(()) };
+    let Err(source) = host.create_veth(veth) else { return Ok(()) };
     // Nothing was made; whatever has that name is not ours to delete.
     journal.pop();
     if error::is(&source, Errno::EEXIST) {
-        return Err(name_taken(veth, sandbox).await);
+        return Err(name_taken(veth, sandbox));
     }
     if error::is(&source, Errno::EOPNOTSUPP) {
         return Err(Error::KernelFeature { feature: "virtual Ethernet pairs (CONFIG_VETH)", source });
@@ -146,8 +141,8 @@ pub(super) async fn create_veth(
     Err(Error::kernel("create interface", ends)(source))
 }
 
-async fn name_taken(veth: &VethSpec<'_>, sandbox: &Rtnl) -> Error {
-    let in_pod = matches!(sandbox.link(veth.pod).await, Ok(Some(_)));
+fn name_taken(veth: &VethSpec<'_>, sandbox: &Rtnl) -> Error {
+    let in_pod = matches!(sandbox.link(veth.pod), Ok(Some(_)));
     let (ifname, place) = if in_pod { (veth.pod, "in the sandbox") } else { (veth.host, "on the node") };
     Error::InterfaceExists { ifname: ifname.to_owned(), place }
 }
@@ -156,14 +151,15 @@ pub(super) fn in_pod(route: &Route, device: u32) -> RouteSpec {
     RouteSpec { destination: route.dst, gateway: route.gw, device, source: None, options: route.options }
 }
 
-/// The answers to requests that were made already; the first refusal names its object.
-pub(super) async fn all<T: Display>(
+/// Asks for each of `objects`; the first refusal names its object.
+pub(super) fn all<T: Display>(
     act: &'static str,
     device: &str,
-    requests: Vec<(T, impl Future<Output = io::Result<()>>)>,
+    objects: impl IntoIterator<Item = T>,
+    ask: impl Fn(&T) -> io::Result<()>,
 ) -> Result<(), Error> {
-    for (object, answer) in requests {
-        answer.await.map_err(|refused| Error::kernel(act, format!("{object} dev {device}"))(refused))?;
+    for object in objects {
+        ask(&object).map_err(|refused| Error::kernel(act, format!("{object} dev {device}"))(refused))?;
     }
     Ok(())
 }

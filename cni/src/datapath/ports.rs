@@ -33,7 +33,7 @@ pub(crate) fn claim(record: &Record, bridge: Option<&str>, node: &Node) -> Resul
 /// Lets connections in once the pod is reached by `device`: those from the node's 127.0.0.1, which the
 /// kernel lets on no other device, and those over UDP that it remembers from before. Without a device,
 /// where it is another plugin's and not guarded by us, 127.0.0.1 is left out.
-pub(crate) async fn open(record: &Record, device: Option<&str>, rtnl: &Rtnl) -> Result<(), Error> {
+pub(crate) fn open(record: &Record, device: Option<&str>, rtnl: &Rtnl) -> Result<(), Error> {
     let mappings = mappings(record)?;
     if let Some(device) = device
         && mappings.iter().any(|one| one.pod.is_ipv4() && one.host.is_none_or(|host| host.is_loopback()))
@@ -42,7 +42,7 @@ pub(crate) async fn open(record: &Record, device: Option<&str>, rtnl: &Rtnl) -> 
             .map_err(Error::kernel("set sysctl", format!("net.ipv4.conf.{device}.route_localnet=1")))?;
     }
     for family in Family::ALL {
-        forget_stale(&mappings, family, rtnl).await?;
+        forget_stale(&mappings, family, rtnl)?;
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ fn udp_ports(mappings: &[Mapping], family: Family) -> Vec<u16> {
 }
 
 /// Forgets connections that would be led to the pod were they new.
-async fn forget_stale(mappings: &[Mapping], family: Family, rtnl: &Rtnl) -> Result<(), Error> {
+fn forget_stale(mappings: &[Mapping], family: Family, rtnl: &Rtnl) -> Result<(), Error> {
     const FEATURE: &str = "access to connection tracking (CONFIG_NF_CT_NETLINK), which UDP host ports need";
     let ports = udp_ports(mappings, family);
     if ports.is_empty() {
@@ -145,14 +145,14 @@ async fn forget_stale(mappings: &[Mapping], family: Family, rtnl: &Rtnl) -> Resu
     };
     let conntrack = Conntrack::open().map_err(failed)?;
     for connection in conntrack.udp_to(family, &ports).map_err(failed)? {
-        if is_meant(mappings, &connection, rtnl).await? {
+        if is_meant(mappings, &connection, rtnl)? {
             conntrack.forget(&connection).map_err(failed)?;
         }
     }
     Ok(())
 }
 
-async fn is_meant(mappings: &[Mapping], connection: &Connection, rtnl: &Rtnl) -> Result<bool, Error> {
+fn is_meant(mappings: &[Mapping], connection: &Connection, rtnl: &Rtnl) -> Result<bool, Error> {
     let destination = connection.destination;
     let of_port = |one: &&Mapping| one.protocol == Protocol::Udp && one.host_port == connection.port;
     if mappings.iter().filter(of_port).any(|one| one.host == Some(destination)) {
@@ -161,7 +161,7 @@ async fn is_meant(mappings: &[Mapping], connection: &Connection, rtnl: &Rtnl) ->
     // A name server's port is also that of connections to elsewhere, which must live on.
     let any = mappings.iter().filter(of_port).any(|one| one.host.is_none());
     let look = Error::kernel("look up the route to", destination);
-    Ok(any && rtnl.is_local(destination).await.map_err(look)?)
+    Ok(any && rtnl.is_local(destination).map_err(look)?)
 }
 
 /// Forgets connections that host ports over UDP led to `pods`. Best effort: they end by themselves, the

@@ -47,7 +47,7 @@ pub(crate) fn intend(bandwidth: &Bandwidth, record: &mut Record) {
 }
 
 /// Limits what passes `link`, the host end of the attachment of `record`.
-pub(crate) async fn attach(
+pub(crate) fn attach(
     host: &Rtnl,
     link: &Link,
     bandwidth: &Bandwidth,
@@ -55,27 +55,27 @@ pub(crate) async fn attach(
     journal: &mut Journal,
 ) -> Result<(), Error> {
     if let (Some(limit), Some(ifb)) = (bandwidth.egress, &record.ifb) {
-        let ifb = create_ifb(host, link, ifb, record, journal).await?;
-        let added = host.add_bucket(ifb.index, &bucket(limit, link.mtu)).await;
+        let ifb = create_ifb(host, link, ifb, record, journal)?;
+        let added = host.add_bucket(ifb.index, &bucket(limit, link.mtu));
         added.map_err(refused("tbf", &ifb, TBF))?;
         journal.push(Undo::LiftLimits);
-        if let Err(source) = host.add_ingress(link.index).await {
+        if let Err(source) = host.add_ingress(link.index) {
             // Nothing of ours is on that link; what is there is somebody else's.
             journal.pop();
             return Err(refused("ingress", link, INGRESS)(source));
         }
         let detour = host.add_detour(link.index, ifb.index);
-        detour.await.map_err(refused("u32 filter", link, DETOUR))?;
+        detour.map_err(refused("u32 filter", link, DETOUR))?;
     }
     if let Some(limit) = bandwidth.ingress {
         journal.push(Undo::LiftLimits);
-        let added = host.add_bucket(link.index, &bucket(limit, link.mtu)).await;
+        let added = host.add_bucket(link.index, &bucket(limit, link.mtu));
         added.map_err(refused("tbf", link, TBF))?;
     }
     Ok(())
 }
 
-async fn create_ifb(
+fn create_ifb(
     host: &Rtnl,
     link: &Link,
     name: &str,
@@ -84,7 +84,7 @@ async fn create_ifb(
 ) -> Result<Link, Error> {
     journal.push(Undo::DeleteIfb);
     let created = host.create_ifb(name, LINK_GROUP, link.mtu);
-    if let Err(source) = created.await {
+    if let Err(source) = created {
         // Nothing was made; whatever has that name is not ours to delete.
         journal.pop();
         if error::is(&source, Errno::EEXIST) {
@@ -93,8 +93,8 @@ async fn create_ifb(
         return Err(lacking(IFB, source, Error::kernel("create interface", name)));
     }
     let named = host.set_alias(name, &super::alias(&record.owner()));
-    let found = host.link(name).await.map_err(Error::kernel("look up interface", name))?;
-    named.await.map_err(Error::kernel("set the alias of", name))?;
+    let found = host.link(name).map_err(Error::kernel("look up interface", name))?;
+    named.map_err(Error::kernel("set the alias of", name))?;
     let gone = || Error::kernel("look up interface", name)(Errno::ENODEV.into());
     found.ok_or_else(gone)
 }
@@ -125,26 +125,26 @@ fn bucket(limit: Limit, mtu: u32) -> Bucket {
 }
 
 /// Takes our limits off a link that stays, and leaves those of others.
-pub(crate) async fn lift(host: &Rtnl, index: u32, record: &Record) -> Result<(), Error> {
+pub(crate) fn lift(host: &Rtnl, index: u32, record: &Record) -> Result<(), Error> {
     let name = &record.host_ifname;
     if record.ingress_limit {
-        removed(host.delete_bucket(index).await, "tbf", name)?;
+        removed(host.delete_bucket(index), "tbf", name)?;
     }
     if record.ifb.is_none() {
         return Ok(());
     }
     let look = Error::kernel("look at the filters of interface", name);
-    let (ours, others) = match host.filters(index).await {
+    let (ours, others) = match host.filters(index) {
         Err(error) if is_absence(&error) => return Ok(()),
         // Filters of a kind that we cannot read are others'.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => (true, true),
         filters => filters.map_err(look)?,
     };
     match (ours, others) {
-        (true, true) => removed(host.delete_detour(index).await, "u32 filter", name),
+        (true, true) => removed(host.delete_detour(index), "u32 filter", name),
         (false, true) => Ok(()),
         // Empty, or with ours alone: it was made for ours.
-        (_, false) => removed(host.delete_ingress(index).await, "ingress", name),
+        (_, false) => removed(host.delete_ingress(index), "ingress", name),
     }
 }
 
@@ -164,19 +164,19 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 /// What is missing of the limits that were set for the attachment of `record` on `link`.
-pub(crate) async fn difference(host: &Rtnl, link: &Link, record: &Record) -> Result<Option<String>, Error> {
+pub(crate) fn difference(host: &Rtnl, link: &Link, record: &Record) -> Result<Option<String>, Error> {
     let lost = |what, name| Ok(Some(format!("the {what} of {name:?} is gone")));
-    if record.ingress_limit && !host.has_bucket(link.index).await.map_err(looking_at(&link.name))? {
+    if record.ingress_limit && !host.has_bucket(link.index).map_err(looking_at(&link.name))? {
         return lost("token bucket", &link.name);
     }
     let Some(name) = &record.ifb else { return Ok(None) };
-    let Some(ifb) = host.link(name).await.map_err(looking_at(name))? else {
+    let Some(ifb) = host.link(name).map_err(looking_at(name))? else {
         return Ok(Some(format!("interface {name:?}, which limits what the pod sends, is gone")));
     };
-    if !host.has_bucket(ifb.index).await.map_err(looking_at(name))? {
+    if !host.has_bucket(ifb.index).map_err(looking_at(name))? {
         return lost("token bucket", name);
     }
-    let (ours, _others) = host.filters(link.index).await.map_err(looking_at(&link.name))?;
+    let (ours, _others) = host.filters(link.index).map_err(looking_at(&link.name))?;
     if ours { Ok(None) } else { lost("filter to the ifb device", &link.name) }
 }
 

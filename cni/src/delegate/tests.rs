@@ -21,28 +21,28 @@ fn read(folder: &tempfile::TempDir, name: &str) -> String {
     fs::read_to_string(folder.path().join(name)).unwrap()
 }
 
-#[tokio::test]
-async fn a_plugin_gets_the_configuration_and_the_attachment_and_answers() {
+#[test]
+fn a_plugin_gets_the_configuration_and_the_attachment_and_answers() {
     let script = r#"cat > stdin; echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME" >> calls
         echo '{"ips": [{"address": "10.0.0.5/24"}]}'"#;
     let (folder, plugins) = folder(script);
-    assert_eq!(plugins.add("plugin").await.unwrap().assignments.len(), 1);
+    assert_eq!(plugins.add("plugin").unwrap().assignments.len(), 1);
     assert_eq!(read(&folder, "stdin"), r#"{"name": "pods"}"#);
-    plugins.release("plugin", &Record::for_test("c9")).await.unwrap();
+    plugins.release("plugin", &Record::for_test("c9")).unwrap();
     assert_eq!(read(&folder, "calls"), "ADD  \nDEL c9 eth0\n");
 }
 
-#[tokio::test]
-async fn its_refusal_is_passed_on_with_its_code() {
+#[test]
+fn its_refusal_is_passed_on_with_its_code() {
     let (_folder, plugins) = folder(r#"echo '{"code": 42, "msg": "no luck", "details": "today"}'; exit 1"#);
-    let failure = plugins.add("plugin").await.unwrap_err().failure(crate::Version::V1_1_0);
+    let failure = plugins.add("plugin").unwrap_err().failure(crate::Version::V1_1_0);
     assert_eq!(failure.code, 42);
     assert!(failure.msg.contains("no luck") && failure.msg.contains("plugin"), "{failure:?}");
     assert!(failure.details.contains("today"), "{failure:?}");
 }
 
-#[tokio::test]
-async fn a_plugin_that_misbehaves_is_named() {
+#[test]
+fn a_plugin_that_misbehaves_is_named() {
     for (script, code, fault) in [
         ("exit 1", 6, "no JSON"),
         ("echo oops; exit 1", 6, "oops"),
@@ -53,45 +53,45 @@ async fn a_plugin_that_misbehaves_is_named() {
         ("while :; do echo yes; done", 6, "longer than"),
     ] {
         let (_folder, plugins) = folder(script);
-        let failure = plugins.add("plugin").await.unwrap_err().failure(crate::Version::V1_1_0);
+        let failure = plugins.add("plugin").unwrap_err().failure(crate::Version::V1_1_0);
         assert_eq!(failure.code, code, "{script}: {failure:?}");
         let text = format!("{} {}", failure.msg, failure.details);
         assert!(text.contains("plugin") && text.contains(fault), "{script}: {text}");
     }
 }
 
-#[tokio::test]
-async fn a_plugin_that_is_not_there_or_not_executable_is_named() {
+#[test]
+fn a_plugin_that_is_not_there_or_not_executable_is_named() {
     let (folder, plugins) = folder("");
-    let missing = plugins.add("other").await.unwrap_err();
+    let missing = plugins.add("other").unwrap_err();
     assert!(missing.code() == 7 && missing.to_string().contains("/nowhere:"), "{missing}");
     fs::set_permissions(folder.path().join("plugin"), fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(plugins.add("plugin").await.unwrap_err().code(), 5);
+    assert_eq!(plugins.add("plugin").unwrap_err().code(), 5);
 }
 
-#[tokio::test]
-async fn a_plugin_that_hangs_is_killed_and_reaped() {
+#[test]
+fn a_plugin_that_hangs_is_killed_and_reaped() {
     let (folder, mut plugins) = folder("sleep 1000 & echo $! > pid; wait");
     plugins.deadline = Duration::from_millis(300);
-    let error = plugins.add("plugin").await.unwrap_err();
+    let error = plugins.add("plugin").unwrap_err();
     assert_eq!(error.code(), 11, "{error}");
     // The deadline may strike before the script has written anything; then it never will.
     if let Ok(pid) = fs::read_to_string(folder.path().join("pid")) {
         // Of a killed orphan a zombie may be left, until somebody reaps it.
-        let state = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let state = move || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         let dead = |state: String| state.is_empty() || state.contains(") Z ");
-        let gone = async {
+        let gone = move || {
             while !dead(state()) {
-                sleep(Duration::from_millis(5)).await;
+                pause(Duration::from_millis(5)).unwrap();
             }
         };
-        timeout(Duration::from_secs(60), gone).await.unwrap();
+        aside(Duration::from_secs(60), gone).unwrap();
     }
 }
 
-#[tokio::test]
-async fn a_long_configuration_that_nobody_reads_is_no_deadlock() {
+#[test]
+fn a_long_configuration_that_nobody_reads_is_no_deadlock() {
     let (_folder, mut plugins) = folder(r#"echo '{"ips": [{"address": "10.0.0.5/24"}]}'"#);
     plugins.conf = vec![b' '; 1 << 20].into();
-    plugins.add("plugin").await.unwrap();
+    plugins.add("plugin").unwrap();
 }

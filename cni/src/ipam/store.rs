@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
-use tokio::time::{Instant, sleep};
 
 use super::cooling;
 use super::shelf::{self, Folder, Recorded, Refusal, Want};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::failpoint;
+use crate::patience::aside;
 use crate::record::attachment_hash;
 
 pub(crate) use super::lease::Holder;
@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Makes the folder where it is missing, and waits for its lock up to a deadline.
-    pub(crate) async fn lock(&self) -> Result<Locked<'_>, Error> {
+    pub(crate) fn lock(&self) -> Result<Locked<'_>, Error> {
         let path = self.folder.join("lock");
         let file = open_lock(&path).or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
@@ -74,28 +74,32 @@ impl Store {
             make_folder(&self.folder).map_err(Error::state("create lease store", &self.folder))?;
             open_lock(&path).map_err(Error::state("open lock", &path))
         });
-        self.wait_for(file?).await
+        self.wait_for(file?)
     }
 
-    async fn wait_for(&self, mut file: File) -> Result<Locked<'_>, Error> {
-        let deadline = Instant::now() + LOCK_DEADLINE;
-        let mut pause = Duration::from_micros(50);
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Locked { store: self, _lock: lock }),
-                Err((back, Errno::EAGAIN | Errno::EINTR)) if Instant::now() < deadline => file = back,
-                Err((_, Errno::EAGAIN)) => return Err(Error::LockHeld { store: self.folder.clone() }),
-                Err((_, errno)) => return Err(Error::state("lock", &self.folder)(errno.into())),
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(2));
-        }
+    fn wait_for(&self, file: File) -> Result<Locked<'_>, Error> {
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((file, Errno::EAGAIN)) => self.queue_for(file)?,
+            tried => tried.map_err(|(_, errno)| Error::state("lock", &self.folder)(errno.into()))?,
+        };
+        Ok(Locked { store: self, _lock: lock })
+    }
+
+    /// Lets the kernel wait, which serves whoever came first: with many calls at once, one that only tries
+    /// now and then could miss its turn for ever.
+    fn queue_for(&self, file: File) -> Result<Flock<File>, Error> {
+        let failed = |error| match error {
+            error if error::is(&error, Errno::ETIMEDOUT) => Error::LockHeld { store: self.folder.clone() },
+            error => Error::state("lock", &self.folder)(error),
+        };
+        let lock = move || Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into());
+        aside(LOCK_DEADLINE, lock).flatten().map_err(failed)
     }
 
     /// Releases `addresses` where they are `owner`'s; from `now` on they rest. Absence is success: the
     /// runtime may repeat DEL. Under the lock, or a second DEL could take the lease of whoever got the
     /// address in between.
-    pub(crate) async fn release(
+    pub(crate) fn release(
         &self,
         addresses: &[IpAddr],
         owner: &Owner<'_>,
@@ -109,13 +113,13 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             opened => opened.map_err(Error::state("open lock", &path))?,
         };
-        let locked = self.wait_for(file).await?;
+        let locked = self.wait_for(file)?;
         locked.release_where(addresses, now, |holder| holder.is_some_and(|holder| owner.is(holder)))
     }
 
     /// Releases whatever `owner` holds, and what an ADD of it left when it was killed.
-    pub(crate) async fn release_all(&self, owner: &Owner<'_>, now: Duration) -> Result<(), Error> {
-        self.release(&self.held_by(owner)?, owner, now).await?;
+    pub(crate) fn release_all(&self, owner: &Owner<'_>, now: Duration) -> Result<(), Error> {
+        self.release(&self.held_by(owner)?, owner, now)?;
         remove(&self.temporary(owner))
     }
 

@@ -12,7 +12,7 @@ use crate::record::Records;
 
 /// Releases every lease of `store` that is of none of the `valid` attachments (container id, interface)
 /// and of no attachment with a record.
-pub(crate) async fn sweep(store: &Store, records: &Records, valid: &[(String, String)]) -> Result<(), Error> {
+pub(crate) fn sweep(store: &Store, records: &Records, valid: &[(String, String)]) -> Result<(), Error> {
     let leases = store.leases()?;
     if leases.is_empty() {
         return Ok(());
@@ -32,7 +32,7 @@ pub(crate) async fn sweep(store: &Store, records: &Records, valid: &[(String, St
     if stale.is_empty() {
         return Ok(());
     }
-    let locked = store.lock().await?;
+    let locked = store.lock()?;
     stale.into_iter().try_for_each(|(address, holder)| {
         // Only while it is still the lease that was looked at.
         locked.release_where(&[address], clock::since_boot(), |now| now == holder.as_ref())
@@ -57,8 +57,8 @@ mod tests {
     use super::*;
     use crate::record::{Record, Stage};
 
-    #[tokio::test]
-    async fn leases_that_nobody_knows_are_released_in_every_format() {
+    #[test]
+    fn leases_that_nobody_knows_are_released_in_every_format() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(&folder.path().join("net"));
         let records = Records::new(folder.path().join("attachments"));
@@ -83,10 +83,10 @@ mod tests {
         record.addresses = vec!["10.0.0.9".parse().unwrap()];
         records.save(&record).unwrap();
         let valid = [("listed".to_owned(), "eth0".to_owned())];
-        sweep(&store, &records, &valid).await.unwrap();
+        sweep(&store, &records, &valid).unwrap();
         let mut left: Vec<_> = store.leases().unwrap().iter().map(|(ip, _)| ip.to_string()).collect();
         left.sort();
         assert_eq!(left, ["10.0.0.2", "10.0.0.4", "10.0.0.7", "10.0.0.9"]);
-        sweep(&Store::new(&folder.path().join("none")), &records, &valid).await.unwrap();
+        sweep(&Store::new(&folder.path().join("none")), &records, &valid).unwrap();
     }
 }

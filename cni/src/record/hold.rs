@@ -6,15 +6,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use tokio::time::{Instant, sleep};
 
 use super::{Records, attachment_hash, make_folder};
 use crate::error::Error;
 use crate::failpoint;
 use crate::ipam::store::Owner;
+use crate::patience::aside;
 
 /// How long a call waits for another one of the same attachment to end.
 const HOLD_DEADLINE: Duration = Duration::from_secs(5);
@@ -28,18 +27,18 @@ pub(crate) struct Held {
 impl Records {
     /// Makes the folder and keeps `owner`'s attachment from every other call. A second ADD at the same
     /// time would take the first one for a killed one, and undo it.
-    pub(crate) async fn hold(&self, owner: &Owner<'_>) -> Result<Held, Error> {
+    pub(crate) fn hold(&self, owner: &Owner<'_>) -> Result<Held, Error> {
         make_folder(&self.folder)
             .map_err(Error::state("create the folder of attachment records", &self.folder))?;
         let path = self.lock_path();
         let opened = failpoint::step("open attachment lock").and_then(|()| open_lock(&path, true));
-        lock(opened.map_err(Error::state("open lock", &path))?, owner).await
+        lock(opened.map_err(Error::state("open lock", &path))?, owner)
     }
 
     /// As [`Self::hold`], for a call that makes nothing: where no lock can be opened no ADD is at work.
-    pub(crate) async fn hold_to_undo(&self, owner: &Owner<'_>) -> Result<Held, Error> {
+    pub(crate) fn hold_to_undo(&self, owner: &Owner<'_>) -> Result<Held, Error> {
         match open_lock(&self.lock_path(), false) {
-            Ok(file) => lock(file, owner).await,
+            Ok(file) => lock(file, owner),
             Err(_no_lock) => Ok(Held { _file: None }),
         }
     }
@@ -55,7 +54,7 @@ fn open_lock(path: &Path, create: bool) -> io::Result<File> {
 
 /// One file serves all attachments: each has the byte at its hash, so none waits for another, and there
 /// is no file to remove. The kernel lets go when the process ends, however it ends.
-async fn lock(file: File, owner: &Owner<'_>) -> Result<Held, Error> {
+fn lock(file: File, owner: &Owner<'_>) -> Result<Held, Error> {
     let byte = libc::flock {
         l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
         l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
@@ -63,37 +62,35 @@ async fn lock(file: File, owner: &Owner<'_>) -> Result<Held, Error> {
         l_len: 1,
         l_pid: 0,
     };
-    let deadline = Instant::now() + HOLD_DEADLINE;
-    let mut pause = Duration::from_micros(50);
-    loop {
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
-            Ok(_) => return Ok(Held { _file: Some(file) }),
-            Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) if Instant::now() < deadline => {}
-            Err(_) => {
-                let (container_id, ifname) = (owner.container_id.to_owned(), owner.ifname.to_owned());
-                return Err(Error::Busy { container_id, ifname });
-            }
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(2));
+    let busy = |_waited| Error::Busy {
+        container_id: owner.container_id.to_owned(),
+        ifname: owner.ifname.to_owned(),
+    };
+    if fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)).is_ok() {
+        return Ok(Held { _file: Some(file) });
     }
+    let wait = move || fcntl(&file, FcntlArg::F_OFD_SETLKW(&byte)).map(|_| file).map_err(io::Error::from);
+    let file = aside(HOLD_DEADLINE, wait).flatten().map_err(busy)?;
+    Ok(Held { _file: Some(file) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patience;
 
-    #[tokio::test]
-    async fn an_attachment_is_held_by_one_call_and_in_nobody_elses_way() {
+    #[test]
+    fn an_attachment_is_held_by_one_call_and_in_nobody_elses_way() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::new(folder.path().join("attachments"));
         let (one, two) =
             (Owner { container_id: "c1", ifname: "eth0" }, Owner { container_id: "c1", ifname: "eth1" });
-        drop(records.hold_to_undo(&one).await.unwrap());
-        let held = records.hold(&one).await.unwrap();
-        drop(records.hold(&two).await.unwrap());
-        tokio::time::timeout(Duration::from_millis(20), records.hold_to_undo(&one)).await.unwrap_err();
+        drop(records.hold_to_undo(&one).unwrap());
+        let held = records.hold(&one).unwrap();
+        drop(records.hold(&two).unwrap());
+        let late = patience::to_the_end("DEL", 0, || records.hold_to_undo(&one));
+        assert!(matches!(late, Err(Error::Deadline { .. })), "{late:?}");
         drop(held);
-        drop(records.hold(&one).await.unwrap());
+        drop(records.hold(&one).unwrap());
     }
 }

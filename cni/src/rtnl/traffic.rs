@@ -3,7 +3,6 @@
 //! A queueing discipline works on what leaves a device. What a device receives is sent on through an
 //! intermediate functional block (ifb), where it leaves and can be held back.
 
-use std::future::Future;
 use std::io;
 
 use netlink_packet_core::{DefaultNla, Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
@@ -47,58 +46,49 @@ pub(crate) struct Bucket {
 
 impl Rtnl {
     /// Creates an ifb device and sets it up.
-    pub(crate) fn create_ifb(
-        &self,
-        name: &str,
-        group: u32,
-        mtu: u32,
-    ) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn create_ifb(&self, name: &str, group: u32, mtu: u32) -> io::Result<()> {
         self.change(new_ifb(name, group, mtu))
     }
 
     /// Holds back what leaves a device. `EEXIST` when somebody else does already.
-    pub(crate) fn add_bucket(
-        &self,
-        index: u32,
-        bucket: &Bucket,
-    ) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn add_bucket(&self, index: u32, bucket: &Bucket) -> io::Result<()> {
         self.change(new_bucket(index, bucket))
     }
 
     /// Removes our token bucket from a device, and no other's: `EINVAL` and `ENOENT` say that it is not
     /// there.
-    pub(crate) fn delete_bucket(&self, index: u32) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn delete_bucket(&self, index: u32) -> io::Result<()> {
         let message =
             RouteNetlinkMessage::DelQueueDiscipline(discipline(index, BUCKET, TcHandle::ROOT, "tbf"));
         self.change(request(message, NLM_F_ACK))
     }
 
     /// Makes room for filters on what a device receives. `EEXIST` when somebody else did already.
-    pub(crate) fn add_ingress(&self, index: u32) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn add_ingress(&self, index: u32) -> io::Result<()> {
         self.change(new(RouteNetlinkMessage::NewQueueDiscipline(ingress(index))))
     }
 
     /// Removes a device's ingress discipline with all filters on it.
-    pub(crate) fn delete_ingress(&self, index: u32) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn delete_ingress(&self, index: u32) -> io::Result<()> {
         self.change(request(RouteNetlinkMessage::DelQueueDiscipline(ingress(index)), NLM_F_ACK))
     }
 
     /// Sends everything that device `from` receives through device `to`.
-    pub(crate) fn add_detour(&self, from: u32, to: u32) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn add_detour(&self, from: u32, to: u32) -> io::Result<()> {
         self.change(new(RouteNetlinkMessage::NewTrafficFilter(detour(from, to))))
     }
 
     /// Removes our detour, where others put filters beside it.
-    pub(crate) fn delete_detour(&self, from: u32) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn delete_detour(&self, from: u32) -> io::Result<()> {
         self.change(request(RouteNetlinkMessage::DelTrafficFilter(filter(from)), NLM_F_ACK))
     }
 
     /// Whether a device has our token bucket. A dump, and so not for ADD or DEL.
-    pub(crate) async fn has_bucket(&self, index: u32) -> io::Result<bool> {
+    pub(crate) fn has_bucket(&self, index: u32) -> io::Result<bool> {
         let mut of_device = TcMessage::default();
         of_device.header.index = index.cast_signed();
         let dump = request(RouteNetlinkMessage::GetQueueDiscipline(of_device), NLM_F_DUMP);
-        Ok(self.send(dump).await?.iter().any(|answer| match answer {
+        Ok(self.send(dump)?.iter().any(|answer| match answer {
             RouteNetlinkMessage::NewQueueDiscipline(one) => {
                 one.header.index == index.cast_signed() && one.header.handle == BUCKET
             }
@@ -107,12 +97,12 @@ impl Rtnl {
     }
 
     /// Whether our detour, and whether another filter, is on what a device receives.
-    pub(crate) async fn filters(&self, index: u32) -> io::Result<(bool, bool)> {
+    pub(crate) fn filters(&self, index: u32) -> io::Result<(bool, bool)> {
         let mut of_device = TcMessage::default();
         of_device.header.index = index.cast_signed();
         of_device.header.parent = INGRESS;
         let dump = request(RouteNetlinkMessage::GetTrafficFilter(of_device), NLM_F_DUMP);
-        let answers = self.send(dump).await?;
+        let answers = self.send(dump)?;
         let priorities = answers.iter().filter_map(|answer| match answer {
             RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter.header.info >> 16),
             _ => None,

@@ -30,15 +30,15 @@ const RANDOM: &str = "/dev/urandom";
 
 impl Plan<'_> {
     /// Makes the bridge what it must be, both ends and everything on them.
-    pub(crate) async fn attach(
+    pub(crate) fn attach(
         &self,
         host: &Rtnl,
         sandbox: &Rtnl,
         netns: &Netns,
         journal: &mut Journal,
     ) -> Result<Made, Error> {
-        let bridge = self.prepare_bridge(host).await?;
-        let gateway = self.prepare_gateway(host, &bridge).await?;
+        let bridge = self.prepare_bridge(host)?;
+        let gateway = self.prepare_gateway(host, &bridge)?;
         let veth = VethSpec {
             host: &self.host_ifname,
             host_mac: self.host_mac(),
@@ -49,49 +49,49 @@ impl Plan<'_> {
             mtu: self.mtu,
             master: Some(bridge.index),
         };
-        create_veth(&veth, host, sandbox, journal).await.map_err(|error| self.full(error))?;
-        let port = self.configure_port(host, &bridge).await?;
+        create_veth(&veth, host, sandbox, journal).map_err(|error| self.full(error))?;
+        let port = self.configure_port(host, &bridge)?;
         let pod_index = port.peer.ok_or_else(|| vanished(&self.ifname))?;
-        self.configure_pod_end(sandbox, pod_index, netns).await?;
+        self.configure_pod_end(sandbox, pod_index, netns)?;
         if !self.bridge.leave_pod_end_down {
             let addresses: Vec<IpAddr> = self.assignments.iter().map(|one| one.address.ip()).collect();
-            await_ipv6(sandbox, &addresses).await?;
+            await_ipv6(sandbox, &addresses)?;
         }
         // As for a routed link: asking makes the kernel see the carrier now, first the port's, which lets it
         // forward, then the bridge's, which lets the node send.
-        look(host, &self.host_ifname).await?;
-        let bridge = look(host, &bridge.name).await?;
+        look(host, &self.host_ifname)?;
+        let bridge = look(host, &bridge.name)?;
         Ok(Made { bridge, gateway })
     }
 
     /// The bridge, made unless it is there.
-    async fn prepare_bridge(&self, host: &Rtnl) -> Result<Link, Error> {
+    fn prepare_bridge(&self, host: &Rtnl) -> Result<Link, Error> {
         let name = &self.bridge.name;
-        let found = host.link(name).await.map_err(Error::kernel("look up interface", name))?;
+        let found = host.link(name).map_err(Error::kernel("look up interface", name))?;
         let link = match found {
             Some(link) => link,
             None => {
-                self.create_bridge(host).await?;
-                look(host, name).await?
+                self.create_bridge(host)?;
+                look(host, name)?
             }
         };
         self.refuse_unfit(&link)?;
         if !link.up {
-            host.set_up(link.index, true).await.map_err(Error::kernel("set up", name))?;
+            host.set_up(link.index, true).map_err(Error::kernel("set up", name))?;
         }
         if self.bridge.promiscuous && !link.promiscuous {
-            let set = host.set_promiscuous(link.index).await;
+            let set = host.set_promiscuous(link.index);
             set.map_err(Error::kernel("make promiscuous", name))?;
         }
         if self.bridge.vlans.is_some() && !link.bridge.vlan_filtering {
-            host.filter_vlans(link.index).await.map_err(|source| lacking(VLAN_FILTERING, source, name))?;
+            host.filter_vlans(link.index).map_err(|source| lacking(VLAN_FILTERING, source, name))?;
         }
         // Whose router a pod is (CVE-2020-10749) is not for the pod to say.
         set_ipv6(name, "accept_ra", "0")?;
         Ok(link)
     }
 
-    async fn create_bridge(&self, host: &Rtnl) -> Result<(), Error> {
+    fn create_bridge(&self, host: &Rtnl) -> Result<(), Error> {
         let bridge = BridgeSpec {
             name: &self.bridge.name,
             mac: random_mac().map_err(Error::state("read", Path::new(RANDOM)))?,
@@ -99,7 +99,7 @@ impl Plan<'_> {
             group: BRIDGE_GROUP,
             vlan_filtering: self.bridge.vlans.is_some(),
         };
-        match host.create_bridge(&bridge).await {
+        match host.create_bridge(&bridge) {
             // Another ADD was quicker.
             Err(source) if error::is(&source, Errno::EEXIST) => Ok(()),
             Err(source) => {
@@ -124,13 +124,13 @@ impl Plan<'_> {
     }
 
     /// Gives the gateway's addresses to the bridge, or to a link into it that is inside of the VLAN.
-    async fn prepare_gateway(&self, host: &Rtnl, bridge: &Link) -> Result<Option<Link>, Error> {
+    fn prepare_gateway(&self, host: &Rtnl, bridge: &Link) -> Result<Option<Link>, Error> {
         let gateways = self.gateways();
         if gateways.is_empty() {
             return Ok(None);
         }
         let inside = match self.bridge.gateway_vlan() {
-            Some(vlan) => Some(self.prepare_vlan_gateway(host, bridge, vlan).await?),
+            Some(vlan) => Some(self.prepare_vlan_gateway(host, bridge, vlan)?),
             None => None,
         };
         let device = inside.as_ref().unwrap_or(bridge);
@@ -138,14 +138,14 @@ impl Plan<'_> {
             set_ipv6(&device.name, "disable_ipv6", "0")?;
         }
         for gateway in gateways {
-            self.ensure_address(host, device, gateway).await?;
+            self.ensure_address(host, device, gateway)?;
             forward(gateway.is_ipv4())?;
         }
         Ok(inside)
     }
 
     /// A pair of links on the node: one a port of the bridge in the VLAN, the other the gateway.
-    async fn prepare_vlan_gateway(&self, host: &Rtnl, bridge: &Link, vlan: u16) -> Result<Link, Error> {
+    fn prepare_vlan_gateway(&self, host: &Rtnl, bridge: &Link, vlan: u16) -> Result<Link, Error> {
         let name = self.bridge.gateway_device();
         let owner = Owner { container_id: &name, ifname: "" };
         let port = format!("tb{}", crate::record::attachment_hash(&owner));
@@ -160,48 +160,48 @@ impl Plan<'_> {
             mtu: bridge.mtu,
             master: Some(bridge.index),
         };
-        if let Some(link) = host.link(&name).await.map_err(Error::kernel("look up interface", &name))? {
+        if let Some(link) = host.link(&name).map_err(Error::kernel("look up interface", &name))? {
             return Ok(link);
         }
-        match host.create_veth(&veth).await {
+        match host.create_veth(&veth) {
             Err(source) if !error::is(&source, Errno::EEXIST) => {
                 return Err(self.full(Error::kernel("create interface", &name)(source)));
             }
             _ => {}
         }
         let vlans = Vlans { native: vlan, is_named: true, trunk: Vec::new(), keep_default: false };
-        let port = look(host, &port).await?;
-        set_vlans(host, bridge, &port, &vlans).await?;
-        let link = look(host, &name).await?;
-        host.set_up(link.index, true).await.map_err(Error::kernel("set up", &name))?;
+        let port = look(host, &port)?;
+        set_vlans(host, bridge, &port, &vlans)?;
+        let link = look(host, &name)?;
+        host.set_up(link.index, true).map_err(Error::kernel("set up", &name))?;
         set_ipv6(&name, "accept_ra", "0")?;
         Ok(link)
     }
 
     /// The kernel says whether the address is there already, which is nearly always so and then all there
     /// is to ask.
-    async fn ensure_address(&self, host: &Rtnl, device: &Link, gateway: IpNetwork) -> Result<(), Error> {
+    fn ensure_address(&self, host: &Rtnl, device: &Link, gateway: IpNetwork) -> Result<(), Error> {
         let name = &device.name;
         let failed = |act| Error::kernel(act, format!("{gateway} dev {name}"));
-        match host.add_address(device.index, gateway).await {
+        match host.add_address(device.index, gateway) {
             Err(source) if error::is(&source, Errno::EEXIST) => return Ok(()),
             added => added.map_err(failed("add address"))?,
         }
-        let present = host.addresses(device.index).await.map_err(failed("look for addresses beside"))?;
+        let present = host.addresses(device.index).map_err(failed("look for addresses beside"))?;
         let conflicts = self.conflicts(&present, gateway);
         if let Some(other) = conflicts.first().filter(|_| !self.bridge.force_address) {
-            host.delete_address(device.index, gateway).await.map_err(failed("delete address"))?;
+            host.delete_address(device.index, gateway).map_err(failed("delete address"))?;
             let problem = format!(
                 "has address {other} where the gateway {gateway} belongs; \"forceAddress\": true replaces it"
             );
             return Err(Error::BridgeUnfit { bridge: name.clone(), problem });
         }
         for other in &conflicts {
-            host.delete_address(device.index, *other).await.map_err(failed("make way for"))?;
+            host.delete_address(device.index, *other).map_err(failed("make way for"))?;
         }
         if !conflicts.is_empty() {
             // IPv4 takes the later addresses of a subnet away with the first.
-            match host.add_address(device.index, gateway).await {
+            match host.add_address(device.index, gateway) {
                 Err(source) if error::is(&source, Errno::EEXIST) => {}
                 added => added.map_err(failed("add address"))?,
             }
@@ -212,22 +212,22 @@ impl Plan<'_> {
             true => device.mac.clone(),
             false => random_mac().map_err(Error::state("read", Path::new(RANDOM)))?.0.to_vec(),
         };
-        host.set_mac(device.index, &mac).await.map_err(failed("keep the hardware address for"))?;
-        await_ipv6(host, &[gateway.ip()]).await
+        host.set_mac(device.index, &mac).map_err(failed("keep the hardware address for"))?;
+        await_ipv6(host, &[gateway.ip()])
     }
 
-    async fn configure_port(&self, host: &Rtnl, bridge: &Link) -> Result<Link, Error> {
+    fn configure_port(&self, host: &Rtnl, bridge: &Link) -> Result<Link, Error> {
         let name = &self.host_ifname;
         let set = host.set_port(name, &self.alias, self.port_settings());
-        let port = look(host, name).await?;
-        set.await.map_err(Error::kernel("set the port settings of", name))?;
+        let port = look(host, name)?;
+        set.map_err(Error::kernel("set the port settings of", name))?;
         if let Some(vlans) = &self.bridge.vlans {
-            set_vlans(host, bridge, &port, vlans).await?;
+            set_vlans(host, bridge, &port, vlans)?;
         }
         Ok(port)
     }
 
-    async fn configure_pod_end(&self, sandbox: &Rtnl, index: u32, netns: &Netns) -> Result<(), Error> {
+    fn configure_pod_end(&self, sandbox: &Rtnl, index: u32, netns: &Netns) -> Result<(), Error> {
         if self.bridge.leave_pod_end_down {
             return Ok(());
         }
@@ -241,15 +241,12 @@ impl Plan<'_> {
             };
             netns.visit(|| Ok(set()))?.map_err(Error::kernel("enter", name))??;
         }
-        // Queued in this order, which the kernel keeps: an IPv6 route needs its device up.
+        // In this order: an IPv6 route needs its device up.
         let addresses = self.assignments.iter().map(|one| one.address);
-        let addresses: Vec<_> = addresses.map(|ip| (ip, sandbox.add_address(index, ip))).collect();
-        let up = sandbox.set_up(index, true);
+        all("add address", name, addresses, |ip| sandbox.add_address(index, *ip))?;
+        sandbox.set_up(index, true).map_err(Error::kernel("set up", name))?;
         let routes = self.routes.iter().map(|route| in_pod(route, index));
-        let routes: Vec<_> = routes.map(|route| (route, sandbox.add_route(&route))).collect();
-        all("add address", name, addresses).await?;
-        up.await.map_err(Error::kernel("set up", name))?;
-        all("add route", name, routes).await
+        all("add route", name, routes, |route| sandbox.add_route(route))
     }
 
     /// The kernel's answer to one port too many has a name of its own.
@@ -263,22 +260,22 @@ impl Plan<'_> {
     }
 }
 
-async fn set_vlans(host: &Rtnl, bridge: &Link, port: &Link, vlans: &Vlans) -> Result<(), Error> {
+fn set_vlans(host: &Rtnl, bridge: &Link, port: &Link, vlans: &Vlans) -> Result<(), Error> {
     let failed = |act| Error::kernel(act, &port.name);
     let default = bridge.bridge.default_vlan;
     if !vlans.keep_default && default != 0 {
-        match host.delete_vlan(port.index, default).await {
+        match host.delete_vlan(port.index, default) {
             // Not in it any more.
             Err(source) if error::is(&source, Errno::ENOENT) => {}
             deleted => deleted.map_err(failed("take out of the default VLAN"))?,
         }
     }
-    let added = host.add_vlans(port.index, &port_vlans(vlans)).await;
+    let added = host.add_vlans(port.index, &port_vlans(vlans));
     added.map_err(failed("put into its VLANs"))
 }
 
-async fn look(host: &Rtnl, name: &str) -> Result<Link, Error> {
-    let link = host.link(name).await.map_err(Error::kernel("look up interface", name))?;
+fn look(host: &Rtnl, name: &str) -> Result<Link, Error> {
+    let link = host.link(name).map_err(Error::kernel("look up interface", name))?;
     link.ok_or_else(|| vanished(name))
 }
 

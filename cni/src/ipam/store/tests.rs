@@ -23,7 +23,7 @@ fn no_records() -> Option<HashSet<IpAddr>> {
     Some(HashSet::new())
 }
 
-async fn reserve(
+fn reserve(
     store: &Store,
     container_id: &str,
     set: &RangeSet,
@@ -32,12 +32,12 @@ async fn reserve(
 ) -> Result<IpAddr, Refusal> {
     let wants = [Want { set, address: address.map(ip) }];
     let recorded = Recorded::new(&no_records);
-    let taken = store.lock().await.unwrap().reserve(&wants, &owner(container_id), &recorded, now)?;
+    let taken = store.lock().unwrap().reserve(&wants, &owner(container_id), &recorded, now)?;
     Ok(taken[0])
 }
 
-async fn take(store: &Store, container_id: &str, subnet: &str) -> Option<String> {
-    let taken = reserve(store, container_id, &set(subnet), None, SECOND).await;
+fn take(store: &Store, container_id: &str, subnet: &str) -> Option<String> {
+    let taken = reserve(store, container_id, &set(subnet), None, SECOND);
     taken.ok().map(|ip| ip.to_string())
 }
 
@@ -55,98 +55,98 @@ fn names(store: &Store) -> Vec<String> {
     names
 }
 
-#[tokio::test]
-async fn a_lease_is_written_as_host_local_writes_it_and_released_by_its_owner_only() {
+#[test]
+fn a_lease_is_written_as_host_local_writes_it_and_released_by_its_owner_only() {
     let (_folder, store) = store();
-    assert_eq!(take(&store, "c1", "10.0.0.0/29").await.unwrap(), "10.0.0.2");
+    assert_eq!(take(&store, "c1", "10.0.0.0/29").unwrap(), "10.0.0.2");
     assert_eq!(fs::read(store.folder.join("10.0.0.2")).unwrap(), b"c1\r\neth0");
     let address = ip("10.0.0.2");
-    store.release(&[address], &owner("c2"), SECOND).await.unwrap();
+    store.release(&[address], &owner("c2"), SECOND).unwrap();
     assert!(store.folder.join("10.0.0.2").exists());
     assert_eq!(store.held_by(&owner("c1")).unwrap(), [address]);
-    store.release(&[address], &owner("c1"), SECOND).await.unwrap();
-    store.release(&[address], &owner("c1"), SECOND).await.unwrap();
+    store.release(&[address], &owner("c1"), SECOND).unwrap();
+    store.release(&[address], &owner("c1"), SECOND).unwrap();
     assert!(store.held_by(&owner("c1")).unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn releasing_makes_no_folder() {
+#[test]
+fn releasing_makes_no_folder() {
     let (_folder, store) = store();
-    store.release(&[ip("10.0.0.2")], &owner("c1"), SECOND).await.unwrap();
+    store.release(&[ip("10.0.0.2")], &owner("c1"), SECOND).unwrap();
     assert!(!store.folder.exists());
 }
 
-#[tokio::test]
-async fn a_full_range_gives_the_address_that_was_released_first() {
+#[test]
+fn a_full_range_gives_the_address_that_was_released_first() {
     let (_folder, store) = store();
     for _ in 0..5 {
-        assert!(take(&store, "c", "10.0.0.0/29").await.is_some());
+        assert!(take(&store, "c", "10.0.0.0/29").is_some());
     }
-    assert_eq!(take(&store, "c", "10.0.0.0/29").await, None);
+    assert_eq!(take(&store, "c", "10.0.0.0/29"), None);
     for (second, free) in [(1, "10.0.0.6"), (2, "10.0.0.3")] {
-        store.release(&[ip(free)], &owner("c"), SECOND * second).await.unwrap();
+        store.release(&[ip(free)], &owner("c"), SECOND * second).unwrap();
     }
-    assert_eq!(take(&store, "d", "10.0.0.0/29").await.unwrap(), "10.0.0.6");
-    assert_eq!(take(&store, "d", "10.0.0.0/29").await.unwrap(), "10.0.0.3");
-    assert_eq!(take(&store, "d", "10.0.0.0/29").await, None);
+    assert_eq!(take(&store, "d", "10.0.0.0/29").unwrap(), "10.0.0.6");
+    assert_eq!(take(&store, "d", "10.0.0.0/29").unwrap(), "10.0.0.3");
+    assert_eq!(take(&store, "d", "10.0.0.0/29"), None);
 }
 
-#[tokio::test]
-async fn beside_the_leases_lie_host_locals_files_and_hidden_ones() {
+#[test]
+fn beside_the_leases_lie_host_locals_files_and_hidden_ones() {
     let (_folder, store) = store();
     store.probe().unwrap();
-    take(&store, "c", "10.0.0.0/29").await.unwrap();
+    take(&store, "c", "10.0.0.0/29").unwrap();
     let hint = format!(".taken.{}", set("10.0.0.0/29").fingerprint());
     assert_eq!(names(&store), [&hint, "10.0.0.2", "last_reserved_ip.0", "lock"]);
-    store.release(&[ip("10.0.0.2")], &owner("c"), SECOND).await.unwrap();
+    store.release(&[ip("10.0.0.2")], &owner("c"), SECOND).unwrap();
     assert_eq!(names(&store), [".cooling", &hint, "last_reserved_ip.0", "lock"]);
 }
 
-#[tokio::test]
-async fn all_sets_give_or_none_does() {
+#[test]
+fn all_sets_give_or_none_does() {
     let (_folder, store) = store();
     let (v6, v4) = (set("fd00::/64"), set("10.0.0.0/30"));
     let wants = [Want { set: &v6, address: None }, Want { set: &v4, address: None }];
     let recorded = Recorded::new(&no_records);
-    let reserve = async |id| store.lock().await.unwrap().reserve(&wants, &owner(id), &recorded, SECOND);
-    assert_eq!(reserve("c1").await.unwrap(), [ip("fd00::2"), ip("10.0.0.2")]);
-    assert!(matches!(reserve("c2").await, Err(Refusal::Full(1))));
+    let reserve = |id| store.lock().unwrap().reserve(&wants, &owner(id), &recorded, SECOND);
+    assert_eq!(reserve("c1").unwrap(), [ip("fd00::2"), ip("10.0.0.2")]);
+    assert!(matches!(reserve("c2"), Err(Refusal::Full(1))));
     assert!(store.held_by(&owner("c2")).unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn an_address_asked_for_is_given_or_its_owner_named() {
+#[test]
+fn an_address_asked_for_is_given_or_its_owner_named() {
     let (_folder, store) = store();
     let set = set("10.0.0.0/24");
     let wanted = Some("10.0.0.9");
-    assert_eq!(reserve(&store, "c1", &set, wanted, SECOND).await.unwrap(), ip("10.0.0.9"));
-    let Err(Refusal::Taken(address, Some(holder))) = reserve(&store, "c2", &set, wanted, SECOND).await else {
+    assert_eq!(reserve(&store, "c1", &set, wanted, SECOND).unwrap(), ip("10.0.0.9"));
+    let Err(Refusal::Taken(address, Some(holder))) = reserve(&store, "c2", &set, wanted, SECOND) else {
         panic!("it is taken")
     };
     assert_eq!((address, holder.container_id.as_str()), (ip("10.0.0.9"), "c1"));
     // A cool-down is no reason to refuse what was asked for, and ends with it.
-    store.release(&[address], &owner("c1"), SECOND * 2).await.unwrap();
-    assert_eq!(reserve(&store, "c2", &set, wanted, SECOND * 3).await.unwrap(), address);
-    store.release(&[address], &owner("c2"), SECOND * 20).await.unwrap();
+    store.release(&[address], &owner("c1"), SECOND * 2).unwrap();
+    assert_eq!(reserve(&store, "c2", &set, wanted, SECOND * 3).unwrap(), address);
+    store.release(&[address], &owner("c2"), SECOND * 20).unwrap();
     fs::write(store.folder.join("last_reserved_ip.0"), "10.0.0.8").unwrap();
-    assert_eq!(reserve(&store, "c3", &set, None, SECOND * 40).await.unwrap(), ip("10.0.0.10"));
+    assert_eq!(reserve(&store, "c3", &set, None, SECOND * 40).unwrap(), ip("10.0.0.10"));
 }
 
-#[tokio::test]
-async fn what_a_killed_process_left_is_in_nobodys_way() {
+#[test]
+fn what_a_killed_process_left_is_in_nobodys_way() {
     let (_folder, store) = store();
-    take(&store, "c1", "10.0.0.0/29").await.unwrap();
+    take(&store, "c1", "10.0.0.0/29").unwrap();
     // Killed between getting its name and losing the other one.
     fs::hard_link(store.folder.join("10.0.0.2"), store.temporary(&owner("c2"))).unwrap();
     fs::write(store.folder.join(".taken-tmp"), "half").unwrap();
     fs::write(store.folder.join(".cooling.tmp"), "half").unwrap();
     fs::write(store.folder.join("last_reserved_ip.0"), "").unwrap();
-    assert_eq!(take(&store, "c2", "10.0.0.0/29").await.unwrap(), "10.0.0.3");
+    assert_eq!(take(&store, "c2", "10.0.0.0/29").unwrap(), "10.0.0.3");
     assert_eq!(fs::read(store.folder.join("10.0.0.2")).unwrap(), b"c1\r\neth0");
 }
 
-#[tokio::test]
-async fn leases_without_content_are_nobodys_unless_a_record_names_them() {
+#[test]
+fn leases_without_content_are_nobodys_unless_a_record_names_them() {
     let (_folder, store) = store();
     fs::create_dir(&store.folder).unwrap();
     for empty in ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"] {
@@ -154,30 +154,30 @@ async fn leases_without_content_are_nobodys_unless_a_record_names_them() {
     }
     fs::create_dir(store.folder.join("10.0.0.6")).unwrap();
     let set = set("10.0.0.0/29");
-    let reserve = async |read: &dyn Fn() -> Option<HashSet<IpAddr>>, address| {
+    let reserve = |read: &dyn Fn() -> Option<HashSet<IpAddr>>, address| {
         let wants = [Want { set: &set, address }];
-        store.lock().await.unwrap().reserve(&wants, &owner("c"), &Recorded::new(read), SECOND)
+        store.lock().unwrap().reserve(&wants, &owner("c"), &Recorded::new(read), SECOND)
     };
     let unreadable = || None;
-    assert!(matches!(reserve(&unreadable, None).await, Err(Refusal::Full(0))));
+    assert!(matches!(reserve(&unreadable, None), Err(Refusal::Full(0))));
     let recorded = || Some(HashSet::from([ip("10.0.0.2"), ip("10.0.0.4")]));
-    assert_eq!(reserve(&recorded, None).await.unwrap(), [ip("10.0.0.3")]);
-    assert!(matches!(reserve(&recorded, Some(ip("10.0.0.4"))).await, Err(Refusal::Taken(_, None))));
-    assert_eq!(reserve(&recorded, Some(ip("10.0.0.5"))).await.unwrap(), [ip("10.0.0.5")]);
-    assert!(matches!(reserve(&recorded, None).await, Err(Refusal::Full(0))));
+    assert_eq!(reserve(&recorded, None).unwrap(), [ip("10.0.0.3")]);
+    assert!(matches!(reserve(&recorded, Some(ip("10.0.0.4"))), Err(Refusal::Taken(_, None))));
+    assert_eq!(reserve(&recorded, Some(ip("10.0.0.5"))).unwrap(), [ip("10.0.0.5")]);
+    assert!(matches!(reserve(&recorded, None), Err(Refusal::Full(0))));
 }
 
-#[tokio::test]
-async fn what_others_left_in_the_folder_harms_nobody() {
+#[test]
+fn what_others_left_in_the_folder_harms_nobody() {
     let (_folder, store) = store();
     fs::create_dir_all(store.folder.join("10.0.0.2")).unwrap();
     nix::unistd::mkfifo(&store.folder.join("10.0.0.3"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", store.folder.join("10.0.0.4")).unwrap();
     fs::write(store.folder.join("10.0.0.5"), "c1").unwrap();
     fs::write(store.folder.join("README"), "c1\r\neth0").unwrap();
-    assert_eq!(take(&store, "c2", "10.0.0.0/29").await.unwrap(), "10.0.0.6");
+    assert_eq!(take(&store, "c2", "10.0.0.0/29").unwrap(), "10.0.0.6");
     assert_eq!(store.held_by(&owner("c1")).unwrap(), [ip("10.0.0.5")]);
-    store.release(&[ip("10.0.0.4"), ip("10.0.0.5")], &owner("c1"), SECOND).await.unwrap();
+    store.release(&[ip("10.0.0.4"), ip("10.0.0.5")], &owner("c1"), SECOND).unwrap();
     assert_eq!(store.leases().unwrap().len(), 1);
 }
 
@@ -247,11 +247,11 @@ proptest! {
     fn a_store_is_a_set_that_prefers_what_was_released_long_ago(
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(live(steps));
+        live(steps);
     }
 }
 
-async fn live(steps: Vec<Step>) {
+fn live(steps: Vec<Step>) {
     let (_folder, store) = store();
     fs::create_dir(&store.folder).unwrap();
     let set = set("10.0.0.0/28");
@@ -259,9 +259,9 @@ async fn live(steps: Vec<Step>) {
     for (number, step) in steps.into_iter().enumerate() {
         let id = format!("c{number}");
         match step {
-            Step::Reserve => model.take(&store, &set, id, None).await,
-            Step::Ask(last) => model.take(&store, &set, id, Some(IpAddr::from([10, 0, 0, last]))).await,
-            Step::Release(nth) => model.release(&store, nth).await,
+            Step::Reserve => model.take(&store, &set, id, None),
+            Step::Ask(last) => model.take(&store, &set, id, Some(IpAddr::from([10, 0, 0, last]))),
+            Step::Release(nth) => model.release(&store, nth),
             Step::Foreign(last) => model.change_by_hand(&store, id, IpAddr::from([10, 0, 0, last])),
             Step::Later(seconds) => model.now += SECOND * u32::try_from(seconds).unwrap(),
             Step::Boot => {
@@ -297,9 +297,9 @@ fn garble(path: &Path) {
 }
 
 impl Model {
-    async fn take(&mut self, store: &Store, set: &RangeSet, id: String, asked: Option<IpAddr>) {
+    fn take(&mut self, store: &Store, set: &RangeSet, id: String, asked: Option<IpAddr>) {
         let text = asked.map(|asked| asked.to_string());
-        match reserve(store, &id, set, text.as_deref(), self.now).await {
+        match reserve(store, &id, set, text.as_deref(), self.now) {
             Ok(given) => {
                 match asked {
                     Some(asked) => assert!(given == asked && !self.taken.contains_key(&given)),
@@ -316,10 +316,10 @@ impl Model {
         }
     }
 
-    async fn release(&mut self, store: &Store, nth: usize) {
+    fn release(&mut self, store: &Store, nth: usize) {
         let Some((address, id)) = self.taken.iter().nth(nth) else { return };
         let (address, id) = (*address, id.clone());
-        store.release(&[address], &owner(&id), self.now).await.unwrap();
+        store.release(&[address], &owner(&id), self.now).unwrap();
         self.taken.remove(&address);
         self.released.insert(address, self.now);
     }
