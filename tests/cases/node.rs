@@ -16,6 +16,9 @@ use inotify::{EventMask, Inotify, WatchMask};
 use tempfile::TempDir;
 use tripod_tests::programs::program;
 
+/// What the folder of CNI plugins holds after an installation.
+const PLUGINS: [&str; 3] = ["loopback", "tripod-cni", "tripod-ipam"];
+
 /// Folders that stand for a host, an image and a mounted ConfigMap.
 struct Host {
     root: TempDir,
