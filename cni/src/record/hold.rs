@@ -44,6 +44,17 @@ impl Records {
         }
     }
 
+    /// As [`Self::hold`], for who has time: nothing while a call is at work on the attachment.
+    pub(crate) fn try_hold(&self, owner: &Owner<'_>) -> Result<Option<Held>, Error> {
+        let path = self.lock_path();
+        let file = open_lock(&path, true).map_err(Error::state("open lock", &path))?;
+        match try_lock(&file, owner) {
+            Ok(_) => Ok(Some(Held { _file: Some(file) })),
+            Err(errno) if is_at_work(errno) => Ok(None),
+            Err(errno) => Err(Error::state("lock", &path)(errno.into())),
+        }
+    }
+
     fn lock_path(&self) -> PathBuf {
         self.folder.join("lock")
     }
@@ -55,7 +66,7 @@ fn open_lock(path: &Path, create: bool) -> io::Result<File> {
 
 /// One file serves all attachments: each has the byte at its hash, so none waits for another, and there
 /// is no file to remove. The kernel lets go when the process ends, however it ends.
-async fn lock(file: File, owner: &Owner<'_>) -> Result<Held, Error> {
+fn try_lock(file: &File, owner: &Owner<'_>) -> nix::Result<libc::c_int> {
     let byte = libc::flock {
         l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
         l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
@@ -63,12 +74,22 @@ async fn lock(file: File, owner: &Owner<'_>) -> Result<Held, Error> {
         l_len: 1,
         l_pid: 0,
     };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&byte))
+}
+
+/// Whether the kernel answered that somebody else has the lock, or asked for patience.
+fn is_at_work(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::EACCES | Errno::EINTR)
+}
+
+/// Waits until nobody else has the lock, up to a deadline.
+async fn lock(file: File, owner: &Owner<'_>) -> Result<Held, Error> {
     let deadline = Instant::now() + HOLD_DEADLINE;
     let mut pause = Duration::from_micros(50);
     loop {
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)) {
+        match try_lock(&file, owner) {
             Ok(_) => return Ok(Held { _file: Some(file) }),
-            Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) if Instant::now() < deadline => {}
+            Err(errno) if is_at_work(errno) && Instant::now() < deadline => {}
             Err(_) => {
                 let (container_id, ifname) = (owner.container_id.to_owned(), owner.ifname.to_owned());
                 return Err(Error::Busy { container_id, ifname });
@@ -92,6 +113,7 @@ mod tests {
         drop(records.hold_to_undo(&one).await.unwrap());
         let held = records.hold(&one).await.unwrap();
         drop(records.hold(&two).await.unwrap());
+        assert!(records.try_hold(&one).unwrap().is_none() && records.try_hold(&two).unwrap().is_some());
         tokio::time::timeout(Duration::from_millis(20), records.hold_to_undo(&one)).await.unwrap_err();
         drop(held);
         drop(records.hold(&one).await.unwrap());
