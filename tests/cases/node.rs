@@ -5,6 +5,7 @@ mod api;
 mod crash;
 mod drift;
 mod install;
+mod restore;
 mod watch;
 
 use std::fs;
