@@ -20,6 +20,7 @@ pub mod config;
 pub mod conflist;
 pub mod desired;
 pub mod firewall;
+pub mod forward;
 pub mod health;
 pub mod hostfs;
 pub mod install;

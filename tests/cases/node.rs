@@ -4,6 +4,7 @@ mod agent;
 mod api;
 mod crash;
 mod drift;
+mod forward;
 mod install;
 mod restore;
 mod watch;
