@@ -11,6 +11,7 @@
 //! Should somebody flush nf_tables, it restores the base table, and from attachment records the host ports
 //! and guarded bridge ports of running pods: with the next change to a folder it watches, or with the next
 //! `--resync` (10 seconds). The chains of a conflist of one's own with `ipMasq` come back with the next ADD.
+//! Tables of others it only reads, and logs which of their chains drop what the node forwards.
 
 pub mod agent;
 pub mod api;
