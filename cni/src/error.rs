@@ -405,7 +405,7 @@ impl Error {
     }
 
     /// All of it for a person: what failed, why, and what to do.
-    pub(crate) fn in_one_line(&self) -> String {
+    pub fn in_one_line(&self) -> String {
         let Failure { msg, details, .. } = self.failure(Version::default());
         if details.is_empty() { msg } else { format!("{msg}: {details}") }
     }

@@ -7,7 +7,8 @@
 //! `bridge tripod`, tracked UDP connections to host ports, files under `/run/tripod`, and in mode `bridge`
 //! the node's forwarding.
 //!
-//! The node agent uses [`nft`] and [`record`] from here, and whoever warns people [`br_netfilter`].
+//! The node agent uses [`nft`], [`record`] and [`restore()`] from here, and whoever warns people
+//! [`br_netfilter`].
 //!
 //! # What a call asks of the kernel
 //!
@@ -67,6 +68,7 @@ pub mod nft;
 mod patience;
 mod people;
 pub mod record;
+mod restore;
 mod rtnl;
 mod spec;
 pub mod sysctl;
@@ -77,11 +79,11 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 pub use command::Dirs;
-pub use datapath::ports::restore as restore_host_ports;
 pub use error::{Error, Fault};
 pub use hostport::{HostPort, Protocol};
 pub use ipam::store::Owner;
 pub use people::{Answer, answer};
+pub use restore::restore;
 pub use spec::{Args, Command, Env, Failure, Version};
 
 /// Which program this file is, by the name it was executed under.

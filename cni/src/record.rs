@@ -80,7 +80,10 @@ pub struct Record {
     /// Ports of the node that lead to the pod. DEL and GC are not told them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_ports: Vec<HostPort>,
-    /// The IPAM plugin that gave them; absent where the store did.
+    /// The link on the node that a pod with host ports shares with other pods, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_device: Option<String>,
+    /// The IPAM plugin that gave the addresses; absent where the store did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) delegated: Option<Delegated>,
     /// Hardware address of the pod's end, where one was asked for.
@@ -161,6 +164,7 @@ impl Record {
             ifb: Some(ifb_name(owner)),
             addresses: Vec::new(),
             host_ports: Vec::new(),
+            shared_device: None,
             delegated: None,
             mac: None,
             port: None,
@@ -192,6 +196,7 @@ impl Record {
             ifb: None,
             addresses: vec![IpAddr::from([10, 0, 0, 2])],
             host_ports: Vec::new(),
+            shared_device: None,
             delegated: None,
             mac: None,
             port: None,

@@ -67,6 +67,7 @@ pub enum HostFsError {
 pub fn apply(file: &HostFile) -> Result<Change, HostFsError> {
     let dir = Dir::open(&file.dir)?;
     match &file.content {
+        Content::Link { target } => dir.link(&file.name, target),
         Content::LinkIfAbsent { target } => dir.link_if_absent(&file.name, target),
         Content::Copy { source, mode } => {
             let open = || File::open(source).map_err(refused("open", source));
@@ -155,10 +156,19 @@ impl Dir {
     }
 
     fn replace(&self, name: &str, content: &mut dyn Read, mode: u32) -> Result<Change, HostFsError> {
+        self.replace_by(name, |temporary| self.write_temporary(temporary, content, mode))
+    }
+
+    /// Gives `name` to what `make` makes under a temporary one.
+    fn replace_by(
+        &self,
+        name: &str,
+        make: impl FnOnce(&str) -> Result<(), HostFsError>,
+    ) -> Result<Change, HostFsError> {
         // The runtime reads names ending in .conf, .conflist and .json; a process number ends in none.
         let temporary = format!("{}{}", temporary_prefix(name), std::process::id());
         self.remove_temporaries(name)?;
-        let moved = self.write_temporary(&temporary, content, mode).and_then(|()| {
+        let moved = make(&temporary).and_then(|()| {
             renameat(&self.fd, temporary.as_str(), &self.fd, name)
                 .map_err(failed("replace", &self.path_of(name)))
         });
@@ -198,6 +208,15 @@ impl Dir {
             }
         }
         Ok(())
+    }
+
+    fn link(&self, name: &str, target: &str) -> Result<Change, HostFsError> {
+        if self.links_to(name, target) {
+            return Ok(Change::None);
+        }
+        self.replace_by(name, |temporary| {
+            symlinkat(target, &self.fd, temporary).map_err(failed("link", &self.path_of(temporary)))
+        })
     }
 
     fn link_if_absent(&self, name: &str, target: &str) -> Result<Change, HostFsError> {

@@ -3,24 +3,32 @@
 //!
 //! It speaks to the Kubernetes API (its own Node object only), to nf_tables, and to the kubelet's
 //! probes. It may touch its own files in the CNI, credential-provider and `/etc/tripod` folders,
-//! `/run/tripod`, the node's forwarding parameters and table `inet tripod`. When it turns IPv6
-//! forwarding on, links with a default route that a router advertised get `accept_ra` 2: with 1 a
-//! forwarding node would forget that route. It never touches pods: those are `tripod-cni`'s, which needs
+//! `/run/tripod`, the node's forwarding parameters and tables `inet tripod` and `bridge tripod`. When it
+//! turns IPv6 forwarding on, links with a default route that a router advertised get `accept_ra` 2: with 1
+//! a forwarding node would forget that route. It never touches pods: those are `tripod-cni`'s, which needs
 //! no agent.
+//!
+//! Should somebody flush nf_tables, it restores the base table, and from attachment records the host ports
+//! and guarded bridge ports of running pods: with the next change to a folder it watches, or with the next
+//! `--resync` (10 seconds). The chains of a conflist of one's own with `ipMasq` come back with the next ADD.
+//! Tables of others it only reads, and logs which of their chains drop what the node forwards.
 
 pub mod agent;
 pub mod api;
+pub mod attachments;
 pub mod cli;
 pub mod config;
 pub mod conflist;
 pub mod desired;
 pub mod firewall;
+pub mod forward;
 pub mod health;
 pub mod hostfs;
 pub mod install;
 pub mod node_facts;
 pub mod plan;
 pub mod report;
+pub mod standing;
 pub mod state;
 pub mod sysctl;
 pub mod watch;

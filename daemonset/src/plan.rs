@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 const CNI_PLUGIN: &str = "tripod-cni";
 const CREDENTIAL_PROVIDER: &str = "tripod-credential-provider";
 
+/// The name under which the plugin manages addresses alone, for other main plugins.
+const IPAM: &str = "tripod-ipam";
+
 /// The reference plugin of this name brings up `lo` in each pod; where a node has none, ours does.
 pub const LOOPBACK: &str = "loopback";
 
@@ -55,6 +58,11 @@ pub enum Content {
         /// Permission bits of the copy.
         mode: u32,
     },
+    /// A symbolic link of a name that is nobody's but ours: what else has it is replaced.
+    Link {
+        /// Relative, since the host knows the folder under another path than we do.
+        target: &'static str,
+    },
     /// A symbolic link that is made only where nothing has its name: what is there is foreign.
     LinkIfAbsent {
         /// Relative, since the host knows the folder under another path than we do.
@@ -62,20 +70,18 @@ pub enum Content {
     },
 }
 
-/// Plans the host's files: programs before the link and the configurations that name them.
+/// Plans the host's files: programs before their links and the configurations that name them.
 pub fn plan(places: &Places, facts: &Facts) -> Vec<HostFile> {
     let program = |dir: &Path, name: &str| {
         let content = Content::Copy { source: places.source.join(name), mode: 0o755 };
         HostFile { dir: dir.to_owned(), name: name.to_owned(), content }
     };
+    let link = |name: &str, content| HostFile { dir: places.cni_bin.clone(), name: name.to_owned(), content };
     let mut files = vec![
         program(&places.cni_bin, CNI_PLUGIN),
         program(&places.credential_bin, CREDENTIAL_PROVIDER),
-        HostFile {
-            dir: places.cni_bin.clone(),
-            name: LOOPBACK.to_owned(),
-            content: Content::LinkIfAbsent { target: CNI_PLUGIN },
-        },
+        link(IPAM, Content::Link { target: CNI_PLUGIN }),
+        link(LOOPBACK, Content::LinkIfAbsent { target: CNI_PLUGIN }),
     ];
     files.extend(configs(places, facts));
     files
@@ -115,25 +121,27 @@ mod tests {
     }
 
     #[test]
-    fn programs_come_first_then_the_link_then_the_configurations() {
+    fn programs_come_first_then_their_links_then_the_configurations() {
         let configs = ["..data", "node.yaml", "note.txt", "credential-provider.yaml"].map(str::to_owned);
         let files = plan(&places(), &Facts { configs: configs.to_vec() });
         let expected = [
             "/opt/cni/bin/tripod-cni",
             "/opt/tripod/credential-provider/tripod-credential-provider",
+            "/opt/cni/bin/tripod-ipam",
             "/opt/cni/bin/loopback",
             "/etc/tripod/node.yaml",
             "/etc/tripod/credential-provider.yaml",
         ];
         assert_eq!(paths(&files), expected);
         assert_eq!(files[0].content, Content::Copy { source: "/tripod-cni".into(), mode: 0o755 });
-        assert_eq!(files[2].content, Content::LinkIfAbsent { target: "tripod-cni" });
-        assert_eq!(files[3].content, Content::Copy { source: "/config/node.yaml".into(), mode: 0o600 });
+        assert_eq!(files[2].content, Content::Link { target: "tripod-cni" });
+        assert_eq!(files[3].content, Content::LinkIfAbsent { target: "tripod-cni" });
+        assert_eq!(files[4].content, Content::Copy { source: "/config/node.yaml".into(), mode: 0o600 });
     }
 
     #[test]
     fn without_a_config_map_only_the_programs_are_planned() {
         let places = Places { config: None, ..places() };
-        assert_eq!(plan(&places, &Facts { configs: vec!["node.yaml".into()] }).len(), 3);
+        assert_eq!(plan(&places, &Facts { configs: vec!["node.yaml".into()] }).len(), 4);
     }
 }

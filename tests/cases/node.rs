@@ -4,7 +4,9 @@ mod agent;
 mod api;
 mod crash;
 mod drift;
+mod forward;
 mod install;
+mod restore;
 mod watch;
 
 use std::fs;
@@ -15,6 +17,9 @@ use std::process::{Command, Output};
 use inotify::{EventMask, Inotify, WatchMask};
 use tempfile::TempDir;
 use tripod_tests::programs::program;
+
+/// What the folder of CNI plugins holds after an installation.
+const PLUGINS: [&str; 3] = ["loopback", "tripod-cni", "tripod-ipam"];
 
 /// Folders that stand for a host, an image and a mounted ConfigMap.
 struct Host {

@@ -51,10 +51,10 @@ impl Calls {
 }
 
 /// Memory depends on how the program was compiled, as does the standard library's look at a descriptor
-/// before it closes it; and how often the event loop is visited depends on how long the kernel took.
+/// before it closes it.
 fn is_incidental(name: &str, arguments: &str) -> bool {
     const MEMORY: [&str; 6] = ["brk", "mmap", "munmap", "mprotect", "madvise", "mremap"];
-    MEMORY.contains(&name) || name == "epoll_wait" || (name == "fcntl" && arguments.contains("F_GETFD"))
+    MEMORY.contains(&name) || (name == "fcntl" && arguments.contains("F_GETFD"))
 }
 
 /// `strace` names kinds only where it could see which protocol a socket speaks.

@@ -74,7 +74,8 @@ impl Attempt<'_> {
         hide(self.node, self.conf.masquerade_of(grant.assignments.iter().map(|one| one.address)).as_ref())?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
-            ports::claim(record, self.conf.mode.shared_device().as_deref(), self.node)?;
+            record.shared_device = self.conf.mode.shared_device();
+            ports::claim(record, self.node)?;
         }
         let mtu = match self.conf.mtu {
             Some(mtu) => mtu,

@@ -120,7 +120,8 @@ impl Attempt<'_> {
         self.node.records.save(&record)?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
-            ports::claim(&record, self.bridge()?.as_deref(), self.node)?;
+            record.shared_device = self.bridge()?;
+            ports::claim(&record, self.node)?;
             ports::open(&record, None, &self.node.rtnl)?;
         }
         if let Some(host_end) = &self.host_end {

@@ -18,11 +18,10 @@ use crate::sysctl;
 
 const TABLE: &str = "nftables table inet tripod";
 
-/// Takes the record's host ports for its addresses; nobody else may have them. `bridge` is the link by
-/// which the pod shares a segment with others, if it does.
-pub(crate) fn claim(record: &Record, bridge: Option<&str>, node: &Node) -> Result<(), Error> {
+/// Takes the record's host ports for its addresses; nobody else may have them.
+pub(crate) fn claim(record: &Record, node: &Node) -> Result<(), Error> {
     let mappings = mappings(record)?;
-    let claim = Claim { owner: record.owner(), mappings: &mappings, bridge };
+    let claim = claim_of(record, &mappings);
     let taken = node.nft().and_then(|nft| ports::claim(nft, &claim)).map_err(refused)?;
     match taken {
         None => require_sctp(&record.host_ports),
@@ -72,19 +71,32 @@ pub(crate) fn lost(record: &Record) -> Result<Option<String>, Error> {
     if mappings.is_empty() {
         return Ok(None);
     }
-    let claim = Claim { owner: record.owner(), mappings: &mappings, bridge: None };
+    let claim = claim_of(record, &mappings);
     Nft::open().and_then(|nft| ports::lost(&nft, &claim)).map_err(Error::kernel("look at", TABLE))
 }
 
-/// Puts back host ports that were flushed, or makes sure that they are there. For the agent, which
-/// knows all records.
-pub fn restore(nft: &Nft, record: &Record) -> Result<(), Error> {
+/// Puts back the record's host ports, if any of them was lost. Says whether it had to.
+pub(crate) fn restore(nft: &Nft, record: &Record, records: &Records) -> Result<bool, Error> {
     let mappings = mappings(record)?;
     if mappings.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    let claim = Claim { owner: record.owner(), mappings: &mappings, bridge: None };
-    ports::restore(nft, &claim).map_err(Error::kernel("restore the host ports in", TABLE))
+    let claim = claim_of(record, &mappings);
+    let lost = || ports::lost(nft, &claim).map_err(Error::kernel("look at", TABLE));
+    if lost()?.is_none() {
+        return Ok(false);
+    }
+    let restored = ports::restore(nft, &claim).map_err(Error::kernel("restore the host ports in", TABLE))?;
+    if let Some(taken) = restored {
+        return Err(told(&taken, records));
+    }
+    // What stays lost must not be restored for ever without a word.
+    let (container_id, ifname) = (record.container_id.clone(), record.ifname.clone());
+    lost()?.map_or(Ok(true), |problem| Err(Error::CheckFailed { container_id, ifname, problem }))
+}
+
+fn claim_of<'a>(record: &'a Record, mappings: &'a [Mapping]) -> Claim<'a> {
+    Claim { owner: record.owner(), mappings, bridge: record.shared_device.as_deref() }
 }
 
 fn mappings(record: &Record) -> Result<Vec<Mapping>, Error> {

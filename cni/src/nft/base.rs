@@ -1,7 +1,7 @@
 //! Table `inet tripod`: what it holds, as values, and how it comes into being.
 //!
-//! The guard chain is made by whoever comes first, the agent or an ADD, and restored by the next ADD
-//! should somebody flush the ruleset. The chain `postrouting` is the agent's. What host ports and
+//! The guard chain is made by whoever comes first, the agent or an ADD, and restored by either should
+//! somebody flush the ruleset. The chain `postrouting` is the agent's. What host ports and
 //! `ipMasq` need is made by the first ADD that asks for it, and nobody's [`apply`] touches it.
 
 use std::borrow::Cow;

@@ -222,6 +222,13 @@ impl Claim<'_> {
         (set, self.own(key, value))
     }
 
+    /// The link that the pod shares with others. It stays when the pod goes.
+    fn shared(&self) -> Option<(Set, Element)> {
+        let name = self.bridge?;
+        let key = Datum::new().interface(name).interface(name);
+        Some((BOUNCE, Element { key, ..Element::default() }))
+    }
+
     fn own(&self, key: Datum, value: Datum) -> Element {
         Element { key, value, comment: mark(&self.owner) }
     }
@@ -258,9 +265,8 @@ pub(crate) fn claim(nft: &Nft, claim: &Claim<'_>) -> io::Result<Option<Taken>> {
         if !chains_are_whole(nft)? {
             add_chains(&mut batch);
         }
-        if let Some(bridge) = claim.bridge {
-            let key = Datum::new().interface(bridge).interface(bridge);
-            batch.ensure_element(&BOUNCE, &Element { key, ..Element::default() });
+        if let Some((set, element)) = claim.shared() {
+            batch.ensure_element(&set, &element);
         }
         for (set, element) in claim.elements() {
             // A pod's address is the pod's; whoever had it before left no port behind.
@@ -272,19 +278,30 @@ pub(crate) fn claim(nft: &Nft, claim: &Claim<'_>) -> io::Result<Option<Taken>> {
         }
         match nft.commit(batch) {
             Err(error) if error::is(&error, Errno::ERESTART) => {}
-            Err(error) => return first_taken(nft, claim)?.map_or(Err(error), |taken| Ok(Some(taken))),
+            Err(error) => {
+                return first_taken(nft, claim, |_| true)?.map_or(Err(error), |taken| Ok(Some(taken)));
+            }
             Ok(()) => return Ok(None),
         }
     }
     Err(Errno::ERESTART.into())
 }
 
-/// Puts back what a wanted record stands for, whatever of it is there.
-pub(crate) fn restore(nft: &Nft, claim: &Claim<'_>) -> io::Result<()> {
+/// Puts back what was claimed, whatever of it is there. Says whose the first port is that somebody else
+/// got meanwhile; then nothing is put back.
+pub(crate) fn restore(nft: &Nft, claim: &Claim<'_>) -> io::Result<Option<Taken>> {
     let mut batch = Batch::new();
     add_chains(&mut batch);
-    claim.elements().iter().for_each(|(set, element)| batch.ensure_element(set, element));
-    nft.commit(batch)
+    let elements = claim.elements().into_iter().chain(claim.shared());
+    elements.for_each(|(set, element)| batch.ensure_element(&set, &element));
+    let hash = attachment_hash(&claim.owner);
+    match nft.commit(batch) {
+        Err(error) => {
+            let taken = first_taken(nft, claim, |held| !belongs_to(held, &hash))?;
+            taken.map_or(Err(error), |taken| Ok(Some(taken)))
+        }
+        Ok(()) => Ok(None),
+    }
 }
 
 fn add_chains(batch: &mut Batch) {
@@ -333,10 +350,14 @@ fn is_same_port(with_address: &Datum, without: &Datum) -> bool {
     ends(with_address) == ends(without)
 }
 
-fn first_taken(nft: &Nft, claim: &Claim<'_>) -> io::Result<Option<Taken>> {
+fn first_taken(
+    nft: &Nft,
+    claim: &Claim<'_>,
+    is_taken: impl Fn(&Element) -> bool,
+) -> io::Result<Option<Taken>> {
     for mapping in claim.mappings {
         let (set, element) = claim.element(mapping);
-        if let Some(held) = nft.element(&set, &element.key)? {
+        if let Some(held) = nft.element(&set, &element.key)?.filter(&is_taken) {
             return Ok(Some(taken(mapping, &held)));
         }
     }
@@ -421,6 +442,12 @@ fn pod(element: &Element) -> Option<IpAddr> {
 pub(crate) fn lost(nft: &Nft, claim: &Claim<'_>) -> io::Result<Option<String>> {
     if !chains_are_whole(nft)? {
         return Ok(Some("the host port chains of nftables table inet tripod are gone or emptied".to_owned()));
+    }
+    if let Some((set, wanted)) = claim.shared()
+        && nft.element(&set, &wanted.key)?.is_none()
+    {
+        let bridge = claim.bridge.unwrap_or_default();
+        return Ok(Some(format!("bridge {bridge} is gone from {} of nftables table inet tripod", set.name)));
     }
     for (set, wanted) in claim.elements() {
         let found = nft.element(&set, &wanted.key)?;

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::attachments::Attachments;
 use crate::config::NodeConfig;
 use crate::conflist;
 use crate::desired::{self, Desired};
 use crate::firewall::{self, FirewallError};
+use crate::forward::Forward;
 use crate::hostfs::{self, Change, Dir, HostFsError};
 use crate::node_facts::{self, NodeFacts};
 use crate::report;
@@ -56,13 +58,21 @@ pub enum ApplyError {
 pub(super) struct Node {
     paths: Paths,
     applied: Option<Desired>,
+    attachments: Attachments,
+    forward: Forward,
     preempting: Vec<String>,
 }
 
 impl Node {
     /// A node nothing was done to yet in this run.
     pub(super) fn new(paths: Paths) -> Self {
-        Self { paths, applied: None, preempting: Vec::new() }
+        Self {
+            paths,
+            applied: None,
+            attachments: Attachments::default(),
+            forward: Forward::default(),
+            preempting: Vec::new(),
+        }
     }
 
     /// Folders in which a change means that the node must be looked at.
@@ -102,6 +112,8 @@ impl Node {
     pub(super) fn apply(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
         sysctl::apply(&self.paths.sysctl, &self.paths.proc_net, &desired.sysctls)?;
         self.apply_firewall(desired)?;
+        self.attachments.restore(&self.paths.state);
+        self.forward.tell(&snapshot.facts.pod_cidrs);
         let state = Dir::open(&self.paths.state)?;
         state.write(state::FILE, &snapshot.render()?, 0o600)?;
         state.write(READY, b"", 0o644)?;

@@ -278,9 +278,10 @@ fn restore(node: &Namespace) {
     node.run(|| {
         let nft = Nft::open().expect("a socket");
         tripod_cni::nft::base::ensure_guard(&nft).expect("the guard");
-        for entry in Records::new("/run/tripod/attachments".into()).list().expect("records") {
+        let records = Records::new("/run/tripod/attachments".into());
+        for entry in records.list().expect("records") {
             let Ok(Entry::Whole(record)) = entry else { panic!("{entry:?}") };
-            tripod_cni::restore_host_ports(&nft, &record).expect("the kernel takes it");
+            tripod_cni::restore(&nft, &records, &record).expect("the kernel takes it");
         }
     });
 }

@@ -68,7 +68,7 @@ impl Lab {
     }
 
     /// Starts the agent by a command that ends in its program.
-    fn agent_as(&self, mut command: Command, extra: &[&str]) -> Daemon {
+    pub(super) fn agent_as(&self, mut command: Command, extra: &[&str]) -> Daemon {
         command.env("NODE_NAME", "n1").arg("agent");
         command.arg("--config").arg(self.path("config/node.yaml"));
         command.arg("--conflist").arg(self.conflist_path());
@@ -238,6 +238,14 @@ fn advertise(router: &Namespace, link: &str) {
     router.sh(&format!("python3 -c \"{script}\""));
 }
 
+/// The agent's program with the rights of its container.
+pub(super) fn with_net_admin_alone() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs"]);
+    command.arg(program("tripod-node"));
+    command
+}
+
 #[test]
 fn the_agent_needs_no_other_capability_than_net_admin_and_no_writable_proc_sys() {
     let Some(lab) = Lab::new() else { return };
@@ -247,10 +255,7 @@ fn the_agent_needs_no_other_capability_than_net_admin_and_no_writable_proc_sys()
     lab.node.sh("mkdir /run/sysctl && mount --bind /proc/sys/net /run/sysctl");
     lab.node.sh("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
     assert!(!lab.node.try_sh("echo 1 > /proc/sys/net/ipv4/ip_forward").status.success());
-    let mut command = Command::new("setpriv");
-    command.args(["--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs"]);
-    command.arg(program("tripod-node"));
-    let _agent = lab.agent_as(command, &["--resync", "1", "--sysctl-root", "/run/sysctl"]);
+    let _agent = lab.agent_as(with_net_admin_alone(), &["--resync", "1", "--sysctl-root", "/run/sysctl"]);
     lab.wait_until_ready();
     assert_eq!([lab.sysctl("ipv4/ip_forward"), lab.sysctl("ipv6/conf/all/forwarding")], ["1", "1"]);
     assert!(lab.table().contains("chain guard"));

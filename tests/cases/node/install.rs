@@ -6,16 +6,19 @@ use std::process::Command;
 
 use inotify::EventMask;
 
-use super::{Host, Recorder, mode, names};
+use super::{Host, PLUGINS, Recorder, mode, names};
 
 #[test]
-fn install_makes_programs_link_and_configuration() {
+fn install_makes_programs_links_and_configuration() {
     let host = Host::new();
     host.install_well();
-    assert_eq!(names(&host.path("opt/cni/bin")), ["loopback", "tripod-cni"]);
+    assert_eq!(names(&host.path("opt/cni/bin")), PLUGINS);
     assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 1");
     assert_eq!(mode(&host.path("opt/cni/bin/tripod-cni")), 0o755);
-    assert_eq!(fs::read_link(host.path("opt/cni/bin/loopback")).unwrap().to_str(), Some("tripod-cni"));
+    for link in ["loopback", "tripod-ipam"] {
+        let target = fs::read_link(host.path("opt/cni/bin").join(link)).unwrap();
+        assert_eq!(target.to_str(), Some("tripod-cni"), "{link}");
+    }
     assert_eq!(names(&host.path("opt/credential")), ["tripod-credential-provider"]);
     assert_eq!(names(&host.path("etc/tripod")), ["node.yaml"]);
     assert_eq!(host.read("etc/tripod/node.yaml"), "version: v1\n");
@@ -33,7 +36,7 @@ fn install_needs_no_capability() {
     command.arg(tripod_tests::programs::program("tripod-node"));
     host.add_arguments(&mut command);
     assert!(command.status().unwrap().success());
-    assert_eq!(names(&host.path("opt/cni/bin")), ["loopback", "tripod-cni"]);
+    assert_eq!(names(&host.path("opt/cni/bin")), PLUGINS);
 }
 
 #[test]
@@ -62,7 +65,8 @@ fn install_replaces_by_rename_from_a_name_that_no_runtime_reads() {
 fn install_leaves_equal_files_untouched() {
     let host = Host::new();
     host.install_well();
-    let paths = ["opt/cni/bin/tripod-cni", "opt/cni/bin/loopback", "etc/tripod/node.yaml"];
+    let paths =
+        ["opt/cni/bin/tripod-cni", "opt/cni/bin/tripod-ipam", "opt/cni/bin/loopback", "etc/tripod/node.yaml"];
     let stamps = || {
         paths.map(|path| {
             let metadata = fs::symlink_metadata(host.path(path)).unwrap();
@@ -125,15 +129,33 @@ fn a_foreign_loopback_stays_whatever_it_is() {
 }
 
 #[test]
+fn what_has_the_name_of_a_link_of_ours_makes_way_by_rename() {
+    for make in [(|path| fs::write(path, "an old copy").unwrap()) as fn(std::path::PathBuf), |path| {
+        symlink("/nowhere", path).unwrap()
+    }] {
+        let host = Host::new();
+        host.install_well();
+        let link = host.path("opt/cni/bin/tripod-ipam");
+        fs::remove_file(&link).unwrap();
+        make(link.clone());
+        let mut recorder = Recorder::watch(&host.path("opt/cni/bin"));
+        host.install_well();
+        assert_eq!(fs::read_link(&link).unwrap().to_str(), Some("tripod-cni"));
+        assert_eq!(recorder.events_of("tripod-ipam"), [EventMask::MOVED_TO]);
+        assert_eq!(names(&host.path("opt/cni/bin")), PLUGINS);
+    }
+}
+
+#[test]
 fn what_a_killed_installer_left_is_removed_and_nothing_else() {
     let host = Host::new();
     let bin = host.path("opt/cni/bin");
     fs::create_dir_all(&bin).unwrap();
-    for name in [".tripod.tripod-cni.77", ".tripod.other.1", "bridge"] {
+    for name in [".tripod.tripod-cni.77", ".tripod.tripod-ipam.77", ".tripod.other.1", "bridge"] {
         fs::write(bin.join(name), "half").unwrap();
     }
     host.install_well();
-    assert_eq!(names(&bin), [".tripod.other.1", "bridge", "loopback", "tripod-cni"]);
+    assert_eq!(names(&bin), [".tripod.other.1", "bridge", "loopback", "tripod-cni", "tripod-ipam"]);
 }
 
 #[test]

@@ -29,6 +29,8 @@ fn a_deleted_changed_or_disarmed_program_is_repaired() {
     fs::set_permissions(&plugin, fs::Permissions::from_mode(0o600)).unwrap();
     eventually("the plugin can be executed again", || mode(&plugin) == 0o755);
     fs::remove_file(host.path("opt/cni/bin/loopback")).unwrap();
+    fs::remove_file(host.path("opt/cni/bin/tripod-ipam")).unwrap();
+    eventually("tripod-ipam is back", || host.path("opt/cni/bin/tripod-ipam").exists());
     eventually("loopback is back", || host.path("opt/cni/bin/loopback").exists());
     assert!(daemon.is_running());
 }

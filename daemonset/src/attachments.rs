@@ -1,0 +1,66 @@
+//! What the node's pods have in nf_tables besides the base table: their host ports, and what the guard of
+//! bridges knows of them. The plugin writes it and notes it in attachment records; once somebody flushed
+//! it, it comes back from there.
+
+use std::path::Path;
+
+use tripod_cni::Error;
+use tripod_cni::nft::Nft;
+use tripod_cni::record::{Entry, Records};
+
+use crate::standing::{Difference, Standing};
+
+/// Name of the folder of records in the agent's state folder.
+const FOLDER: &str = "attachments";
+
+/// The attachments of this node, and which of them could not be restored at the last look.
+#[derive(Debug, Default)]
+pub struct Attachments {
+    lost: Standing<String>,
+}
+
+impl Attachments {
+    /// Puts back what attachments with a record below `state` lost. One that cannot be restored is told,
+    /// and is in no other's way: the node goes on taking new pods.
+    pub fn restore(&mut self, state: &Path) {
+        let Difference { come, gone } = self.lost.replace(restore(&Records::new(state.join(FOLDER))));
+        for error in come {
+            tracing::error!(error, "cannot restore an attachment; trying again");
+        }
+        for error in gone {
+            tracing::info!(error, "this does not stop the restoring of an attachment any more");
+        }
+    }
+}
+
+/// Tells what it restored, and returns what it could not.
+fn restore(records: &Records) -> Vec<String> {
+    let entries = match records.list() {
+        Ok(entries) => entries,
+        Err(error) => return vec![error.in_one_line()],
+    };
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    match Nft::open() {
+        Ok(nft) => {
+            let failures = entries.into_iter().filter_map(|entry| look(&nft, records, entry).err());
+            failures.map(|error| error.in_one_line()).collect()
+        }
+        Err(error) => vec![format!("cannot open a socket to nf_tables: {error}")],
+    }
+}
+
+fn look(nft: &Nft, records: &Records, entry: Result<Entry, Error>) -> Result<(), Error> {
+    // What cannot be read says nothing; GC reports it, or removes it where nothing is left of it.
+    let Entry::Whole(record) = entry? else { return Ok(()) };
+    if tripod_cni::restore(nft, records, &record)? {
+        tracing::info!(
+            pod = record.pod,
+            container = record.container_id,
+            interface = record.ifname,
+            "restored what the attachment lost in nf_tables"
+        );
+    }
+    Ok(())
+}

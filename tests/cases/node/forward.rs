@@ -1,0 +1,75 @@
+//! A drop in another's table: the agent says where it is and what to do, and says it once.
+
+use serde_json::{Value, json};
+use tripod_tests::eventually;
+use tripod_tests::namespace::Namespace;
+
+use super::restore::Site;
+
+const LOST: &str = "packets to and from pods may be lost";
+
+/// As Docker leaves it, but for its own chains.
+const DOCKER: &str = "nft 'table ip filter { chain DOCKER-USER { }; \
+    chain FORWARD { type filter hook forward priority filter; policy drop; jump DOCKER-USER; }; }'";
+
+/// Lines of the log with this message.
+fn told(site: &Site, message: &str) -> Vec<Value> {
+    let lines = site.agent.log();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a document"));
+    lines.filter(|line| line["message"].as_str().is_some_and(|text| text.contains(message))).collect()
+}
+
+fn reaches(pod: &Namespace, address: &str) -> bool {
+    pod.try_sh(&format!("ping -c1 -W1 {address}")).status.success()
+}
+
+#[test]
+fn a_foreign_drop_is_told_once_and_again_when_it_changed() {
+    let Some(site) = Site::new() else { return };
+    let node = &site.lab.node;
+    assert_eq!(told(&site, LOST), Vec::<Value>::new());
+    node.sh(DOCKER);
+    site.agent.wait_for_log(LOST);
+    site.wait_for_looks(2);
+    let [line]: [Value; 1] = told(&site, LOST).try_into().expect("one line");
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["chain"], "chain FORWARD of nftables table ip filter on hook forward has policy drop");
+
+    node.sh("nft add chain ip filter FORWARD '{ policy accept; }'");
+    site.agent.wait_for_log("this is no more");
+    assert_eq!(told(&site, "this is no more")[0]["chain"], line["chain"]);
+    // Another cause is another finding.
+    node.sh("nft add rule ip filter FORWARD counter reject");
+    eventually("the rule is told", || told(&site, LOST).len() == 2);
+    let rule =
+        "chain FORWARD of nftables table ip filter on hook forward ends in a rule that drops or rejects";
+    assert_eq!(told(&site, LOST)[1]["chain"], rule);
+    node.sh("nft flush chain ip filter FORWARD; nft add chain ip filter FORWARD '{ policy drop; }'");
+    eventually("the policy is told again", || told(&site, LOST).len() == 3);
+    site.wait_for_looks(2);
+    assert_eq!((told(&site, LOST).len(), told(&site, "this is no more").len()), (3, 2));
+}
+
+#[test]
+fn the_remedy_that_is_told_lets_pods_pass() {
+    let Some(site) = Site::new() else { return };
+    let node = &site.lab.node;
+    let far = Namespace::sandbox();
+    node.sh(&format!("ip link set outside netns {}", far.path().display()));
+    far.sh("ip link set outside up; ip addr add 172.30.0.1/24 dev outside");
+    let pod = site.routed("web", json!([]));
+    eventually("the pod reaches the outside", || reaches(&pod.sandbox, "172.30.0.1"));
+    node.sh(DOCKER);
+    site.agent.wait_for_log(LOST);
+    assert!(!reaches(&pod.sandbox, "172.30.0.1"));
+    let [line]: [Value; 1] = told(&site, LOST).try_into().expect("one line");
+    let fix = line["fix"].as_str().expect("a remedy");
+    let commands = fix.split("nft ").skip(1).map(|rest| rest.split("accept").next().expect("a rule"));
+    let commands: Vec<String> = commands.map(|rule| format!("nft {rule}accept")).collect();
+    assert_eq!(commands.len(), 2, "to and from the pods of the one family: {fix}");
+    commands.iter().for_each(|command| drop(node.sh(command)));
+    assert!(reaches(&pod.sandbox, "172.30.0.1"), "{fix}");
+    let rules = node.json("nft -j list chain ip filter FORWARD").to_string();
+    assert!(rules.contains("saddr") && rules.contains("daddr"), "{rules}");
+    assert_eq!(told(&site, LOST).len(), 1, "what is known is not told again");
+}
