@@ -517,6 +517,17 @@ fn a_pod_too_many_for_the_kernel_is_told_with_the_way_out() {
     }
 }
 
+/// While the bridge's own link-local address is tentative, the node asks no pod for its hardware address.
+#[test]
+fn what_is_forwarded_to_a_new_bridge_need_not_wait_for_duplicate_address_detection() {
+    let Some(node) = Namespace::node() else { return };
+    let plugin = Plugin::ours();
+    plugin.network(&node, json!({"isDefaultGateway": true})).add("c1");
+    let told = node.json("ip -j -6 address show dev br7 scope link");
+    let addresses = told[0]["addr_info"].as_array().expect("addresses");
+    assert!(!addresses.is_empty() && addresses.iter().all(|one| one["tentative"].is_null()), "{told}");
+}
+
 #[test]
 fn a_host_port_leads_to_a_pod_on_a_bridge_from_everywhere() {
     for protocol in ["tcp", "udp"] {

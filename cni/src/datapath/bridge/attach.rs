@@ -106,7 +106,7 @@ impl Plan<'_> {
                 let feature = if bridge.vlan_filtering { VLAN_FILTERING } else { BRIDGES };
                 Err(lacking(feature, source, bridge.name))
             }
-            Ok(()) => Ok(()),
+            Ok(()) => trust_own_link_local(bridge.name),
         }
     }
 
@@ -173,8 +173,9 @@ impl Plan<'_> {
         let port = look(host, &port)?;
         set_vlans(host, bridge, &port, &vlans)?;
         let link = look(host, &name)?;
-        host.set_up(link.index, true).map_err(Error::kernel("set up", &name))?;
+        trust_own_link_local(&name)?;
         set_ipv6(&name, "accept_ra", "0")?;
+        host.set_up(link.index, true).map_err(Error::kernel("set up", &name))?;
         Ok(link)
     }
 
@@ -288,6 +289,12 @@ fn lacking(feature: &'static str, source: io::Error, bridge: &str) -> Error {
         return Error::KernelFeature { feature, source };
     }
     Error::kernel("make bridge", bridge)(source)
+}
+
+/// Without a link-local address that is in force the node asks nobody for a pod's hardware address, so what
+/// is forwarded to a new bridge would wait for duplicate address detection. Nobody else has this one.
+fn trust_own_link_local(name: &str) -> Result<(), Error> {
+    set_ipv6(name, "accept_dad", "0")
 }
 
 /// Pods reach what is beyond their bridge only if the node forwards.
