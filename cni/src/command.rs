@@ -21,7 +21,7 @@ use crate::config::Outline;
 use crate::delegate::Plugins;
 use crate::error::Error;
 use crate::nft::Nft;
-use crate::patience::within;
+use crate::patience::{to_the_end, within};
 use crate::record::Records;
 use crate::rtnl::Rtnl;
 use crate::spec::{Args, Command, Version};
@@ -74,15 +74,18 @@ pub(crate) fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>
     if args.command == Command::Version {
         return Ok(Some(versions()));
     }
-    let outline = Outline::parse(text, &dirs.leases)?;
-    require_version(args.command, outline.version)?;
+    let outline = || Outline::parse(text, &dirs.leases);
     let records = Records::new(dirs.attachments.clone());
     let plugins = Plugins::new(args, text);
     let open = || Node::open(records.clone(), plugins.clone());
+    if args.command == Command::Del {
+        return within("DEL", 30, || del::run(args, outline, &open()?)).map(|()| None);
+    }
+    let outline = outline()?;
+    require_version(args.command, outline.version)?;
     match args.command {
         Command::Add if outline.is_chained() => chained::add(args, outline, &open()?).map(Some),
         Command::Add => add::run(args, outline, &open()?).map(Some),
-        Command::Del => within("DEL", 30, || del::run(args, &outline, &open()?)).map(|()| None),
         Command::Check if outline.is_chained() => {
             within("CHECK", 10, || chained::check(args, outline, &open()?)).map(|()| None)
         }
@@ -90,7 +93,7 @@ pub(crate) fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>
         Command::Gc => within("GC", 60, || gc::run(&outline, &open()?)).map(|()| None),
         // A runtime asks every few seconds and may wait with a lock held.
         Command::Status => within("STATUS", 1, || status::run(outline, records, &plugins)).map(|()| None),
-        Command::Version => Ok(Some(versions())),
+        Command::Del | Command::Version => Ok(None),
     }
 }
 
@@ -98,7 +101,8 @@ pub(crate) fn run(args: &Args, text: &[u8], dirs: &Dirs) -> Result<Option<Value>
 pub(crate) fn take_back(args: &Args, dirs: &Dirs) -> Result<(), Error> {
     // A plugin that gave addresses would need the configuration, which the next DEL or GC has.
     let node = Node::open(Records::new(dirs.attachments.clone()), Plugins::new(args, b""))?;
-    within("DEL", 30, || del::recorded(args, &node))
+    // Whoever does not listen any more may well have sent SIGTERM too.
+    to_the_end("undoing ADD", 30, || del::recorded(args, &node))
 }
 
 /// The answer to VERSION, which a runtime may ask for without a configuration.

@@ -31,9 +31,9 @@ use raw::{Object, RawAttachment, RawDns, parse_prefix};
 pub(crate) use request::Request;
 pub(crate) use sysctl::Parameter;
 
-/// Longest configuration accepted on stdin, in bytes. The largest real ones, with a `prevResult` and
-/// the pod's annotations, stay below 300 kB, the API server's bound for annotations.
-pub(crate) const LONGEST: u64 = 1 << 20;
+/// Longest configuration accepted on stdin, in bytes. A runtime may hand on the pod's annotations, of which
+/// the API server takes 256 KiB, and whoever writes them in Go may need six bytes for one (`\u003c`).
+pub(crate) const LONGEST: u64 = 4 << 20;
 
 /// Most range sets, ranges in a set, routes and node addresses: bounds for lists from outside.
 const MOST: usize = 64;

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::command::Node;
 use crate::datapath::{ports, shaping};
 use crate::error::{self, Error};
-use crate::ipam::store::{Owner, Store};
+use crate::ipam::store::Store;
 use crate::nft::base::LINK_GROUP;
 use crate::nft::bridge::{self, Guarded};
 use crate::nft::{self, Nft};
@@ -82,11 +82,6 @@ impl Journal {
         journal.push(Undo::ReleaseAnyHostPort);
         journal.push(Undo::ForgetAnyPort);
         journal
-    }
-
-    /// Whose attachment it is about.
-    pub(crate) fn owner(&self) -> Owner<'_> {
-        self.record.owner()
     }
 
     /// Notes the inverse of the step that comes next.

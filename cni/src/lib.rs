@@ -60,6 +60,7 @@ mod datapath;
 mod delegate;
 mod error;
 mod failpoint;
+mod fingerprint;
 mod hostport;
 mod ipam;
 mod journal;

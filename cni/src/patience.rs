@@ -27,10 +27,12 @@ thread_local! {
 struct Limit {
     until: Instant,
     sigterm: bool,
+    /// Why a look said that it is time to give up, once one did.
+    reached: Option<Errno>,
 }
 
 impl Limit {
-    fn reached(self) -> Option<Errno> {
+    fn look(self) -> Option<Errno> {
         if self.sigterm && told_to_end().is_some_and(|told| told.load(Ordering::Relaxed)) {
             return Some(Errno::EINTR);
         }
@@ -65,12 +67,12 @@ fn limited<T>(
     sigterm: bool,
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let limit = Limit { until: Instant::now() + Duration::from_secs(seconds), sigterm };
+    let limit = Limit { until: Instant::now() + Duration::from_secs(seconds), sigterm, reached: None };
     let outer = LIMIT.replace(Some(limit));
     let done = work();
-    LIMIT.set(outer);
+    let reached = LIMIT.replace(outer).and_then(|limit| limit.reached);
     // Whatever failed then failed because of that.
-    done.map_err(|error| match limit.reached() {
+    done.map_err(|error| match reached {
         Some(Errno::EINTR) => Error::Interrupted { verb },
         Some(_) => Error::Deadline { verb, seconds },
         None => error,
@@ -79,10 +81,10 @@ fn limited<T>(
 
 /// `EINTR` or `ETIMEDOUT` when it is time to give up.
 pub(crate) fn check() -> io::Result<()> {
-    match LIMIT.get().and_then(Limit::reached) {
-        Some(reached) => Err(reached.into()),
-        None => Ok(()),
-    }
+    let Some(limit) = LIMIT.get() else { return Ok(()) };
+    let Some(reached) = limit.look() else { return Ok(()) };
+    LIMIT.set(Some(Limit { reached: Some(reached), ..limit }));
+    Err(reached.into())
 }
 
 /// Waits a moment.

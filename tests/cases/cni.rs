@@ -5,6 +5,7 @@ mod bandwidth;
 mod beside;
 mod bridge;
 mod chained;
+mod collect;
 mod cost;
 mod crash;
 mod encoder;

@@ -145,26 +145,22 @@ impl Attempt<'_> {
     }
 
     /// Clears what an ADD of the same attachment left when it was killed. A whole attachment is not a
-    /// leftover, in whatever namespace its other end is: the specification forbids a second ADD.
+    /// leftover, in whatever namespace its other end is: the specification forbids a second ADD. Whether a
+    /// name is taken by something else, the kernel says when the link is made.
     fn repair(&self, wanted: &Record) -> Result<(), Error> {
-        let host_end = self
-            .node
-            .rtnl
-            .link(&wanted.host_ifname)
-            .map_err(Error::kernel("look up interface", &wanted.host_ifname))?;
-        let in_pod =
-            self.sandbox.link(&wanted.ifname).map_err(Error::kernel("look up interface", &wanted.ifname))?;
-        let old = self.node.records.load(&wanted.owner())?;
-        let exists = |ifname: &str, place| Err(Error::InterfaceExists { ifname: ifname.to_owned(), place });
-        match old {
-            Some(old) if old.stage == Stage::Intent => Journal::of_attachment(old).rollback(self.node),
-            _ if in_pod.is_some() => exists(&wanted.ifname, "in the sandbox"),
-            Some(_) if host_end.is_some() => {
-                exists(&wanted.host_ifname, "on the node, of the same container")
-            }
-            Some(old) => Journal::of_attachment(old).rollback(self.node),
-            None => Ok(()),
+        let Some(old) = self.node.records.load(&wanted.owner())? else { return Ok(()) };
+        if old.stage == Stage::Complete {
+            refuse_taken(&self.sandbox, &wanted.ifname, "in the sandbox")?;
+            refuse_taken(&self.node.rtnl, &wanted.host_ifname, "on the node, of the same container")?;
         }
+        Journal::of_attachment(old).rollback(self.node)
+    }
+}
+
+fn refuse_taken(place: &Rtnl, ifname: &str, said: &'static str) -> Result<(), Error> {
+    match place.link(ifname).map_err(Error::kernel("look up interface", ifname))? {
+        Some(_) => Err(Error::InterfaceExists { ifname: ifname.to_owned(), place: said }),
+        None => Ok(()),
     }
 }
 

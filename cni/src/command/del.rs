@@ -9,7 +9,12 @@ use crate::journal::Journal;
 use crate::record::Record;
 use crate::spec::Args;
 
-pub(super) fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(), Error> {
+/// Only where the record is lost it matters what the configuration says, and so whether it can be read.
+pub(super) fn run(
+    args: &Args,
+    outline: impl FnOnce() -> Result<Outline, Error>,
+    node: &Node,
+) -> Result<(), Error> {
     let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };
     let _held = node.records.hold_to_undo(&owner)?;
     let journal = match node.records.load(&owner)? {
@@ -17,6 +22,7 @@ pub(super) fn run(args: &Args, outline: &Outline, node: &Node) -> Result<(), Err
         // It holds no addresses and no ports, so the store and the table are searched for the owner, or
         // the plugin asked.
         None => {
+            let outline = outline()?;
             let netns = args.netns.clone().unwrap_or_default();
             let lost = Record::lost(&owner, &outline.name, &outline.store);
             let record = Record { netns, chained: outline.is_chained(), ..lost };

@@ -17,18 +17,14 @@ pub(super) fn run(outline: &Outline, node: &Node) -> Result<(), Error> {
     let Some(valid) = outline.valid_attachments()? else { return Ok(()) };
     let collection = Collection { outline, node, valid: &valid };
     let mut failures = collection.by_record()?;
-    if outline.plugin.is_none() {
+    let gives_addresses = outline.plugin.is_none() && !outline.is_chained();
+    if gives_addresses {
         failures.extend(collection.by_lease()?);
     }
     failures.extend(collection.by_name()?);
-    match &outline.plugin {
-        Some(plugin) => failures.extend(node.plugins.forward(plugin, "GC").err()),
-        // What could not be detached keeps its address.
-        None if failures.is_empty() => {
-            let store = Store::new(&outline.store);
-            failures.extend(ipam::sweep(&store, &node.records, &valid).err());
-        }
-        None => {}
+    // What could not be detached keeps its address.
+    if failures.is_empty() {
+        failures.extend(collection.release_addresses(gives_addresses).err());
     }
     let count = failures.len();
     match failures.into_iter().next() {
@@ -50,7 +46,7 @@ impl Collection<'_> {
         for entry in self.node.records.list()? {
             match entry {
                 Ok(Entry::Whole(record)) if self.is_stale(&record) => {
-                    failures.extend(self.release(Journal::of_attachment(*record)).err());
+                    failures.extend(self.release(&record).err());
                 }
                 Ok(_) => {}
                 Err(unreadable) => failures.push(unreadable),
@@ -66,8 +62,7 @@ impl Collection<'_> {
             let owner = Owner { container_id: &container_id, ifname: &ifname };
             if !self.is_valid(&owner) && self.node.records.load(&owner)?.is_none() {
                 let lost = Record::lost(&owner, &self.outline.name, &self.outline.store);
-                let record = Record { addresses, ..lost };
-                failures.extend(self.release(Journal::of_lost_record(record)).err());
+                failures.extend(self.release_lost(Record { addresses, ..lost }).err());
             }
         }
         Ok(failures)
@@ -103,9 +98,31 @@ impl Collection<'_> {
         }
     }
 
-    fn release(&self, journal: Journal) -> Result<(), Error> {
-        let _held = self.node.records.hold_to_undo(&journal.owner())?;
-        journal.rollback(self.node)
+    /// While we waited for the attachment, another call may have changed or removed it. An ADD that has
+    /// ended since the runtime made its list is not meant by it.
+    fn release(&self, listed: &Record) -> Result<(), Error> {
+        let _held = self.node.records.hold_to_undo(&listed.owner())?;
+        match self.node.records.reload(listed)? {
+            Some(now) if now.stage == listed.stage => Journal::of_attachment(now).rollback(self.node),
+            _ => Ok(()),
+        }
+    }
+
+    fn release_lost(&self, lost: Record) -> Result<(), Error> {
+        let _held = self.node.records.hold_to_undo(&lost.owner())?;
+        match self.node.records.load(&lost.owner())? {
+            Some(_made_meanwhile) => Ok(()),
+            None => Journal::of_lost_record(lost).rollback(self.node),
+        }
+    }
+
+    fn release_addresses(&self, gives_addresses: bool) -> Result<(), Error> {
+        let store = Store::new(&self.outline.store);
+        match &self.outline.plugin {
+            Some(plugin) => self.node.plugins.forward(plugin, "GC"),
+            None if gives_addresses => ipam::sweep(&store, &self.node.records, self.valid),
+            None => Ok(()),
+        }
     }
 
     fn is_stale(&self, record: &Record) -> bool {

@@ -86,7 +86,7 @@ impl Wiring {
     }
 
     fn configure_host_end(&self, host: &Rtnl, link: &Link) -> Result<(), Error> {
-        set_ipv6(&link.name, "accept_ra", "0")?;
+        overwrite_ipv6(&link.name, "accept_ra", "0")?;
         if self.has_ipv6() {
             set_ipv6(&link.name, "disable_ipv6", "0")?;
         }
@@ -162,6 +162,17 @@ pub(super) fn all<T: Display>(
         ask(&object).map_err(|refused| Error::kernel(act, format!("{object} dev {device}"))(refused))?;
     }
     Ok(())
+}
+
+/// As [`set_ipv6`], without looking at what a link that was just made has.
+fn overwrite_ipv6(ifname: &str, key: &str, value: &str) -> Result<(), Error> {
+    let path = Path::new(sysctl::ROOT).join(format!("ipv6/conf/{ifname}/{key}"));
+    match sysctl::write(&path, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        written => {
+            written.map_err(Error::kernel("set sysctl", format!("net.ipv6.conf.{ifname}.{key}={value}")))
+        }
+    }
 }
 
 pub(super) fn set_ipv6(ifname: &str, key: &str, value: &str) -> Result<(), Error> {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use sha2::{Digest, Sha256};
+
+use crate::fingerprint;
 
 /// Most addresses of a set that are given without being asked for, the first of it. No node has as many
 /// pods; and what is remembered of a /64 stays as small as of a /15.
@@ -134,12 +135,9 @@ impl RangeSet {
 
     /// Sixteen digits that stand for these ranges.
     pub(crate) fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update([u8::from(self.is_ipv4())]);
-        for number in self.0.iter().flat_map(|range| [range.first, range.last, range.gateway]) {
-            hash.update(number.to_le_bytes());
-        }
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let numbers = self.0.iter().flat_map(|range| [range.first, range.last, range.gateway]);
+        let bytes: Vec<u8> = numbers.flat_map(u128::to_le_bytes).collect();
+        fingerprint::digits(&[&[u8::from(self.is_ipv4())], &bytes])
     }
 
     fn windows(&self) -> impl Iterator<Item = Window<'_>> {

@@ -9,7 +9,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
-use sha2::{Digest, Sha256};
 
 use super::expr::{Expr, Side, Verdict, address_in};
 use super::masquerade::{self, Masquerade};
@@ -113,9 +112,4 @@ pub(super) fn icmpv6(kind: u8) -> Vec<Expr> {
 
 pub(super) fn rule<const PARTS: usize>(chain: &Chain, parts: [Vec<Expr>; PARTS]) -> Rule {
     Rule { chain: chain.clone(), exprs: parts.concat() }
-}
-
-/// Eight hexadecimal bytes that differ where `text` does.
-pub(super) fn fingerprint(text: &str) -> String {
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

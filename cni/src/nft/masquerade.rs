@@ -16,6 +16,7 @@ use super::base::{self, TABLE};
 use super::expr::{Expr, Side, Verdict, address_in};
 use super::message::{Batch, Chain, Hook, Rule};
 use super::socket::Nft;
+use crate::fingerprint;
 
 /// Which packets leave with the node's own address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,7 +101,7 @@ impl Masquerade {
             let chain = chain(format!("masquerade-{prefix}").replace(':', "-"));
             let rules = one.rules(&chain);
             let exclusions = one.spared.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            Wanted { chain, rules, comment: base::fingerprint(&exclusions) }
+            Wanted { chain, rules, comment: fingerprint::digits(&[exclusions.as_bytes()]) }
         })
     }
 

@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::{Records, attachment_hash, make_folder};
+use super::folder::in_folder;
+use super::{Records, attachment_hash};
 use crate::error::{self, Error};
 use crate::failpoint;
 use crate::ipam::store::Owner;
@@ -29,10 +30,9 @@ impl Records {
     /// Makes the folder and keeps `owner`'s attachment from every other call. A second ADD at the same
     /// time would take the first one for a killed one, and undo it.
     pub(crate) fn hold(&self, owner: &Owner<'_>) -> Result<Held, Error> {
-        make_folder(&self.folder)
-            .map_err(Error::state("create the folder of attachment records", &self.folder))?;
         let path = self.lock_path();
-        let opened = failpoint::step("open attachment lock").and_then(|()| open_lock(&path, true));
+        let opened = failpoint::step("open attachment lock")
+            .and_then(|()| in_folder(&self.folder, || open_lock(&path, true)));
         lock(opened.map_err(Error::state("open lock", &path))?, owner, &path)
     }
 

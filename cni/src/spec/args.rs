@@ -129,8 +129,9 @@ impl Args {
 }
 
 fn pod_name(cni_args: &str) -> Option<PodName> {
-    let find = |key: &str| cni_arg(cni_args, key);
-    Some(PodName { namespace: find("K8S_POD_NAMESPACE")?, name: find("K8S_POD_NAME")? })
+    // Longer ones than Kubernetes allows are no pod's, and the record has no room for them.
+    let find = |key, longest| cni_arg(cni_args, key).filter(|value| value.len() <= longest);
+    Some(PodName { namespace: find("K8S_POD_NAMESPACE", 63)?, name: find("K8S_POD_NAME", 253)? })
 }
 
 /// Of `K=V;K=V`, in any order; other keys are for other plugins. An empty value says nothing.
@@ -204,5 +205,11 @@ mod tests {
         assert_eq!(Args::parse(&del).unwrap().unwrap().netns, None);
         assert!(Args::parse(&env(&[("CNI_COMMAND", "VERSION")])).unwrap().is_some());
         assert!(Args::parse(&env(&[("PATH", "/bin")])).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_pod_whose_name_kubernetes_would_not_allow_has_none() {
+        let pod = |length| pod_name(&format!("K8S_POD_NAMESPACE=shop;K8S_POD_NAME={}", "w".repeat(length)));
+        assert!(pod(253).is_some() && pod(254).is_none());
     }
 }

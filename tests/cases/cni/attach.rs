@@ -64,6 +64,8 @@ fn del_works_with_a_configuration_that_add_would_refuse() {
         ("ipam", json!("x")),
         ("mtu", json!("1500")),
         ("mode", json!("magic")),
+        ("cniVersion", json!("1.2.0")),
+        ("name", json!("a b")),
         ("prevResult", json!({"ips": [{"address": "x", "interface": -1}]})),
     ] {
         let Some(node) = Namespace::node() else { return };

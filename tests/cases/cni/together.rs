@@ -1,9 +1,13 @@
 //! Calls that run at the same time, and calls that are given up.
 
 use std::collections::HashSet;
-use std::process::{Command, Stdio};
+use std::fs;
+use std::io::{self, PipeWriter, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -50,6 +54,46 @@ fn at_once(node: &Namespace, calls: Vec<Call>) -> Vec<Option<Value>> {
     })
 }
 
+/// More than one asks: the kubelet by the runtime, an admin, another network's.
+#[test]
+fn status_is_no_other_while_others_ask_too() {
+    let Some(node) = Namespace::node() else { return };
+    for _ in 0..10 {
+        at_once(&node, vec![Call::new("STATUS", &dual("1.1.0")).without("CNI_CONTAINERID"); 8]);
+    }
+}
+
+/// A runtime that ends tells its plugins to, and reads nothing any more.
+#[test]
+fn an_add_whose_result_nobody_hears_is_undone_after_sigterm_too() {
+    let Some(node) = Namespace::node() else { return };
+    let sandbox = Namespace::sandbox();
+    node.sh("mkdir -p /run/tripod/ipam/pods /run/tripod/attachments");
+    let before = footprint(&node);
+    let path = sandbox.path();
+    let status = node.run(move || {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        fill(&writer);
+        let mut add = start_add(&path, Stdio::from(writer));
+        tripod_tests::eventually("ADD has done everything", || {
+            let mut records = fs::read_dir("/run/tripod/attachments").expect("the folder").flatten();
+            records.any(|one| fs::read_to_string(one.path()).is_ok_and(|text| text.contains("complete")))
+        });
+        kill(Pid::from_raw(i32::try_from(add.id()).unwrap()), Signal::SIGTERM).expect("the plugin runs");
+        drop(reader);
+        add.wait().expect("an exit status")
+    });
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(footprint(&node), before);
+}
+
+/// Until whoever writes next has to wait.
+fn fill(mut pipe: &PipeWriter) {
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a pipe");
+    while pipe.write(&[b' '; 4096]).is_ok() {}
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::empty())).expect("a pipe");
+}
+
 #[test]
 fn an_add_that_waits_for_a_stuck_lock_undoes_itself_on_sigterm() {
     let Some(node) = Namespace::node() else { return };
@@ -79,18 +123,22 @@ fn an_add_that_waits_for_a_stuck_lock_undoes_itself_on_sigterm() {
 }
 
 /// An ADD that has written its intent and waits for the lock.
-fn waiting_add(sandbox: &std::path::Path) -> std::process::Child {
+fn waiting_add(sandbox: &Path) -> Child {
+    let add = start_add(sandbox, Stdio::piped());
+    tripod_tests::eventually("ADD has written its intent", || {
+        fs::read_dir("/run/tripod/attachments").is_ok_and(|mut records| records.next().is_some())
+    });
+    add
+}
+
+fn start_add(sandbox: &Path, stdout: Stdio) -> Child {
     let mut add = Command::new(programs::program("tripod-cni"));
     add.env("CNI_COMMAND", "ADD")
         .env("CNI_CONTAINERID", "c1")
         .env("CNI_IFNAME", "eth0")
         .env("CNI_NETNS", sandbox);
-    let mut add = add.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the plugin starts");
+    let mut add = add.stdin(Stdio::piped()).stdout(stdout).spawn().expect("the plugin starts");
     let mut stdin = add.stdin.take().expect("a pipe");
-    std::io::Write::write_all(&mut stdin, dual("1.1.0").to_string().as_bytes()).expect("it reads");
-    drop(stdin);
-    tripod_tests::eventually("ADD has written its intent", || {
-        std::fs::read_dir("/run/tripod/attachments").is_ok_and(|mut records| records.next().is_some())
-    });
+    stdin.write_all(dual("1.1.0").to_string().as_bytes()).expect("it reads");
     add
 }
