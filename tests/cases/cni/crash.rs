@@ -15,7 +15,7 @@ use super::ports::{self, port};
 struct Row {
     name: &'static str,
     conf: fn() -> Value,
-    /// What the node is given before anything is attached.
+    /// What the node is given before anything is attached; `POD` is the sandbox.
     node: &'static str,
     /// What takes away again that which the first attachment makes for all later ones.
     reset: &'static str,
@@ -23,7 +23,7 @@ struct Row {
     stays: &'static [&'static str],
 }
 
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 5] = [
     Row { name: "routed, both families", conf: || dual("1.1.0"), node: "", reset: "", stays: &[] },
     Row { name: "routed, with host ports and masquerade", conf: with_ports, node: "", reset: "", stays: &[] },
     Row {
@@ -34,6 +34,18 @@ const ROWS: [Row; 4] = [
         stays: &["br7"],
     },
     Row { name: "limited and tuned", conf: limited, node: "", reset: "", stays: &[] },
+    Row {
+        name: "chained, with host ports, limited and tuned",
+        conf: chained,
+        node: "ip link add vethforeign type veth peer name eth0; \
+               sysctl -qw net.ipv6.conf.vethforeign.disable_ipv6=1; ip link set vethforeign up; \
+               mkdir -p /run/netns; touch /run/netns/pod; mount --bind POD /run/netns/pod; \
+               ip link set eth0 netns pod; \
+               ip netns exec pod sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1; ip -n pod link set eth0 up; \
+               ip -n pod address add 10.7.0.2/24 dev eth0; umount /run/netns/pod; rm -r /run/netns",
+        reset: "",
+        stays: &[],
+    },
 ];
 
 fn with_ports() -> Value {
@@ -62,6 +74,19 @@ fn limited() -> Value {
     conf
 }
 
+fn chained() -> Value {
+    let mut conf = limited();
+    conf["mode"] = json!("chained");
+    conf.as_object_mut().expect("keys").remove("ipam");
+    conf["runtimeConfig"]["portMappings"] = json!([port("tcp", 8080, 80, "")]);
+    conf["prevResult"] = json!({
+        "cniVersion": "1.1.0",
+        "interfaces": [{"name": "vethforeign"}, {"name": "eth0", "sandbox": "/run/netns/pod"}],
+        "ips": [{"address": "10.7.0.2/24", "gateway": "10.7.0.1", "interface": 1}],
+    });
+    conf
+}
+
 /// What follows a killed call.
 const REPAIRS: [&[&str]; 3] = [&["DEL"], &["GC"], &["ADD", "DEL"]];
 
@@ -78,9 +103,8 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     fn new(row: &'a Row) -> Self {
-        let node = Namespace::node().expect("root");
-        node.sh(row.node);
-        let pod = Namespace::sandbox();
+        let (node, pod) = (Namespace::node().expect("root"), Namespace::sandbox());
+        node.sh(&row.node.replace("POD", pod.path().to_str().expect("a path in Unicode")));
         let mut stage = Self { row, node, pod, before: String::new(), base: String::new() };
         stage.before = stage.footprint();
         stage.whole("ADD");
