@@ -25,7 +25,8 @@ pub(crate) struct Plan {
     /// Starts the programs and accounts for them.
     launcher: Option<PathBuf>,
     steps: Vec<Step>,
-    with_port: bool,
+    /// Of the host port, where there is one.
+    protocol: Option<&'static str>,
     /// What ADD printed, which the chain's later calls are given.
     results: Arc<Mutex<HashMap<usize, Value>>>,
 }
@@ -67,8 +68,8 @@ impl Contender {
 
 impl Plan {
     /// A plan without a program yet.
-    pub(crate) fn new(launcher: &Path, with_port: bool) -> Self {
-        Self { launcher: Some(launcher.to_owned()), steps: Vec::new(), with_port, results: Arc::default() }
+    pub(crate) fn new(launcher: &Path, protocol: Option<&'static str>) -> Self {
+        Self { launcher: Some(launcher.to_owned()), steps: Vec::new(), protocol, results: Arc::default() }
     }
 
     /// Adds a program to the chain.
@@ -139,16 +140,16 @@ impl Plan {
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
             ("FLOOR_ADDRESS", format!("10.3.{}.{}", pod / 250, pod % 250 + 2)),
         ];
-        variables.extend(self.with_port.then(|| ("FLOOR_PORT", host_port(pod).to_string())));
+        variables.extend(self.protocol.map(|_| ("FLOOR_PORT", host_port(pod).to_string())));
         variables
     }
 
     /// In a file, so that a program never waits for its configuration.
     fn configuration(&self, step: &Step, pod: usize) -> File {
         let mut conf = step.conf.clone();
-        if self.with_port {
+        if let Some(protocol) = self.protocol {
             conf["runtimeConfig"] = json!({"portMappings":
-                [{"hostPort": host_port(pod), "containerPort": 80, "protocol": "tcp"}]});
+                [{"hostPort": host_port(pod), "containerPort": 80, "protocol": protocol}]});
         }
         if self.steps.len() > 1
             && let Some(result) = self.results.lock().expect("no panic").get(&pod)

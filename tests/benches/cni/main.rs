@@ -26,6 +26,9 @@ use rows::{Row, Sandboxes};
 /// Leases of other pods, in one run.
 const LEASES: u32 = 60_000;
 
+/// Of others over UDP, that the node keeps track of.
+const FLOWS: u16 = 10_000;
+
 /// What was asked for on the command line.
 struct Options {
     gate: bool,
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let sandboxes = Sandboxes::new(options.pods.max(rows::AT_ONCE));
     plain(&mut report, &programs, &sandboxes, &options);
     with_port(&mut report, &programs, &sandboxes, &options);
+    tracked_flows(&mut report, &programs, &sandboxes, &options);
     many_leases(&mut report, &programs, &sandboxes, &options);
     pod_to_pod(&mut report, &programs);
     let kept = report.finish();
@@ -122,6 +126,34 @@ fn with_port(report: &mut Report, programs: &Programs, sandboxes: &Sandboxes, op
     report.rates("16 with port", &rates);
     report.at_least("ADDs with port at once, times the floor's rate", rates[1].1 / rates[0].1, 0.5);
     report.at_least("DELs with port at once, times the floor's rate", rates[1].2 / rates[0].2, 0.5);
+}
+
+/// What it costs to look among other people's flows for those that would miss a UDP port's pod.
+fn tracked_flows(report: &mut Report, programs: &Programs, sandboxes: &Sandboxes, options: &Options) {
+    let all = [programs.tripod_with_port("tcp", "tcp"), programs.tripod_with_port("udp", "udp")];
+    let begin_flows = |contender: &Contender| contender.node.run(begin_flows);
+    // The first pod's rules make the kernel track.
+    for contender in &all {
+        contender.call("ADD", options.pods, sandboxes.of(2, 0));
+        contender.call("DEL", options.pods, sandboxes.of(2, 0));
+        begin_flows(contender);
+    }
+    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.pods.div_ceil(2), |_| {});
+    report.times("10,000 flows", &row);
+    all.iter().for_each(|contender| {
+        let tracked = contender.node.sh("cat /proc/sys/net/netfilter/nf_conntrack_count");
+        println!("10,000 flows {:<16} {} flows are tracked at the end", contender.name, tracked.trim());
+    });
+}
+
+/// Each to a port of its own, where nobody answers.
+fn begin_flows() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    for port in 1..=FLOWS {
+        // That one is refused the next one is told, and has to be sent again.
+        let sent = (0..2).any(|_| socket.send_to(b"x", ("127.0.0.2", port)).is_ok());
+        assert!(sent, "port {port}");
+    }
 }
 
 /// Every ADD is sent to the beginning of the longest run of taken addresses.

@@ -60,7 +60,7 @@ impl Sandboxes {
     }
 
     /// One that no other contender or pod has.
-    fn of(&self, who: usize, pod: usize) -> &Path {
+    pub(crate) fn of(&self, who: usize, pod: usize) -> &Path {
         &self.0[who * self.0.len() / MOST_CONTENDERS + pod]
     }
 }

@@ -39,9 +39,9 @@ impl Programs {
 
     /// Without host ports.
     pub(crate) fn plain(&self) -> Vec<Contender> {
-        let mut all = vec![self.floor(false), self.tripod("tripod-cni", conf())];
+        let mut all = vec![self.floor(None), self.tripod("tripod-cni", conf())];
         all.extend(self.reference.as_deref().map(|folder| {
-            let plan = Plan::new(&self.launcher, false).then(&folder.join("bridge"), bridge(false));
+            let plan = Plan::new(&self.launcher, None).then(&folder.join("bridge"), bridge(false));
             Contender::new("bridge", plan)
         }));
         all
@@ -49,38 +49,42 @@ impl Programs {
 
     /// With masquerade and one TCP host port. The error is why `tripod-cni` cannot.
     pub(crate) fn with_port(&self) -> Result<Vec<Contender>, String> {
-        let mut conf = conf();
-        conf["ipMasq"] = json!(true);
-        conf["capabilities"] = json!({"portMappings": true});
-        let plan = Plan::new(&self.launcher, true).then(&self.tripod, conf);
-        let tripod = Contender::new("tripod-cni", plan);
+        let tripod = self.tripod_with_port("tripod-cni", "tcp");
         let sandbox = Namespace::sandbox();
         tripod.try_call("ADD", 0, &sandbox.path()).map_err(|refused| refused.0)?;
         tripod.call("DEL", 0, &sandbox.path());
-        let mut all = vec![self.floor(true), tripod];
+        let mut all = vec![self.floor(Some("tcp")), tripod];
         all.extend(self.reference.as_deref().map(|folder| self.chain(folder)));
         Ok(all)
     }
 
+    /// `tripod-cni` with masquerade and one host port.
+    pub(crate) fn tripod_with_port(&self, name: &'static str, protocol: &'static str) -> Contender {
+        let mut conf = conf();
+        conf["ipMasq"] = json!(true);
+        conf["capabilities"] = json!({"portMappings": true});
+        Contender::new(name, Plan::new(&self.launcher, Some(protocol)).then(&self.tripod, conf))
+    }
+
     /// `tripod-cni` with this configuration.
     pub(crate) fn tripod(&self, name: &'static str, conf: Value) -> Contender {
-        Contender::new(name, Plan::new(&self.launcher, false).then(&self.tripod, conf))
+        Contender::new(name, Plan::new(&self.launcher, None).then(&self.tripod, conf))
     }
 
     /// On a node that has Tripod's guard chain, for which the floor asks, and a table with the sets that a
     /// host port goes into.
-    fn floor(&self, with_port: bool) -> Contender {
-        let plan = Plan::new(&self.launcher, with_port).then(&self.floor, Value::Null);
+    fn floor(&self, protocol: Option<&'static str>) -> Contender {
+        let plan = Plan::new(&self.launcher, protocol).then(&self.floor, Value::Null);
         let floor = Contender::new("floor", plan);
         let sandbox = Namespace::sandbox();
-        let guard = Plan::new(&self.launcher, false).then(&self.tripod, conf());
+        let guard = Plan::new(&self.launcher, None).then(&self.tripod, conf());
         let path = sandbox.path();
         floor.node.run(move || {
             for verb in ["ADD", "DEL"] {
                 guard.call(verb, 0, &path).expect("tripod-cni makes the guard chain");
             }
         });
-        if with_port {
+        if protocol.is_some() {
             floor.node.sh("nft -f - <<'E'\ntable inet floor {\n\
                 map ports { type inet_proto . inet_service : ipv4_addr . inet_service; }\n\
                 set hairpin { type ipv4_addr . ipv4_addr; }\n}\nE");
@@ -97,7 +101,7 @@ impl Programs {
             "cniVersion": "1.0.0", "name": "reference", "type": "portmap",
             "capabilities": {"portMappings": true}, "backend": backend,
         });
-        let plan = Plan::new(&self.launcher, true)
+        let plan = Plan::new(&self.launcher, Some("tcp"))
             .then(&folder.join("bridge"), bridge(true))
             .then(&folder.join("portmap"), portmap);
         let chain = Contender::new("bridge+portmap", plan);
