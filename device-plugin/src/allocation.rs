@@ -26,6 +26,16 @@ pub enum AllocationError {
         /// The resource asked.
         resource: ResourceName,
     },
+    /// A container asks for several devices that may be one.
+    #[error(
+        "a container asked for {asked} of {resource}, whose devices are shared: two of them may be one and the same device, which is no more than one; ask for 1, or set failRequestsGreaterThanOne: false"
+    )]
+    MoreThanOne {
+        /// How many it asked for.
+        asked: usize,
+        /// The resource asked.
+        resource: ResourceName,
+    },
     /// The device failed after the kubelet chose it.
     #[error("device {id} of {resource} is unhealthy: {reason}")]
     Unhealthy {
@@ -52,6 +62,10 @@ fn for_container(
     snapshot: &Snapshot,
     request: &ContainerAllocateRequest,
 ) -> Result<ContainerAllocateResponse, AllocationError> {
+    let asked = request.devices_ids.len();
+    if snapshot.sharing().one_each && asked > 1 {
+        return Err(AllocationError::MoreThanOne { asked, resource: snapshot.resource().clone() });
+    }
     let mut nodes = BTreeSet::new();
     for id in &request.devices_ids {
         // Replicas of one device bring the same nodes, which a container has once.
@@ -87,13 +101,18 @@ fn device_spec(path: &str) -> DeviceSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sharing;
     use crate::inventory::merge;
     use crate::inventory::tests::{devices, found};
 
-    fn snapshot(count: u32) -> Snapshot {
+    fn snapshot(replicas: u32) -> Snapshot {
+        shared(Sharing { replicas, one_each: false })
+    }
+
+    fn shared(sharing: Sharing) -> Snapshot {
         let known = devices(&["/dev/a", "/dev/b", "/dev/c"]);
         let devices = merge(&known, vec![found("/dev/a"), found("/dev/b")], 2);
-        Snapshot::new(ResourceName::parse("example.com/x").unwrap(), devices, count)
+        Snapshot::new(ResourceName::parse("example.com/x").unwrap(), devices, sharing)
     }
 
     fn request(containers: &[&[&str]]) -> AllocateRequest {
@@ -123,6 +142,14 @@ mod tests {
     fn two_replicas_of_one_device_give_its_nodes_once() {
         let response = allocate(&snapshot(2), &request(&[&["a::0", "a::1", "b::0"]])).unwrap();
         assert_eq!(paths(&response), [vec!["/dev/a", "/dev/b"]]);
+    }
+
+    #[test]
+    fn a_container_gets_one_of_what_is_shared_unless_the_config_lets_it_have_more() {
+        let snapshot = shared(Sharing { replicas: 2, one_each: true });
+        assert_eq!(paths(&allocate(&snapshot, &request(&[&["a::0"], &["a::1"]])).unwrap()).len(), 2);
+        let error = allocate(&snapshot, &request(&[&["a::0", "b::0"]])).unwrap_err();
+        assert!(error.to_string().starts_with("a container asked for 2 of example.com/x"), "{error}");
     }
 
     #[test]

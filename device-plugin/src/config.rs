@@ -6,6 +6,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub mod criteria;
 pub mod path_pattern;
 pub mod problem;
 pub mod resource_name;
@@ -15,6 +16,8 @@ mod check;
 mod field;
 mod yaml;
 
+use crate::device::Kind;
+use criteria::Criteria;
 use path_pattern::PathPattern;
 use problem::Problem;
 use resource_name::ResourceName;
@@ -36,15 +39,43 @@ pub struct Resource {
     pub name: ResourceName,
     /// Which devices belong to it.
     pub selector: Selector,
-    /// How many containers may hold one device at the same time; at least 1.
-    pub count: u32,
+    /// How many containers may hold one device at the same time.
+    pub sharing: Sharing,
+    /// Whether the kubelet is told no NUMA nodes.
+    pub exclude_topology: bool,
 }
 
-/// How devices are found: one variant per implemented kind.
+/// Which devices are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
     /// Device nodes by path.
     Path(Vec<PathPattern>),
+    /// Devices of a kind by what is known of them.
+    Criteria(Kind, Criteria),
+}
+
+/// How a device is shared among containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// How many containers may hold one device at the same time; at least 1.
+    pub replicas: u32,
+    /// Whether a container that asks for more than one is refused.
+    pub one_each: bool,
+}
+
+impl Sharing {
+    /// One container has a device to itself.
+    pub const EXCLUSIVE: Sharing = Sharing { replicas: 1, one_each: false };
+}
+
+impl Selector {
+    /// The kind of the devices.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Selector::Path(_) => Kind::Path,
+            Selector::Criteria(kind, _) => *kind,
+        }
+    }
 }
 
 /// Why there is no config.

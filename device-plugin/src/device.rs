@@ -1,15 +1,12 @@
 //! What is known about one device.
 
+mod kind;
+
 use std::fmt;
 
+use crate::config::criteria::Properties;
 use crate::hostroot::DeviceNumber;
-
-/// Which backend found a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A device node named by its path.
-    Path,
-}
+pub use kind::Kind;
 
 /// Whether a device can be handed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +50,8 @@ pub struct Found {
     pub nodes: Vec<DeviceNode>,
     /// Its health by what the scan could observe.
     pub health: Health,
+    /// What criteria can look at.
+    pub properties: Properties,
 }
 
 /// A device of an inventory.
@@ -70,14 +69,6 @@ impl Health {
     /// Whether the device can be handed out.
     pub fn is_healthy(&self) -> bool {
         *self == Health::Healthy
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Kind::Path => f.write_str("path"),
-        }
     }
 }
 

@@ -3,20 +3,22 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
+use crate::config::criteria::Criteria;
 use crate::config::resource_name::ResourceName;
 use crate::config::{Resource, Selector};
-use crate::device::Found;
+use crate::device::{Found, Kind};
 use crate::hostroot::{DeviceNumber, HostRoot};
 
 mod path;
+mod usb;
 
 /// One way of finding devices, set up for one resource.
 pub trait Discovery: fmt::Debug + Send + Sync {
     /// Looks once. Blocking. What cannot be read is a fault of the scan and hides nothing else.
     fn scan(&self, root: &HostRoot) -> Scan;
 
-    /// Whether a device with this key would still be one of the resource's, present or not.
-    fn selects(&self, key: &str) -> bool;
+    /// Whether a device that was found before would still be one of the resource's, present or not.
+    fn selects(&self, found: &Found) -> bool;
 }
 
 /// What one look found.
@@ -34,6 +36,44 @@ pub struct Scan {
 pub fn backend(selector: &Selector) -> Box<dyn Discovery> {
     match selector {
         Selector::Path(patterns) => Box::new(path::PathDiscovery::new(patterns.clone())),
+        Selector::Criteria(kind, criteria) => {
+            Box::new(Chosen { finder: finder(*kind), criteria: criteria.clone() })
+        }
+    }
+}
+
+/// Finds every device of a kind. Blocking.
+type Finder = fn(&HostRoot) -> Scan;
+
+/// None of a kind that a config cannot name yet.
+fn finder(kind: Kind) -> Finder {
+    match kind {
+        Kind::Usb => usb::scan,
+        _ => |_| Scan::default(),
+    }
+}
+
+/// The devices of a kind that a resource means.
+struct Chosen {
+    finder: Finder,
+    criteria: Criteria,
+}
+
+impl fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Chosen").field(&self.criteria).finish()
+    }
+}
+
+impl Discovery for Chosen {
+    fn scan(&self, root: &HostRoot) -> Scan {
+        let mut scan = (self.finder)(root);
+        scan.found.retain(|found| self.criteria.admit(&found.properties));
+        scan
+    }
+
+    fn selects(&self, found: &Found) -> bool {
+        self.criteria.admit(&found.properties)
     }
 }
 
@@ -67,7 +107,7 @@ struct Owner {
 /// Keeps in `scan` what `resource` may offer: a device belongs to the first resource that finds it. Two
 /// resources offer the same one only if both let containers share it.
 fn claim(resource: &Resource, scan: &mut Scan, owners: &mut HashMap<DeviceNumber, Owner>) {
-    let shared = resource.count > 1;
+    let shared = resource.sharing.replicas > 1;
     let faults = &mut scan.faults;
     scan.found.retain(|found| {
         for node in &found.nodes {
@@ -89,11 +129,17 @@ fn claim(resource: &Resource, scan: &mut Scan, owners: &mut HashMap<DeviceNumber
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sharing;
     use crate::config::path_pattern::PathPattern;
     use crate::inventory::tests::found;
 
     fn resource(name: &str, count: u32) -> Resource {
-        Resource { name: ResourceName::parse(name).unwrap(), selector: Selector::Path(Vec::new()), count }
+        Resource {
+            name: ResourceName::parse(name).unwrap(),
+            selector: Selector::Path(Vec::new()),
+            sharing: Sharing { replicas: count, one_each: false },
+            exclude_topology: false,
+        }
     }
 
     /// Keys that two resources keep when both find the same device, the first under two names.

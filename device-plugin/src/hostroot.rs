@@ -1,11 +1,14 @@
 //! The host's file tree as this process sees it: `/`, a mount such as `/host`, or a made tree in tests.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
+
+/// Longest attribute, in bytes: the kernel gives them a page.
+const LONGEST_ATTRIBUTE: u64 = 4096;
 
 /// Where the host's `/` is.
 #[derive(Clone, Debug)]
@@ -58,6 +61,27 @@ impl HostRoot {
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The text of the attribute at `path` below the host's `/sys` or `/proc`, without blanks around it; `None`
+    /// when there is none, or nothing is in it.
+    ///
+    /// A made tree may hold anything: what is no file is an error and not waited for, and what is longer
+    /// than an attribute is cut.
+    pub fn attribute(&self, path: &str) -> io::Result<Option<String>> {
+        let root = open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let file = match openat2(root.as_fd(), Path::new(path), how) {
+            Ok(file) => std::fs::File::from(file),
+            Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = Vec::new();
+        file.take(LONGEST_ATTRIBUTE).read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
     /// Names in the host's folder `path`, sorted; names that are not UTF-8 are left out. Empty when

@@ -132,6 +132,7 @@ pub(crate) mod tests {
             numa: None,
             nodes: vec![DeviceNode { path: path.to_owned(), number }],
             health: Health::Healthy,
+            properties: crate::config::criteria::Properties::new(),
         }
     }
 

@@ -33,7 +33,7 @@ impl Offer {
     ) -> Offer {
         tracing::info!(resource = %resource.name, devices = devices.len(), "offering");
         log_changes(&resource, &[], &devices);
-        let snapshot = Snapshot::new(resource.name.clone(), devices, resource.count);
+        let snapshot = Snapshot::new(resource.name.clone(), devices, resource.sharing);
         let (snapshots, receiver) = watch::channel(Arc::new(snapshot));
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(Registration::new(dir, receiver, directory, stopped).run());
@@ -47,7 +47,7 @@ impl Offer {
 
     /// Tells the kubelet of `devices` under the terms of `resource`, if that is news.
     pub(crate) fn update(&mut self, resource: Resource, devices: Vec<Device>) {
-        let new = Snapshot::new(resource.name.clone(), devices, resource.count);
+        let new = Snapshot::new(resource.name.clone(), devices, resource.sharing);
         self.snapshots.send_if_modified(|snapshot| {
             let changed = **snapshot != new;
             if changed {
@@ -65,7 +65,7 @@ impl Offer {
         if left_out > 0 {
             faults.insert(format!(
                 "{left_out} devices are left out: the list would be too long for the kubelet; \
-                 lower `count` or match fewer"
+                 lower `count` or `replicas`, or match fewer"
             ));
         }
         for fault in faults.difference(&self.faults) {
@@ -86,9 +86,13 @@ impl Offer {
 /// What `resource` has to offer after `scan`, given the devices it had.
 pub(crate) fn take_stock(resource: &Resource, previous: &[Device], scan: &mut Scan, number: u64) -> Fitted {
     let backend = discovery::backend(&resource.selector);
-    let kept: Vec<_> = previous.iter().filter(|device| backend.selects(&device.found.key)).cloned().collect();
-    let merged = inventory::merge(&kept, std::mem::take(&mut scan.found), number);
-    inventory::fit(merged, &kept, resource.count, limits::MAX_LIST_BYTES)
+    let kept: Vec<_> = previous.iter().filter(|device| backend.selects(&device.found)).cloned().collect();
+    let mut found = std::mem::take(&mut scan.found);
+    if resource.exclude_topology {
+        found.iter_mut().for_each(|found| found.numa = None);
+    }
+    let merged = inventory::merge(&kept, found, number);
+    inventory::fit(merged, &kept, resource.sharing.replicas, limits::MAX_LIST_BYTES)
 }
 
 fn log_changes(resource: &Resource, old: &[Device], new: &[Device]) {

@@ -127,7 +127,9 @@ async fn feed(
 fn refusal(error: &AllocationError) -> Status {
     tracing::warn!(%error, "allocation refused");
     match error {
-        AllocationError::Unknown { .. } => Status::invalid_argument(error.to_string()),
+        AllocationError::Unknown { .. } | AllocationError::MoreThanOne { .. } => {
+            Status::invalid_argument(error.to_string())
+        }
         AllocationError::Unhealthy { .. } => Status::unavailable(error.to_string()),
     }
 }

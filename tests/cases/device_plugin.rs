@@ -9,6 +9,7 @@ mod configuring;
 mod devices;
 mod node;
 mod registering;
+mod usb;
 
 use node::{Node, http_get, sockets};
 

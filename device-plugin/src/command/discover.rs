@@ -54,7 +54,7 @@ fn rows(config: &Config, root: &HostRoot) -> Vec<Row> {
         if fitted.left_out > 0 {
             tracing::warn!(resource = %resource.name, left_out = fitted.left_out, "too many devices for one list");
         }
-        rows.extend(resource_rows(&Snapshot::new(resource.name.clone(), fitted.devices, resource.count)));
+        rows.extend(resource_rows(&Snapshot::new(resource.name.clone(), fitted.devices, resource.sharing)));
     }
     rows
 }

@@ -3,24 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::field::{Field, Table};
-use super::path_pattern::PathPattern;
 use super::problem::{Problem, Problems};
 use super::resource_name::ResourceName;
 use super::yaml::Node;
 use super::{Config, Resource, Selector};
+use crate::device::Kind;
 use crate::inventory::limits;
 
+mod selector;
+mod sharing;
+
 const MAX_RESOURCES: usize = 256;
-const MAX_PATHS: usize = 256;
 
 const RESOURCE_KEYS: [&str; 7] =
     ["name", "match", "count", "sharing", "rename", "excludeTopology", "strategy"];
-const MATCH_KEYS: [&str; 11] = [
-    "kind", "paths", "vendor", "product", "serial", "device", "driver", "address", "pfName", "model", "uuid",
-];
-const OTHER_KINDS: [&str; 9] =
-    ["usb", "pci", "nvidia", "amd", "intel-gpu", "dfl", "xrt", "fpga-manager", "sample"];
-
 /// Checks a whole document.
 pub(super) fn config(document: &Node) -> Result<Config, Vec<Problem>> {
     let mut problems = Problems::default();
@@ -57,17 +53,14 @@ fn resource(
 ) -> Option<Resource> {
     let table = field.table(&RESOURCE_KEYS, problems)?;
     let name = advertised_name(&table, names, problems);
-    unavailable(&table, "sharing", "let several containers hold one device with `count`", problems);
-    unavailable(&table, "excludeTopology", "remove it: a path device reports no NUMA node", problems);
-    strategy(&table, problems);
-    let count = match table.field("count") {
-        Some(count) => count.integer(1..=limits::MAX_COUNT, problems),
-        None => Some(1),
-    };
-    let paths = table
+    let selector = table
         .required("match", "say which devices belong to the resource", problems)
-        .and_then(|field| selected_paths(field, problems));
-    let resource = Resource { name: name?, selector: Selector::Path(paths?), count: count? };
+        .and_then(|field| selector::check(field, problems));
+    let kind = selector.as_ref().map(Selector::kind);
+    let sharing = sharing::check(&table, problems);
+    let exclude_topology = exclude_topology(&table, kind, problems);
+    strategy(&table, problems);
+    let resource = Resource { name: name?, selector: selector?, sharing: sharing?, exclude_topology };
     fits_one_message(&table, &resource, problems);
     Some(resource)
 }
@@ -103,75 +96,42 @@ fn resource_name(field: &Field<'_>, problems: &mut Problems) -> Option<ResourceN
     }
 }
 
-fn unavailable(table: &Table<'_>, key: &str, fix: &str, problems: &mut Problems) {
-    if let Some(field) = table.field(key) {
-        field.problem(problems, "is not available for kind path", fix);
+/// Whether the kubelet is told no NUMA nodes. Only of kinds that have any.
+fn exclude_topology(table: &Table<'_>, kind: Option<Kind>, problems: &mut Problems) -> bool {
+    let Some(field) = table.field("excludeTopology") else { return false };
+    if kind.is_some_and(|kind| !kind.has_topology()) {
+        field.problem(problems, "is for kinds that report NUMA nodes", "remove it");
     }
+    field.boolean(problems).unwrap_or(false)
 }
 
-/// A path device needs nothing but its nodes, so `auto` and `device-specs` come to the same.
+/// What is offered needs nothing but its nodes, so `auto` and `device-specs` come to the same.
 fn strategy(table: &Table<'_>, problems: &mut Problems) {
     let Some(field) = table.field("strategy") else { return };
     let Some(text) = field.text(problems) else { return };
     if !matches!(text, "auto" | "device-specs") {
-        let message = format!("{text:?} is not available for kind path");
+        let message = format!("{text:?} is not available in this version");
         field.problem(problems, message, "use auto or device-specs");
-    }
-}
-
-fn selected_paths(field: &Field<'_>, problems: &mut Problems) -> Option<Vec<PathPattern>> {
-    let table = field.table(&MATCH_KEYS, problems)?;
-    if let Some(kind) = table.field("kind") {
-        is_path_kind(kind, problems).then_some(())?;
-    }
-    for key in MATCH_KEYS.iter().filter(|key| !matches!(**key, "kind" | "paths")) {
-        unavailable(&table, key, "select by `paths`", problems);
-    }
-    let paths = table.required("paths", "list the paths, for example [/dev/ttyUSB*]", problems)?;
-    let items = paths.list(MAX_PATHS, problems)?;
-    if items.is_empty() {
-        paths.problem(problems, "is empty", "list the paths, for example [/dev/ttyUSB*]");
-    }
-    let patterns: Vec<_> = items.iter().map(|item| path_pattern(item, problems)).collect();
-    patterns.into_iter().collect()
-}
-
-fn is_path_kind(field: &Field<'_>, problems: &mut Problems) -> bool {
-    let Some(kind) = field.text(problems) else { return false };
-    if OTHER_KINDS.contains(&kind) {
-        field.problem(problems, format!("{kind} is not available in this version"), "use kind path");
-    } else if kind != "path" {
-        field.problem(problems, format!("{kind:?} is an unknown kind"), "use kind path");
-    }
-    kind == "path"
-}
-
-fn path_pattern(field: &Field<'_>, problems: &mut Problems) -> Option<PathPattern> {
-    let text = field.text(problems)?;
-    match PathPattern::parse(text) {
-        Ok(pattern) => Some(pattern),
-        Err(error) => {
-            field.problem(problems, format!("{text:?} {error}"), "give a path such as /dev/ttyUSB*");
-            None
-        }
     }
 }
 
 /// What the config alone makes certain: every literal path, or at least one device, `count` times.
 fn fits_one_message(table: &Table<'_>, resource: &Resource, problems: &mut Problems) {
-    let Selector::Path(patterns) = &resource.selector;
-    let literals = patterns.iter().filter(|pattern| pattern.is_literal()).count();
-    let bytes = limits::least_list_size(literals.max(1), resource.count);
+    let literals = match &resource.selector {
+        Selector::Path(patterns) => patterns.iter().filter(|pattern| pattern.is_literal()).count(),
+        Selector::Criteria(..) => 1,
+    };
+    let bytes = limits::least_list_size(literals.max(1), resource.sharing.replicas);
     if bytes > limits::MAX_LIST_BYTES {
         let message = format!(
             "makes a device list of at least {bytes} bytes, more than the {} the kubelet reads in one message",
             limits::MAX_LIST_BYTES
         );
-        let (line, key) = match table.field("count") {
+        let (line, key) = match table.field("count").or_else(|| table.field("sharing")) {
             Some(count) => (count.line, count.key.clone()),
             None => (table.line, table.key.clone()),
         };
-        problems.add(line, &key, message, "lower `count` or match fewer devices");
+        problems.add(line, &key, message, "lower `count` or `replicas`, or match fewer devices");
     }
 }
 
@@ -192,8 +152,69 @@ mod tests {
                     - name: example.com/kvm\n    rename: example.com/kvm.shared\n    count: 10\n    strategy: auto\n    \
                     match:\n      kind: path\n      paths: [/dev/kvm]\n";
         let config = Config::parse(text).unwrap();
-        let seen: Vec<_> = config.resources.iter().map(|r| (r.name.as_str(), r.count)).collect();
+        let seen: Vec<_> = config.resources.iter().map(|r| (r.name.as_str(), r.sharing.replicas)).collect();
         assert_eq!(seen, [("example.com/serial", 1), ("example.com/kvm.shared", 10)]);
+    }
+
+    #[test]
+    fn devices_are_selected_by_what_their_kind_has() {
+        let text = "version: v1\nresources:\n- name: a/b\n  match: {kind: usb, vendor: '0403', product: ['6001', '6015'], \
+                    serial: 'A*'}\n  sharing: {mode: time-slicing, replicas: 4}\n";
+        let config = Config::parse(text).unwrap();
+        let [resource] = config.resources.as_slice() else { panic!("one resource") };
+        assert_eq!(resource.sharing, crate::config::Sharing { replicas: 4, one_each: true });
+        let Selector::Criteria(Kind::Usb, criteria) = &resource.selector else { panic!("{resource:?}") };
+        assert_eq!(criteria.0.len(), 3);
+    }
+
+    #[test]
+    fn a_selector_or_a_way_of_sharing_that_makes_no_sense_is_refused() {
+        for (line, key, message) in [
+            ("match: {kind: usb, pfName: eth0}", "match.pfName", "is not available for kind usb"),
+            ("match: {kind: usb, paths: [/dev/x]}", "match.paths", "is not available for kind usb"),
+            (
+                "match: {kind: usb, vendor: ftdi}",
+                "match.vendor",
+                "\"ftdi\" is no id of four hexadecimal digits",
+            ),
+            ("match: {kind: usb, vendor: []}", "match.vendor", "is empty and would match nothing"),
+            ("match: {kind: usb, vendor: 403}", "match.vendor", "must be a string, not an integer"),
+            ("match: {kind: toaster}", "match.kind", "\"toaster\" is an unknown kind"),
+            ("match: {kind: nvidia}", "match.kind", "nvidia is not available in this version"),
+            (
+                "{match: {kind: usb}, excludeTopology: true}",
+                "excludeTopology",
+                "is for kinds that report NUMA nodes",
+            ),
+            (
+                "{match: {kind: usb}, count: 2, sharing: {mode: exclusive}}",
+                "count",
+                "says what `sharing` says too",
+            ),
+            ("{match: {kind: usb}, sharing: {mode: time-slicing}}", "sharing.replicas", "is missing"),
+            (
+                "{match: {kind: usb}, sharing: {mode: mps}}",
+                "sharing.mode",
+                "mps is not available in this version",
+            ),
+            (
+                "{match: {kind: usb}, sharing: {mode: exclusive, replicas: 2}}",
+                "sharing.replicas",
+                "is for shared devices",
+            ),
+        ] {
+            let body = line.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(line);
+            let text = if line.starts_with('{') {
+                format!("version: v1\nresources:\n- {{name: a/b, {body}}}\n")
+            } else {
+                format!("version: v1\nresources:\n- name: a/b\n  {line}\n")
+            };
+            let found = problems(&text);
+            assert_eq!(
+                (found[0].1.as_str(), found[0].2.as_str()),
+                (format!("resources[0].{key}").as_str(), message)
+            );
+        }
     }
 
     #[test]
@@ -229,16 +250,15 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused() {
         let cases = [
-            ("sharing: {mode: mps}", "resources[0].sharing"),
-            ("excludeTopology: true", "resources[0].excludeTopology"),
-            ("strategy: cdi", "resources[0].strategy"),
+            ("sharing: {mode: mps}", "resources[0].sharing.mode", "mps is not available in this version"),
+            ("excludeTopology: true", "resources[0].excludeTopology", "is for kinds that report NUMA nodes"),
+            ("strategy: cdi-cri", "resources[0].strategy", "\"cdi-cri\" is not available in this version"),
         ];
-        for (line, key) in cases {
+        for (line, key, message) in cases {
             let text =
                 format!("version: v1\nresources:\n- name: a/b\n  {line}\n  match: {{paths: [/dev/x]}}\n");
             let found = problems(&text);
-            assert_eq!((found[0].0, found[0].1.as_str()), (4, key));
-            assert!(found[0].2.ends_with("is not available for kind path"), "{found:?}");
+            assert_eq!((found[0].0, found[0].1.as_str(), found[0].2.as_str()), (4, key, message));
         }
     }
 

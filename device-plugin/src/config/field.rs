@@ -91,6 +91,24 @@ impl<'a> Field<'a> {
         None
     }
 
+    /// The items of a list, or the value itself as the only one.
+    pub(crate) fn one_or_more(&self, limit: usize, problems: &mut Problems) -> Option<Vec<Field<'a>>> {
+        match self.value {
+            Yaml::List(_) => self.list(limit, problems),
+            _ => Some(vec![self.clone()]),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&self, problems: &mut Problems) -> Option<bool> {
+        if let Yaml::Bool(value) = self.value {
+            return Some(*value);
+        }
+        let message = format!("must be true or false, not {}", self.value.noun());
+        self.problem(problems, message, "write true or false, without quotes");
+        None
+    }
+
     /// An integer within `range`.
     pub(crate) fn integer(&self, range: RangeInclusive<u32>, problems: &mut Problems) -> Option<u32> {
         let number = if let Yaml::Integer(number) = self.value { u32::try_from(*number).ok() } else { None };

@@ -1,6 +1,7 @@
 //! Device nodes by path.
 
 use super::{Discovery, Scan};
+use crate::config::criteria::Properties;
 use crate::config::path_pattern::{Component, PathPattern};
 use crate::device::{DeviceNode, Found, Health, Kind};
 use crate::hostroot::{HostRoot, Inode};
@@ -37,8 +38,8 @@ impl Discovery for PathDiscovery {
         scan
     }
 
-    fn selects(&self, key: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(key))
+    fn selects(&self, found: &Found) -> bool {
+        found.kind == Kind::Path && self.patterns.iter().any(|pattern| pattern.matches(&found.key))
     }
 }
 
@@ -119,6 +120,7 @@ fn device(path: &str, nodes: Vec<DeviceNode>) -> Found {
         numa: None,
         nodes,
         health: Health::Healthy,
+        properties: Properties::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
 
 use super::id::replica_id;
+use crate::config::Sharing;
 use crate::config::resource_name::ResourceName;
 use crate::device::Device;
 
@@ -13,7 +14,7 @@ use crate::device::Device;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     resource: ResourceName,
-    count: u32,
+    sharing: Sharing,
     devices: Vec<Device>,
     list: ListAndWatchResponse,
     entries: HashMap<Arc<str>, Entry>,
@@ -36,8 +37,9 @@ pub struct Listed<'a> {
 }
 
 impl Snapshot {
-    /// The snapshot in which each of `devices` is listed `count` times.
-    pub fn new(resource: ResourceName, devices: Vec<Device>, count: u32) -> Snapshot {
+    /// The snapshot in which each of `devices` is listed as often as it may be held.
+    pub fn new(resource: ResourceName, devices: Vec<Device>, sharing: Sharing) -> Snapshot {
+        let count = sharing.replicas;
         let mut list = ListAndWatchResponse::default();
         let mut entries = HashMap::new();
         for (index, device) in devices.iter().enumerate() {
@@ -48,12 +50,17 @@ impl Snapshot {
                 list.devices.push(super::wire_device(&id, healthy, device.found.numa));
             }
         }
-        Snapshot { resource, count, devices, list, entries }
+        Snapshot { resource, sharing, devices, list, entries }
     }
 
     /// The resource this is the state of.
     pub fn resource(&self) -> &ResourceName {
         &self.resource
+    }
+
+    /// How its devices are shared.
+    pub fn sharing(&self) -> Sharing {
+        self.sharing
     }
 
     /// The devices, each once, ordered by key.
@@ -80,6 +87,6 @@ impl Snapshot {
 
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Snapshot) -> bool {
-        self.resource == other.resource && self.count == other.count && self.devices == other.devices
+        self.resource == other.resource && self.sharing == other.sharing && self.devices == other.devices
     }
 }

@@ -52,8 +52,16 @@ impl Node {
         self.root().join("dev").join(name)
     }
 
+    /// A file of the made host tree, for example `sys/bus/usb/devices/1-2/serial`.
+    pub(super) fn write(&self, path: &str, text: &str) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
     /// A node of the kernel's memory devices (major 1): harmless, and never the same device twice.
     pub(super) fn add_device(&self, name: &str, minor: u64) {
+        std::fs::create_dir_all(self.dev(name).parent().unwrap()).unwrap();
         mknod(&self.dev(name), SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, makedev(1, minor)).unwrap();
     }
 

@@ -1,0 +1,96 @@
+//! USB devices, as `/sys/bus/usb/devices` lists them (Documentation/ABI/testing/sysfs-bus-usb): a folder
+//! each, named after the ports that lead to it, beside folders of interfaces, whose names have a `:`.
+
+use super::Scan;
+use crate::config::criteria::{Properties, Property};
+use crate::device::{DeviceNode, Found, Health, Kind};
+use crate::hostroot::{HostRoot, Inode};
+use crate::inventory::limits;
+
+const DEVICES: &str = "/sys/bus/usb/devices";
+const NODES: &str = "/dev/bus/usb";
+/// `bDeviceClass` of a hub, root hubs included.
+const HUB: &str = "09";
+
+pub(super) fn scan(root: &HostRoot) -> Scan {
+    let mut scan = Scan::default();
+    let names = root.names(DEVICES).unwrap_or_else(|error| {
+        scan.faults.insert(format!("cannot read the folder {DEVICES}: {error}"));
+        Vec::new()
+    });
+    // Plugging in and out is seen by the nodes: the kernel's own folder tells nobody of changes.
+    scan.folders.insert(NODES.to_owned());
+    for bus in root.names(NODES).unwrap_or_default() {
+        scan.folders.insert(format!("{NODES}/{bus}"));
+    }
+    for name in names.iter().filter(|name| !name.contains(':')).take(limits::MAX_FOUND) {
+        match look_at(name, root) {
+            Ok(Some(found)) => scan.found.push(told_apart(found, name, &scan)),
+            Ok(None) => {}
+            Err(fault) => drop(scan.faults.insert(fault)),
+        }
+    }
+    scan
+}
+
+/// Nothing of a hub. The error is for a person.
+fn look_at(name: &str, root: &HostRoot) -> Result<Option<Found>, String> {
+    let folder = format!("{DEVICES}/{name}");
+    let read = |attribute: &str| {
+        let path = format!("{folder}/{attribute}");
+        root.attribute(&path).map_err(|error| format!("cannot read {path}: {error}"))
+    };
+    let need = |attribute: &str| {
+        read(attribute)?
+            .ok_or_else(|| format!("{folder}/{attribute} is missing: USB device {name} is left out"))
+    };
+    if read("bDeviceClass")?.as_deref() == Some(HUB) {
+        return Ok(None);
+    }
+    let (vendor, product, serial) = (need("idVendor")?, need("idProduct")?, read("serial")?);
+    let node = node(&need("busnum")?, &need("devnum")?, name, root)?;
+    let stays = serial.clone().unwrap_or_else(|| name.to_owned());
+    let known = [(Property::Vendor, Some(vendor.clone())), (Property::Product, Some(product.clone()))];
+    let known = known.into_iter().chain([(Property::Serial, serial)]);
+    Ok(Some(Found {
+        key: format!("usb:{vendor}:{product}:{stays}"),
+        id: format!("{vendor}-{product}-{}", printable(&stays)),
+        kind: Kind::Usb,
+        vendor: read("manufacturer")?,
+        model: read("product")?,
+        numa: None,
+        nodes: vec![node],
+        health: Health::Healthy,
+        properties: known.filter_map(|(property, value)| Some((property, value?))).collect::<Properties>(),
+    }))
+}
+
+/// Cheap devices share a serial number; then the port tells them apart.
+fn told_apart(mut found: Found, name: &str, scan: &Scan) -> Found {
+    if scan.found.iter().any(|other| other.key == found.key) {
+        found.key = format!("{}:{name}", found.key);
+        found.id = format!("{}-{name}", found.id);
+    }
+    found
+}
+
+/// `/dev/bus/usb/<bus>/<device>`, both in three digits.
+fn node(bus: &str, device: &str, name: &str, root: &HostRoot) -> Result<DeviceNode, String> {
+    let number = |text: &str| {
+        let number: Option<u16> = text.parse().ok();
+        number
+            .ok_or_else(|| format!("{text:?} is no number of a bus or device: USB device {name} is left out"))
+    };
+    let path = format!("{NODES}/{:03}/{:03}", number(bus)?, number(device)?);
+    match root.inspect(&path) {
+        Ok(Some(Inode::Device(number))) => Ok(DeviceNode { path, number }),
+        Ok(_) => Err(format!("{path} is no device node: USB device {name} is left out")),
+        Err(error) => Err(format!("cannot look at {path}: {error}")),
+    }
+}
+
+/// A serial number can be any text; an id is read by people and programs.
+fn printable(text: &str) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    text.chars().map(keep).collect()
+}
