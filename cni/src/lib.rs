@@ -64,6 +64,7 @@ mod fingerprint;
 mod hostport;
 mod ipam;
 mod journal;
+mod netlink;
 mod netns;
 pub mod nft;
 mod patience;
