@@ -3,7 +3,7 @@
 //! [`conntrack`](crate::conntrack).
 //!
 //! Our own, because a program that is executed once per pod pays for what it contains: the crates for it
-//! know every attribute of every message, decode all of them in each answer, and were a sixth of the text.
+//! know every attribute of every message, decode all of them in each answer, and were a fifth of the text.
 
 mod attribute;
 mod message;
