@@ -10,7 +10,8 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-use crate::nft::{Attributes, Family, Netfilter, Reader};
+use crate::netlink::{Attributes, Protocol, Reader, Socket};
+use crate::nft::{Family, NFGENMSG};
 use crate::{error, failpoint};
 
 /// `IPPROTO_UDP`.
@@ -33,20 +34,20 @@ pub(crate) struct Connection {
 /// A connection to the kernel's connection tracking.
 #[derive(Debug)]
 pub(crate) struct Conntrack {
-    socket: Netfilter,
+    socket: Socket,
 }
 
 impl Conntrack {
     /// Connects to the namespace of the calling thread.
     pub(crate) fn open() -> io::Result<Self> {
-        Ok(Self { socket: Netfilter::open()? })
+        Ok(Self { socket: Socket::open(Protocol::Netfilter)? })
     }
 
     /// Connections over UDP whose first packet was sent to one of `ports`: one walk, of which the kernel
     /// tells those of the protocol, and of the port when it is one.
     pub(crate) fn udp_to(&self, family: Family, ports: &[u16]) -> io::Result<Vec<Connection>> {
         let answers = self.socket.exchange(&message::dump_udp(family, ports))?;
-        let connections = answers.messages().filter_map(|message| read(family, message.attributes()));
+        let connections = answers.messages().filter_map(|message| read(family, message.attributes(NFGENMSG)));
         // A kernel before 5.9 has no filter and tells all.
         Ok(connections.filter(|connection| ports.contains(&connection.port)).collect())
     }
@@ -68,7 +69,7 @@ fn read(family: Family, connection: Reader<'_>) -> Option<Connection> {
     if protocol.find(1)? != [UDP] {
         return None;
     }
-    let mut identity = Attributes::new().bytes(message::NESTED | 1, connection.find(1)?);
+    let mut identity = Attributes::new().nested(1, &Attributes::behind(connection.find(1)?));
     for kind in [message::ID, message::ZONE] {
         identity = connection.find(kind).into_iter().fold(identity, |all, value| all.bytes(kind, value));
     }
@@ -82,13 +83,11 @@ mod message {
     use std::net::IpAddr;
 
     use super::{Connection, UDP};
-    use crate::nft::{Attributes, Family, Reader, question};
+    use crate::netlink::{Attributes, NLM_F_ACK, NLM_F_DUMP, Reader, Request};
+    use crate::nft::{Family, question};
 
     const SUBSYSTEM: u16 = 1 << 8;
-    const ACK: u16 = 0x4;
-    const DUMP: u16 = 0x300;
 
-    pub(super) const NESTED: u16 = 0x8000;
     pub(super) const ID: u16 = 12;
     pub(super) const ZONE: u16 = 18;
     /// `CTA_IP_V4_SRC`; the number for IPv6 is higher by two.
@@ -96,7 +95,7 @@ mod message {
     pub(super) const DESTINATION: u16 = 2;
 
     /// `IPCTNL_MSG_CT_GET` of all whose original direction has the protocol and, when it is one, the port.
-    pub(super) fn dump_udp(family: Family, ports: &[u16]) -> Vec<u8> {
+    pub(super) fn dump_udp(family: Family, ports: &[u16]) -> Request {
         const PROTOCOL: u32 = 1 << 3;
         const DESTINATION_PORT: u32 = 1 << 5;
         let mut protocol = Attributes::new().bytes(1, &[UDP]);
@@ -109,12 +108,12 @@ mod message {
         // These flags alone are in host order.
         let filter = Attributes::new().bytes(1, &flags.to_ne_bytes());
         let attributes = Attributes::new().nested(1, &tuple).nested(25, &filter);
-        question(SUBSYSTEM | 1, family.number(), DUMP, &attributes)
+        question(SUBSYSTEM | 1, family.number(), NLM_F_DUMP, &attributes)
     }
 
     /// `IPCTNL_MSG_CT_DELETE`.
-    pub(super) fn delete(connection: &Connection) -> Vec<u8> {
-        question(SUBSYSTEM | 2, connection.family.number(), ACK, &connection.identity)
+    pub(super) fn delete(connection: &Connection) -> Request {
+        question(SUBSYSTEM | 2, connection.family.number(), NLM_F_ACK, &connection.identity)
     }
 
     pub(super) fn address(family: Family, addresses: Reader<'_>, side: u16) -> Option<IpAddr> {

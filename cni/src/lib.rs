@@ -17,14 +17,13 @@
 //!
 //! | call | netlink requests | system calls, at most |
 //! |---|---|---|
-//! | ADD | 15 | 140 |
-//! | DEL | 2 | 82 |
+//! | ADD | 13 | 93 |
+//! | DEL | 2 | 53 |
 //!
 //! The requests of an ADD, each a send and a receive of a few microseconds beside the kernel's own work:
 //!
 //! | where | request | why |
 //! |---|---|---|
-//! | node, sandbox | two `RTM_GETLINK` | what an earlier ADD left, or whose name is taken, before anything is made |
 //! | node | `NFT_MSG_GETCHAIN` | the guard chain must be whole before the pod can send |
 //! | node | `RTM_GETROUTE`, `RTM_GETLINK` | the MTU of the default route's device; none with `mtu` |
 //! | node | `RTM_NEWLINK` | both ends, addresses, MTU, group and the peer's namespace in one |
@@ -38,18 +37,21 @@
 //! | node | `NFT_MSG_GETGEN`, `NFT_MSG_GETSETELEM`, three `NFT_MSG_GETCHAIN`, one transaction | with host ports: who has them, whether their chains are whole, and the elements, if nothing changed since |
 //! | node | `IPCTNL_MSG_CT_GET` | with host ports over UDP: connections that would miss the pod, one walk per family |
 //!
-//! Of a DEL: `RTM_GETLINK`, since only a link in our group is ours to delete, and `RTM_DELLINK`.
+//! An ADD after another one of the same attachment asks twice more, `RTM_GETLINK` on the node and in the
+//! sandbox: whether that one is whole. Of a DEL: `RTM_GETLINK`, since only a link in our group is ours to
+//! delete, and `RTM_DELLINK`.
 //!
-//! The other system calls of an ADD: about 16 are the C library's start; 2 listen for SIGTERM; 10 enter the sandbox and come back with a socket of its own;
-//! 12 write the record twice, whole or not at all; 30 hold the attachment against a second call and take the
-//! store's lock, its hint and a lease; 8 turn off router advertisements on the host's end, for which
-//! rtnetlink has no attribute. Those of a DEL: the same start, and 30 for the attachment's
-//! lock, the record, and the lease on its way to cooling down.
+//! The other system calls of an ADD: about 10 are the C library's start; 4 read the configuration and answer;
+//! 2 listen for SIGTERM; 4 open and close the node's sockets; 10 enter the sandbox and come back with a
+//! socket of its own; 8 write the record twice, whole or not at all; 22 hold the attachment against a second
+//! call and take the store's lock, its hint and a lease; 3 turn off router advertisements on the host's end,
+//! for which rtnetlink has no attribute. Those of a DEL: the same start, and 30 for the attachment's lock,
+//! the record, and the lease on its way to cooling down.
 //!
-//! The requests go over a plain socket (`rtnl::socket`), not over `rtnetlink`'s connection: its event loop
-//! made 48 more system calls of an ADD, and a request and its answer pass four queues in it although the
-//! kernel has answered when sending returns. For the same reason nothing here is asynchronous: what can
-//! wait, a lock or another plugin, waits on a thread of its own when it has to (`patience`).
+//! The requests go over plain sockets that are never bound (`netlink`): the kernel has answered when sending
+//! returns, so a request is one call to send and one to receive. An event loop made 48 more of an ADD, and
+//! an answer passed four queues in it. For the same reason nothing here is asynchronous: what can wait, a
+//! lock or another plugin, waits on a thread of its own when it has to (`patience`).
 
 pub mod br_netfilter;
 mod clock;
@@ -64,6 +66,7 @@ mod fingerprint;
 mod hostport;
 mod ipam;
 mod journal;
+mod netlink;
 mod netns;
 pub mod nft;
 mod patience;

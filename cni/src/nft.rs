@@ -3,9 +3,9 @@
 //! The kernel documents this interface only in `linux/netfilter/nf_tables.h`; numbers here carry that
 //! header's names, and tests read every rule back with `nft -j`.
 
-mod attribute;
 pub mod base;
 pub mod bridge;
+mod comment;
 mod expr;
 pub mod foreign;
 pub mod masquerade;
@@ -20,12 +20,10 @@ use nix::errno::Errno;
 
 use crate::error;
 
-pub(crate) use attribute::{Attributes, Reader};
 pub use expr::{Expr, Family, Verdict};
-pub(crate) use message::question;
 pub use message::{Batch, Chain, ChainState, Hook, Layer, Rule, Table};
+pub(crate) use message::{NFGENMSG, question};
 pub use set::{Datum, Element, Field, Set};
-pub(crate) use socket::Netfilter;
 pub use socket::Nft;
 
 /// Whether the kernel answered that it was built without something.

@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
-use super::attribute::Attributes;
+use crate::netlink::Attributes;
 
 /// The register that values pass through between two instructions (`NFT_REG_1`).
 const REGISTER: u32 = 1;

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::io;
 
-use super::attribute::{Reader, text};
 use super::base::TABLE;
 use super::socket::Nft;
+use crate::netlink::{Reader, text};
 
 /// A chain that forwarded packets do not pass unless one of its rules lets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,8 +98,8 @@ fn ends_in_drop(rule: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::attribute::Attributes;
     use super::*;
+    use crate::netlink::Attributes;
 
     fn rule(name: &str, data: &Attributes) -> Attributes {
         let counter = Attributes::new().text(1, "counter");

@@ -2,20 +2,22 @@
 
 use std::borrow::Cow;
 
-use super::attribute::{Attributes, Reader, comment, read_comment};
+use super::comment::{comment, read_comment};
 use super::expr::Expr;
 use super::set::{Datum, Element, Set};
+use crate::netlink::{
+    Attributes, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Reader, Request,
+};
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper byte of every message type of ours.
 const SUBSYSTEM: u16 = 10;
-const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
-/// `NLM_F_ROOT` and `NLM_F_MATCH`: all there are.
-const DUMP: u16 = 0x300;
-/// What is there already is an error.
-const EXCLUSIVE: u16 = 0x200;
-const CREATE: u16 = 0x400;
-const APPEND: u16 = 0x800;
+
+/// First and last message of a transaction, `linux/netfilter/nfnetlink.h`.
+const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
+const NFNL_MSG_BATCH_END: u16 = 0x11;
+
+/// Length of `struct nfgenmsg`: family, version (always 0), resource.
+pub(crate) const NFGENMSG: usize = 4;
 
 /// Which packets a table sees: the family of tables, as `nft` calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,23 +126,23 @@ impl Batch {
 
     fn begin(attributes: &Attributes) -> Self {
         let mut batch = Self::default();
-        batch.push(Header { kind: 0x10, flags: REQUEST, family: 0, resource: SUBSYSTEM }, attributes);
+        batch.push(&Request::new(NFNL_MSG_BATCH_BEGIN, 0, &nfgenmsg(0, SUBSYSTEM), attributes));
         batch
     }
 
     /// Makes `table` unless it is there.
     pub fn add_table(&mut self, table: Table) {
-        self.change(table, 0, CREATE, &Attributes::new().text(1, table.name));
+        self.change(table, 0, NLM_F_CREATE, &Attributes::new().text(1, table.name));
     }
 
     /// Makes `chain` unless it is there.
     pub fn add_chain(&mut self, chain: &Chain) {
-        self.change(chain.table, 3, CREATE, &chain.encode());
+        self.change(chain.table, 3, NLM_F_CREATE, &chain.encode());
     }
 
     /// Makes `chain`, which is not there, with a comment for [`Nft::chain`](super::Nft::chain) to read.
     pub fn add_chain_with(&mut self, chain: &Chain, text: &str) {
-        self.change(chain.table, 3, CREATE, &chain.encode().bytes(12, &comment(text)));
+        self.change(chain.table, 3, NLM_F_CREATE, &chain.encode().bytes(12, &comment(text)));
     }
 
     /// Removes `chain`, which is there and has no rules.
@@ -150,17 +152,17 @@ impl Batch {
 
     /// Makes `set` unless it is there.
     pub fn add_set(&mut self, set: &Set) {
-        self.change(set.table, 9, CREATE, &set.encode(self.sequence));
+        self.change(set.table, 9, NLM_F_CREATE, &set.encode(self.sequence));
     }
 
     /// Puts `element` into `set`. `EEXIST` when its key is taken.
     pub fn add_element(&mut self, set: &Set, element: &Element) {
-        self.quiet(set.table, 12, CREATE | EXCLUSIVE, &set.encode_element(element));
+        self.quiet(set.table, 12, NLM_F_CREATE | NLM_F_EXCL, &set.encode_element(element));
     }
 
     /// Puts `element` into `set` unless it is there; `EEXIST` or `EBUSY` when its key has another value.
     pub fn ensure_element(&mut self, set: &Set, element: &Element) {
-        self.quiet(set.table, 12, CREATE, &set.encode_element(element));
+        self.quiet(set.table, 12, NLM_F_CREATE, &set.encode_element(element));
     }
 
     /// Takes the element of `key` out of `set`. `ENOENT` when there is none.
@@ -170,7 +172,7 @@ impl Batch {
 
     /// Appends `rule` to its chain.
     pub fn add_rule(&mut self, rule: &Rule) {
-        self.change(rule.chain.table, 6, CREATE | APPEND, &rule.encode());
+        self.change(rule.chain.table, 6, NLM_F_CREATE | NLM_F_APPEND, &rule.encode());
     }
 
     /// Removes all rules of `chain`.
@@ -180,25 +182,24 @@ impl Batch {
 
     /// The bytes of the whole transaction.
     pub(super) fn render(mut self) -> Vec<u8> {
-        self.push(Header { kind: 0x11, flags: REQUEST, family: 0, resource: SUBSYSTEM }, &Attributes::new());
+        let fixed = nfgenmsg(0, SUBSYSTEM);
+        self.push(&Request::new(NFNL_MSG_BATCH_END, 0, &fixed, &Attributes::new()));
         self.messages
     }
 
     fn change(&mut self, table: Table, message: u16, flags: u16, attributes: &Attributes) {
-        self.quiet(table, message, ACK | flags, attributes);
+        self.quiet(table, message, NLM_F_ACK | flags, attributes);
     }
 
     /// Elements are many, and the answers to all of one transaction must fit the socket's buffer: only
     /// refusals are answered.
     fn quiet(&mut self, table: Table, message: u16, flags: u16, attributes: &Attributes) {
-        let kind = SUBSYSTEM << 8 | message;
-        let family = table.layer.number();
-        self.push(Header { kind, flags: REQUEST | flags, family, resource: 0 }, attributes);
+        self.push(&question(SUBSYSTEM << 8 | message, table.layer.number(), flags, attributes));
     }
 
-    fn push(&mut self, header: Header, attributes: &Attributes) {
+    fn push(&mut self, message: &Request) {
         self.sequence += 1;
-        self.messages.extend(header.frame(self.sequence, attributes));
+        message.frame(self.sequence, &mut self.messages);
     }
 }
 
@@ -212,8 +213,8 @@ pub struct ChainState {
 }
 
 /// Asks for `chain` (`NFT_MSG_GETCHAIN`).
-pub(super) fn get_chain(chain: &Chain) -> Vec<u8> {
-    question(SUBSYSTEM << 8 | 4, chain.table.layer.number(), ACK, &chain.key())
+pub(super) fn get_chain(chain: &Chain) -> Request {
+    question(SUBSYSTEM << 8 | 4, chain.table.layer.number(), 0, &chain.key())
 }
 
 /// Reads one answer to [`get_chain`].
@@ -223,59 +224,39 @@ pub(super) fn read_chain(answer: Reader<'_>) -> ChainState {
 }
 
 /// Asks for all chains of all families.
-pub(super) fn get_chains() -> Vec<u8> {
-    question(SUBSYSTEM << 8 | 4, 0, DUMP, &Attributes::new())
+pub(super) fn get_chains() -> Request {
+    question(SUBSYSTEM << 8 | 4, 0, NLM_F_DUMP, &Attributes::new())
 }
 
 /// Asks for the rules of one chain.
-pub(super) fn get_rules(family: u8, table: &str, chain: &str) -> Vec<u8> {
-    question(SUBSYSTEM << 8 | 7, family, DUMP, &Attributes::new().text(1, table).text(2, chain))
+pub(super) fn get_rules(family: u8, table: &str, chain: &str) -> Request {
+    question(SUBSYSTEM << 8 | 7, family, NLM_F_DUMP, &Attributes::new().text(1, table).text(2, chain))
 }
 
 /// Asks for the generation of the ruleset.
-pub(super) fn get_generation() -> Vec<u8> {
+pub(super) fn get_generation() -> Request {
     question(SUBSYSTEM << 8 | 16, 0, 0, &Attributes::new())
 }
 
 /// Asks for the element of `key`.
-pub(super) fn get_element(set: &Set, key: &Datum) -> Vec<u8> {
-    question(SUBSYSTEM << 8 | 13, set.table.layer.number(), ACK, &set.encode_key(key))
+pub(super) fn get_element(set: &Set, key: &Datum) -> Request {
+    question(SUBSYSTEM << 8 | 13, set.table.layer.number(), 0, &set.encode_key(key))
 }
 
 /// Asks for all elements of `set`.
-pub(super) fn get_elements(set: &Set) -> Vec<u8> {
-    question(SUBSYSTEM << 8 | 13, set.table.layer.number(), DUMP, &set.encode_all())
+pub(super) fn get_elements(set: &Set) -> Request {
+    question(SUBSYSTEM << 8 | 13, set.table.layer.number(), NLM_F_DUMP, &set.encode_all())
 }
 
-/// One message of netfilter that is no part of a transaction.
-pub(crate) fn question(kind: u16, family: u8, flags: u16, attributes: &Attributes) -> Vec<u8> {
-    Header { kind, flags: REQUEST | flags, family, resource: 0 }.frame(1, attributes)
+/// One message of netfilter.
+pub(crate) fn question(kind: u16, family: u8, flags: u16, attributes: &Attributes) -> Request {
+    Request::new(kind, flags, &nfgenmsg(family, 0), attributes)
 }
 
-/// `struct nlmsghdr` and `struct nfgenmsg`.
-struct Header {
-    kind: u16,
-    flags: u16,
-    family: u8,
-    resource: u16,
-}
-
-impl Header {
-    const LENGTH: usize = 20;
-
-    fn frame(self, sequence: u32, attributes: &Attributes) -> Vec<u8> {
-        let attributes = attributes.as_bytes();
-        let length = u32::try_from(Self::LENGTH + attributes.len()).unwrap_or(u32::MAX);
-        let mut message = length.to_ne_bytes().to_vec();
-        message.extend(self.kind.to_ne_bytes());
-        message.extend(self.flags.to_ne_bytes());
-        message.extend(sequence.to_ne_bytes());
-        message.extend(0u32.to_ne_bytes());
-        message.extend([self.family, 0]);
-        message.extend(self.resource.to_be_bytes());
-        message.extend(attributes);
-        message
-    }
+/// `struct nfgenmsg`.
+fn nfgenmsg(family: u8, resource: u16) -> [u8; NFGENMSG] {
+    let [high, low] = resource.to_be_bytes();
+    [family, 0, high, low]
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::attribute::{Attributes, Reader, comment, read_comment};
+use super::comment::{comment, read_comment};
 use super::message::Table;
+use crate::netlink::{Attributes, Reader};
 
 /// One part of a key or of a map's value, by the type that `nft` prints it as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

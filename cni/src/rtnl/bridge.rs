@@ -1,17 +1,35 @@
-//! The messages about bridges and their ports. Pure.
+//! Bridges and their ports: messages and their verbs.
 
+use std::io;
 use std::ops::RangeInclusive;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::link::{
-    AfSpecBridge, AfSpecInet6, AfSpecUnspec, BridgeVlanInfo, BridgeVlanInfoFlags, In6AddrGenMode, InfoBridge,
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+use nix::libc::{
+    IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
+    IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO, IFLA_MTU, RTM_DELLINK, RTM_NEWLINK,
+    RTM_SETLINK,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::message::{Mac, request};
-use super::{Link, Message};
+use super::link::{IFF_PROMISC, Ifinfomsg};
+use super::{AF_BRIDGE, AF_INET6, Link, Mac, Rtnl};
+use crate::netlink::{Attributes, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, Reader, Request, text};
+
+/// What a bridge is called as a kind of link.
+const BRIDGE: &str = "bridge";
+
+/// Attributes of a bridge, of a port, and of a link under IPv6, `linux/if_link.h`.
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+
+/// Attribute of a port in messages of `AF_BRIDGE`, and the flags in it, `linux/if_bridge.h`.
+const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
+const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
+const BRIDGE_VLAN_INFO_RANGE_BEGIN: u16 = 1 << 3;
+const BRIDGE_VLAN_INFO_RANGE_END: u16 = 1 << 4;
 
 /// A bridge to create.
 #[derive(Clone, Copy, Debug)]
@@ -55,112 +73,139 @@ pub(crate) struct VlanSpec {
     pub native: bool,
 }
 
-pub(super) fn new_bridge(bridge: &BridgeSpec<'_>) -> Message {
-    let mut link = LinkMessage::default();
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
-    let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
-    if bridge.vlan_filtering {
-        info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+impl Rtnl {
+    /// Creates a bridge that is up. `EEXIST` when the name is taken.
+    pub(crate) fn create_bridge(&self, bridge: &BridgeSpec<'_>) -> io::Result<()> {
+        self.change(&new_bridge(bridge))
     }
-    link.attributes = vec![
-        LinkAttribute::IfName(bridge.name.to_owned()),
-        LinkAttribute::Address(bridge.mac.0.to_vec()),
-        LinkAttribute::Mtu(bridge.mtu),
-        LinkAttribute::Group(bridge.group),
-        LinkAttribute::LinkInfo(info),
-    ];
-    request(RouteNetlinkMessage::NewLink(link), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+
+    /// Makes a bridge tell VLANs apart.
+    pub(crate) fn filter_vlans(&self, index: u32) -> io::Result<()> {
+        self.change(&filter_vlans(index))
+    }
+
+    /// Makes a link take every frame, whoever it is for.
+    pub(crate) fn set_promiscuous(&self, index: u32) -> io::Result<()> {
+        self.change(&set_promiscuous(index))
+    }
+
+    /// Gives a new port of a bridge its alias and its settings, and no link-local address of its own.
+    pub(crate) fn set_port(&self, name: &str, alias: &str, port: PortSpec) -> io::Result<()> {
+        self.change(&set_port(name, alias, port))
+    }
+
+    /// Puts a port of a bridge into VLANs.
+    pub(crate) fn add_vlans(&self, port: u32, vlans: &[VlanSpec]) -> io::Result<()> {
+        self.change(&add_vlans(port, vlans))
+    }
+
+    /// Takes a port of a bridge out of a VLAN.
+    pub(crate) fn delete_vlan(&self, port: u32, vlan: u16) -> io::Result<()> {
+        self.change(&delete_vlan(port, vlan))
+    }
 }
 
-pub(super) fn filter_vlans(index: u32) -> Message {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    link.attributes = vec![LinkAttribute::LinkInfo(vec![
-        LinkInfo::Kind(InfoKind::Bridge),
-        LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])),
-    ])];
-    request(RouteNetlinkMessage::NewLink(link), NLM_F_ACK)
+pub(super) fn new_bridge(bridge: &BridgeSpec<'_>) -> Request {
+    let info = if bridge.vlan_filtering { filtering() } else { kind() };
+    let attributes = Attributes::new()
+        .text(IFLA_IFNAME, bridge.name)
+        .bytes(IFLA_ADDRESS, &bridge.mac.0)
+        .native(IFLA_MTU, bridge.mtu)
+        .native(IFLA_GROUP, bridge.group)
+        .plain(IFLA_LINKINFO, &info);
+    Ifinfomsg::UP.request(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &attributes)
 }
 
-pub(super) fn set_promiscuous(index: u32) -> Message {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    link.header.flags = LinkFlags::Promisc;
-    link.header.change_mask = LinkFlags::Promisc;
-    request(RouteNetlinkMessage::SetLink(link), NLM_F_ACK)
+pub(super) fn filter_vlans(index: u32) -> Request {
+    let attributes = Attributes::new().plain(IFLA_LINKINFO, &filtering());
+    Ifinfomsg::of(index).request(RTM_NEWLINK, NLM_F_ACK, &attributes)
+}
+
+fn kind() -> Attributes {
+    Attributes::new().text(IFLA_INFO_KIND, BRIDGE)
+}
+
+fn filtering() -> Attributes {
+    kind().plain(IFLA_INFO_DATA, &Attributes::new().bytes(IFLA_BR_VLAN_FILTERING, &[1]))
+}
+
+pub(super) fn set_promiscuous(index: u32) -> Request {
+    let link = Ifinfomsg { flags: IFF_PROMISC, change: IFF_PROMISC, ..Ifinfomsg::of(index) };
+    link.request(RTM_SETLINK, NLM_F_ACK, &Attributes::new())
 }
 
 /// A message of the creating kind about a link that exists already: the only one in which the kernel
 /// takes a port's settings and the link's own together.
-pub(super) fn set_port(name: &str, alias: &str, port: PortSpec) -> Message {
-    let mut link = LinkMessage::default();
-    let settings = vec![InfoBridgePort::HairpinMode(port.hairpin), InfoBridgePort::Isolated(port.isolated)];
-    link.attributes = vec![
-        LinkAttribute::IfName(name.to_owned()),
-        LinkAttribute::IfAlias(alias.to_owned()),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(settings)),
-        ]),
-        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
-            In6AddrGenMode::None,
-        )])]),
-    ];
-    request(RouteNetlinkMessage::NewLink(link), NLM_F_ACK)
+pub(super) fn set_port(name: &str, alias: &str, port: PortSpec) -> Request {
+    let settings = Attributes::new()
+        .bytes(IFLA_BRPORT_MODE, &[u8::from(port.hairpin)])
+        .bytes(IFLA_BRPORT_ISOLATED, &[u8::from(port.isolated)]);
+    let info = Attributes::new().text(IFLA_INFO_SLAVE_KIND, BRIDGE).plain(IFLA_INFO_SLAVE_DATA, &settings);
+    let inet6 = Attributes::new().bytes(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+    let attributes = Attributes::new()
+        .text(IFLA_IFNAME, name)
+        .text(IFLA_IFALIAS, alias)
+        .plain(IFLA_LINKINFO, &info)
+        .plain(IFLA_AF_SPEC, &Attributes::new().plain(u16::from(AF_INET6), &inet6));
+    Ifinfomsg::default().request(RTM_NEWLINK, NLM_F_ACK, &attributes)
 }
 
-pub(super) fn add_vlans(port: u32, vlans: &[VlanSpec]) -> Message {
-    request(RouteNetlinkMessage::SetLink(of_port(port, vlans)), NLM_F_ACK)
+pub(super) fn add_vlans(port: u32, vlans: &[VlanSpec]) -> Request {
+    of_port(RTM_SETLINK, port, vlans)
 }
 
-pub(super) fn delete_vlan(port: u32, vlan: u16) -> Message {
-    let vlan = VlanSpec { ids: vlan..=vlan, native: false };
-    request(RouteNetlinkMessage::DelLink(of_port(port, &[vlan])), NLM_F_ACK)
+pub(super) fn delete_vlan(port: u32, vlan: u16) -> Request {
+    of_port(RTM_DELLINK, port, &[VlanSpec { ids: vlan..=vlan, native: false }])
 }
 
-fn of_port(port: u32, vlans: &[VlanSpec]) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.header.interface_family = AddressFamily::Bridge;
-    link.header.index = port;
-    link.attributes = vec![LinkAttribute::AfSpecBridge(vlans.iter().flat_map(entries).collect())];
-    link
+fn of_port(kind: u16, port: u32, vlans: &[VlanSpec]) -> Request {
+    let entries = vlans.iter().flat_map(entries);
+    let list = entries.fold(Attributes::new(), |list, (flags, vlan)| {
+        let [f0, f1] = flags.to_ne_bytes();
+        let [v0, v1] = vlan.to_ne_bytes();
+        list.bytes(IFLA_BRIDGE_VLAN_INFO, &[f0, f1, v0, v1])
+    });
+    let link = Ifinfomsg { family: AF_BRIDGE, ..Ifinfomsg::of(port) };
+    link.request(kind, NLM_F_ACK, &Attributes::new().plain(IFLA_AF_SPEC, &list))
 }
 
-fn entries(vlan: &VlanSpec) -> Vec<AfSpecBridge> {
-    use BridgeVlanInfoFlags as Flags;
-    let entry = |vid, flags| AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid });
+/// `struct bridge_vlan_info`: flags and VLAN.
+fn entries(vlan: &VlanSpec) -> Vec<(u16, u16)> {
     let (first, last) = (*vlan.ids.start(), *vlan.ids.end());
     if first == last {
-        let flags = if vlan.native { Flags::Pvid | Flags::Untagged } else { Flags::empty() };
-        return vec![entry(first, flags)];
+        let native = BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED;
+        return vec![(if vlan.native { native } else { 0 }, first)];
     }
-    vec![entry(first, Flags::RangeBegin), entry(last, Flags::RangeEnd)]
+    vec![(BRIDGE_VLAN_INFO_RANGE_BEGIN, first), (BRIDGE_VLAN_INFO_RANGE_END, last)]
 }
 
 /// Reads what a link's answer says of its kind.
-pub(super) fn read_infos(infos: &[LinkInfo], link: &mut Link) {
-    for info in infos {
-        match info {
-            LinkInfo::Kind(kind) => link.kind = kind.to_string(),
-            LinkInfo::Data(InfoData::Bridge(bridge)) => {
-                for one in bridge {
-                    match one {
-                        InfoBridge::VlanFiltering(filters) => link.bridge.vlan_filtering = *filters,
-                        InfoBridge::VlanDefaultPvid(vlan) => link.bridge.default_vlan = *vlan,
-                        _ => {}
-                    }
-                }
-            }
-            LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
-                for one in port {
-                    match one {
-                        InfoBridgePort::HairpinMode(hairpin) => link.port.hairpin = *hairpin,
-                        InfoBridgePort::Isolated(isolated) => link.port.isolated = *isolated,
-                        _ => {}
-                    }
-                }
-            }
+pub(super) fn read_info(info: &[u8], link: &mut Link) {
+    let info = Reader(info);
+    link.kind = info.text(IFLA_INFO_KIND).unwrap_or_default();
+    if link.kind == BRIDGE {
+        read_bridge(info.nested(IFLA_INFO_DATA).into_iter().flatten(), &mut link.bridge);
+    }
+    if info.find(IFLA_INFO_SLAVE_KIND).map(text).is_some_and(|master| master == BRIDGE) {
+        read_port(info.nested(IFLA_INFO_SLAVE_DATA).into_iter().flatten(), &mut link.port);
+    }
+}
+
+fn read_bridge<'a>(attributes: impl Iterator<Item = (u16, &'a [u8])>, bridge: &mut BridgeInfo) {
+    for attribute in attributes {
+        match attribute {
+            (IFLA_BR_VLAN_FILTERING, [filters, ..]) => bridge.vlan_filtering = *filters != 0,
+            (IFLA_BR_VLAN_DEFAULT_PVID, [v0, v1, ..]) => bridge.default_vlan = u16::from_ne_bytes([*v0, *v1]),
+            _ => {}
+        }
+    }
+}
+
+fn read_port<'a>(attributes: impl Iterator<Item = (u16, &'a [u8])>, port: &mut PortSpec) {
+    for attribute in attributes {
+        match attribute {
+            (IFLA_BRPORT_MODE, [hairpin, ..]) => port.hairpin = *hairpin != 0,
+            (IFLA_BRPORT_ISOLATED, [isolated, ..]) => port.isolated = *isolated != 0,
             _ => {}
         }
     }
@@ -172,16 +217,8 @@ mod tests {
 
     #[test]
     fn a_row_of_vlans_is_two_entries_and_a_native_one_is_untagged() {
-        let flags = |spec: &VlanSpec| {
-            let entries = entries(spec).into_iter();
-            let read = entries.map(|entry| match entry {
-                AfSpecBridge::VlanInfo(info) => (info.vid, info.flags.bits()),
-                other => panic!("{other:?}"),
-            });
-            read.collect::<Vec<_>>()
-        };
-        assert_eq!(flags(&VlanSpec { ids: 7..=7, native: true }), [(7, 2 | 4)]);
-        assert_eq!(flags(&VlanSpec { ids: 7..=7, native: false }), [(7, 0)]);
-        assert_eq!(flags(&VlanSpec { ids: 7..=9, native: false }), [(7, 8), (9, 16)]);
+        assert_eq!(entries(&VlanSpec { ids: 7..=7, native: true }), [(2 | 4, 7)]);
+        assert_eq!(entries(&VlanSpec { ids: 7..=7, native: false }), [(0, 7)]);
+        assert_eq!(entries(&VlanSpec { ids: 7..=9, native: false }), [(8, 7), (16, 9)]);
     }
 }

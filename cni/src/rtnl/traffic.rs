@@ -5,25 +5,29 @@
 
 use std::io;
 
-use netlink_packet_core::{DefaultNla, Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
+use nix::libc::{
+    IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, RTM_DELQDISC, RTM_DELTFILTER,
+    RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWLINK, RTM_NEWQDISC, RTM_NEWTFILTER, TCA_KIND, TCA_OPTIONS,
+};
 
-use super::message::request;
-use super::{Message, Rtnl};
+use super::Rtnl;
+use super::link::Ifinfomsg;
+use crate::netlink::{Attributes, Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Request};
 
 /// Our token buckets are told from others by this handle ("tp" in ASCII).
-const BUCKET: TcHandle = TcHandle { major: 0x7470, minor: 0 };
+const BUCKET: u32 = 0x7470 << 16;
 
 /// The handle of every device's ingress discipline; the kernel allows no other.
-const INGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0 };
+const INGRESS: u32 = 0xffff << 16;
+
+/// What a discipline may hang on, `linux/pkt_sched.h`.
+const TC_H_ROOT: u32 = 0xffff_ffff;
+const TC_H_INGRESS: u32 = 0xffff_fff1;
 
 /// Our detours are told from other filters by their priority.
 const PRIORITY: u16 = 0x7470;
 
 /// Attribute numbers of `linux/pkt_sched.h`, `linux/pkt_cls.h` and `linux/tc_act/tc_mirred.h`.
-const TCA_OPTIONS: u16 = 2;
 const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_RATE64: u16 = 4;
 const TCA_TBF_BURST: u16 = 6;
@@ -32,6 +36,12 @@ const TCA_U32_ACT: u16 = 7;
 const TCA_ACT_KIND: u16 = 1;
 const TCA_ACT_OPTIONS: u16 = 2;
 const TCA_MIRRED_PARMS: u16 = 2;
+
+/// A list of actions numbers them from one.
+const FIRST: u16 = 1;
+
+/// What is made must not be there yet.
+const NEW: u16 = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
 
 /// A token bucket in bytes, as the kernel counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,112 +57,122 @@ pub(crate) struct Bucket {
 impl Rtnl {
     /// Creates an ifb device and sets it up.
     pub(crate) fn create_ifb(&self, name: &str, group: u32, mtu: u32) -> io::Result<()> {
-        self.change(new_ifb(name, group, mtu))
+        self.change(&new_ifb(name, group, mtu))
     }
 
     /// Holds back what leaves a device. `EEXIST` when somebody else does already.
     pub(crate) fn add_bucket(&self, index: u32, bucket: &Bucket) -> io::Result<()> {
-        self.change(new_bucket(index, bucket))
+        self.change(&new_bucket(index, bucket))
     }
 
     /// Removes our token bucket from a device, and no other's: `EINVAL` and `ENOENT` say that it is not
     /// there.
     pub(crate) fn delete_bucket(&self, index: u32) -> io::Result<()> {
-        let message =
-            RouteNetlinkMessage::DelQueueDiscipline(discipline(index, BUCKET, TcHandle::ROOT, "tbf"));
-        self.change(request(message, NLM_F_ACK))
+        self.change(&delete_bucket(index))
     }
 
     /// Makes room for filters on what a device receives. `EEXIST` when somebody else did already.
     pub(crate) fn add_ingress(&self, index: u32) -> io::Result<()> {
-        self.change(new(RouteNetlinkMessage::NewQueueDiscipline(ingress(index))))
+        self.change(&ingress(RTM_NEWQDISC, NEW, index))
     }
 
     /// Removes a device's ingress discipline with all filters on it.
     pub(crate) fn delete_ingress(&self, index: u32) -> io::Result<()> {
-        self.change(request(RouteNetlinkMessage::DelQueueDiscipline(ingress(index)), NLM_F_ACK))
+        self.change(&ingress(RTM_DELQDISC, NLM_F_ACK, index))
     }
 
     /// Sends everything that device `from` receives through device `to`.
     pub(crate) fn add_detour(&self, from: u32, to: u32) -> io::Result<()> {
-        self.change(new(RouteNetlinkMessage::NewTrafficFilter(detour(from, to))))
+        self.change(&new_detour(from, to))
     }
 
     /// Removes our detour, where others put filters beside it.
     pub(crate) fn delete_detour(&self, from: u32) -> io::Result<()> {
-        self.change(request(RouteNetlinkMessage::DelTrafficFilter(filter(from)), NLM_F_ACK))
+        self.change(&delete_detour(from))
     }
 
     /// Whether a device has our token bucket. A dump, and so not for ADD or DEL.
     pub(crate) fn has_bucket(&self, index: u32) -> io::Result<bool> {
-        let mut of_device = TcMessage::default();
-        of_device.header.index = index.cast_signed();
-        let dump = request(RouteNetlinkMessage::GetQueueDiscipline(of_device), NLM_F_DUMP);
-        Ok(self.send(dump)?.iter().any(|answer| match answer {
-            RouteNetlinkMessage::NewQueueDiscipline(one) => {
-                one.header.index == index.cast_signed() && one.header.handle == BUCKET
-            }
-            _ => false,
-        }))
+        let answers = self.send(&dump(RTM_GETQDISC, index, 0))?;
+        let mut disciplines = answers.messages().filter_map(|message| Tcmsg::read(message, RTM_NEWQDISC));
+        Ok(disciplines.any(|one| one.index == index && one.handle == BUCKET))
     }
 
     /// Whether our detour, and whether another filter, is on what a device receives.
     pub(crate) fn filters(&self, index: u32) -> io::Result<(bool, bool)> {
-        let mut of_device = TcMessage::default();
-        of_device.header.index = index.cast_signed();
-        of_device.header.parent = INGRESS;
-        let dump = request(RouteNetlinkMessage::GetTrafficFilter(of_device), NLM_F_DUMP);
-        let answers = self.send(dump)?;
-        let priorities = answers.iter().filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter.header.info >> 16),
-            _ => None,
-        });
-        let (ours, others): (Vec<_>, Vec<_>) = priorities.partition(|one| *one == u32::from(PRIORITY));
+        let answers = self.send(&dump(RTM_GETTFILTER, index, INGRESS))?;
+        let filters = answers.messages().filter_map(|message| Tcmsg::read(message, RTM_NEWTFILTER));
+        let (ours, others): (Vec<_>, Vec<_>) = filters.partition(|one| one.info >> 16 == u32::from(PRIORITY));
         Ok((!ours.is_empty(), !others.is_empty()))
     }
 }
 
-fn new(message: RouteNetlinkMessage) -> Message {
-    request(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+/// `struct tcmsg` in `linux/rtnetlink.h`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tcmsg {
+    index: u32,
+    handle: u32,
+    parent: u32,
+    /// A filter's priority and protocol.
+    info: u32,
 }
 
-fn new_ifb(name: &str, group: u32, mtu: u32) -> Message {
-    let mut link = LinkMessage::default();
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
-    link.attributes = vec![
-        LinkAttribute::IfName(name.to_owned()),
-        LinkAttribute::Mtu(mtu),
-        LinkAttribute::Group(group),
-        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Ifb)]),
-    ];
-    new(RouteNetlinkMessage::NewLink(link))
+impl Tcmsg {
+    const LENGTH: usize = 20;
+
+    fn request(self, kind: u16, flags: u16, attributes: &Attributes) -> Request {
+        // Behind the family, which is none, its padding.
+        let fields = [0, self.index, self.handle, self.parent, self.info].map(u32::to_ne_bytes);
+        Request::new(kind, flags, fields.as_flattened(), attributes)
+    }
+
+    /// The fixed part of an answer of type `kind`.
+    fn read(message: Message<'_>, kind: u16) -> Option<Self> {
+        let (fields, _) = message.body().first_chunk::<{ Self::LENGTH }>()?.as_chunks::<4>();
+        let [_, index, handle, parent, info] = fields else { return None };
+        let [index, handle, parent, info] =
+            [index, handle, parent, info].map(|field| u32::from_ne_bytes(*field));
+        (message.kind == kind).then_some(Self { index, handle, parent, info })
+    }
 }
 
-fn discipline(index: u32, handle: TcHandle, parent: TcHandle, kind: &str) -> TcMessage {
-    let mut message = TcMessage::default();
-    message.header.index = index.cast_signed();
-    message.header.handle = handle;
-    message.header.parent = parent;
-    message.attributes = vec![TcAttribute::Kind(kind.to_owned())];
-    message
+pub(super) fn new_ifb(name: &str, group: u32, mtu: u32) -> Request {
+    let attributes = Attributes::new()
+        .text(IFLA_IFNAME, name)
+        .native(IFLA_MTU, mtu)
+        .native(IFLA_GROUP, group)
+        .plain(IFLA_LINKINFO, &Attributes::new().text(IFLA_INFO_KIND, "ifb"));
+    Ifinfomsg::UP.request(RTM_NEWLINK, NEW, &attributes)
 }
 
-fn ingress(index: u32) -> TcMessage {
-    discipline(index, INGRESS, TcHandle::INGRESS, "ingress")
+pub(super) fn dump(kind: u16, index: u32, parent: u32) -> Request {
+    Tcmsg { index, parent, ..Tcmsg::default() }.request(kind, NLM_F_DUMP, &Attributes::new())
+}
+
+pub(super) fn ingress(kind: u16, flags: u16, index: u32) -> Request {
+    let discipline = Tcmsg { index, handle: INGRESS, parent: TC_H_INGRESS, info: 0 };
+    discipline.request(kind, flags, &Attributes::new().text(TCA_KIND, "ingress"))
+}
+
+fn bucket_of(index: u32) -> (Tcmsg, Attributes) {
+    let discipline = Tcmsg { index, handle: BUCKET, parent: TC_H_ROOT, info: 0 };
+    (discipline, Attributes::new().text(TCA_KIND, "tbf"))
 }
 
 /// The kernel derives its own clock's units from bytes where it is told the burst in bytes, and needs
 /// no rate table for a link layer that it knows.
-fn new_bucket(index: u32, bucket: &Bucket) -> Message {
-    let mut message = discipline(index, BUCKET, TcHandle::ROOT, "tbf");
-    let options = [
-        attribute(TCA_TBF_PARMS, tc_tbf_qopt(bucket)),
-        attribute(TCA_TBF_RATE64, bucket.rate.to_ne_bytes().to_vec()),
-        attribute(TCA_TBF_BURST, bucket.burst.to_ne_bytes().to_vec()),
-    ];
-    message.attributes.push(options_of(options.concat()));
-    new(RouteNetlinkMessage::NewQueueDiscipline(message))
+pub(super) fn new_bucket(index: u32, bucket: &Bucket) -> Request {
+    let (discipline, kind) = bucket_of(index);
+    let options = Attributes::new()
+        .bytes(TCA_TBF_PARMS, &tc_tbf_qopt(bucket))
+        .bytes(TCA_TBF_RATE64, &bucket.rate.to_ne_bytes())
+        .native(TCA_TBF_BURST, bucket.burst);
+    discipline.request(RTM_NEWQDISC, NEW, &kind.plain(TCA_OPTIONS, &options))
+}
+
+pub(super) fn delete_bucket(index: u32) -> Request {
+    let (discipline, kind) = bucket_of(index);
+    discipline.request(RTM_DELQDISC, NLM_F_ACK, &kind)
 }
 
 /// `struct tc_tbf_qopt`: rate, peak rate, limit, buffer, MTU.
@@ -170,23 +190,28 @@ fn tc_tbf_qopt(bucket: &Bucket) -> Vec<u8> {
 
 /// A u32 filter whose only key has an empty mask: it matches everything on every kernel, which not all
 /// have `matchall`.
-fn detour(from: u32, to: u32) -> TcMessage {
-    let mut message = filter(from);
-    let mirred = [
-        attribute(TCA_ACT_KIND, b"mirred\0".to_vec()),
-        attribute(TCA_ACT_OPTIONS, attribute(TCA_MIRRED_PARMS, tc_mirred(to))),
-    ];
-    let first = attribute(1, mirred.concat());
-    let options = [attribute(TCA_U32_ACT, first), attribute(TCA_U32_SEL, tc_u32_sel())];
-    message.attributes.push(options_of(options.concat()));
-    message
+pub(super) fn new_detour(from: u32, to: u32) -> Request {
+    let (filter, kind) = filter_of(from);
+    let mirred = Attributes::new()
+        .text(TCA_ACT_KIND, "mirred")
+        .plain(TCA_ACT_OPTIONS, &Attributes::new().bytes(TCA_MIRRED_PARMS, &tc_mirred(to)));
+    let options = Attributes::new()
+        .plain(TCA_U32_ACT, &Attributes::new().plain(FIRST, &mirred))
+        .bytes(TCA_U32_SEL, &tc_u32_sel());
+    filter.request(RTM_NEWTFILTER, NEW, &kind.plain(TCA_OPTIONS, &options))
 }
 
-fn filter(from: u32) -> TcMessage {
-    const ETH_P_ALL: u16 = 3;
-    let mut message = discipline(from, TcHandle::UNSPEC, INGRESS, "u32");
-    message.header.info = u32::from(PRIORITY) << 16 | u32::from(ETH_P_ALL.to_be());
-    message
+pub(super) fn delete_detour(from: u32) -> Request {
+    let (filter, kind) = filter_of(from);
+    filter.request(RTM_DELTFILTER, NLM_F_ACK, &kind)
+}
+
+fn filter_of(from: u32) -> (Tcmsg, Attributes) {
+    /// `linux/if_ether.h`, in network byte order.
+    const ETH_P_ALL: u16 = 3u16.to_be();
+    let info = u32::from(PRIORITY) << 16 | u32::from(ETH_P_ALL);
+    let filter = Tcmsg { index: from, handle: 0, parent: INGRESS, info };
+    (filter, Attributes::new().text(TCA_KIND, "u32"))
 }
 
 /// `struct tc_mirred`: index, capabilities, action, two counters; what to do, and the device.
@@ -206,35 +231,21 @@ fn tc_u32_sel() -> Vec<u8> {
     bytes
 }
 
-fn options_of(options: Vec<u8>) -> TcAttribute {
-    TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, options))
-}
-
-fn attribute(kind: u16, value: Vec<u8>) -> Vec<u8> {
-    let attribute = DefaultNla::new(kind, value);
-    let mut bytes = vec![0; attribute.buffer_len()];
-    attribute.emit(&mut bytes);
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
-    use netlink_packet_core::NetlinkPayload;
-
     use super::*;
 
-    fn bytes(message: Message) -> Vec<u8> {
-        let NetlinkPayload::InnerMessage(inner) = message.payload else { panic!("a message") };
-        let mut bytes = vec![0; inner.buffer_len()];
-        inner.emit(&mut bytes);
-        bytes
+    fn bytes(request: &Request) -> Vec<u8> {
+        let mut datagram = Vec::new();
+        request.frame(1, &mut datagram);
+        datagram.split_off(16)
     }
 
     /// What `tc` itself sends, with the four bytes of priority and the flag of a nested attribute as we
     /// write them.
     #[test]
     fn the_detour_is_laid_out_as_the_kernel_reads_it() {
-        let message = bytes(new(RouteNetlinkMessage::NewTrafficFilter(detour(3, 4))));
+        let message = bytes(&new_detour(3, 4));
         assert_eq!(message.len(), 140 - 16);
         assert_eq!(message[4..8], 3i32.to_ne_bytes());
         assert_eq!(message[12..20], [0, 0, 0xff, 0xff, 0, 3, 0x70, 0x74]);
@@ -244,7 +255,7 @@ mod tests {
     #[test]
     fn a_rate_beyond_32_bits_is_told_in_64() {
         let bucket = Bucket { rate: 6_250_000_000, burst: 1_000_000, limit: 2_000_000 };
-        let message = bytes(new_bucket(4, &bucket));
+        let message = bytes(&new_bucket(4, &bucket));
         let holds = |part: &[u8]| message.windows(part.len()).any(|window| window == part);
         assert!(holds(&u32::MAX.to_ne_bytes()) && holds(&6_250_000_000u64.to_ne_bytes()));
         assert!(holds(&1_000_000u32.to_ne_bytes()) && holds(&2_000_000u32.to_ne_bytes()));
