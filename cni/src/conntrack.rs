@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-use crate::netlink::{Attributes, Protocol, Reader, Socket};
+use crate::netlink::{Attributes, Message, Protocol, Reader, Socket};
 use crate::nft::{Family, NFGENMSG};
 use crate::{error, failpoint};
 
@@ -46,10 +46,11 @@ impl Conntrack {
     /// Connections over UDP whose first packet was sent to one of `ports`: one walk, of which the kernel
     /// tells those of the protocol, and of the port when it is one.
     pub(crate) fn udp_to(&self, family: Family, ports: &[u16]) -> io::Result<Vec<Connection>> {
-        let answers = self.socket.exchange(&message::dump_udp(family, ports))?;
-        let connections = answers.messages().filter_map(|message| read(family, message.attributes(NFGENMSG)));
-        // A kernel before 5.9 has no filter and tells all.
-        Ok(connections.filter(|connection| ports.contains(&connection.port)).collect())
+        let of_message = |message: &Message<'_>| read(family, message.attributes(NFGENMSG));
+        // The filter knows one port, and a kernel before 5.9 has none: a busy node's other flows are many.
+        let wanted = |message: &Message<'_>| of_message(message).is_some_and(|one| ports.contains(&one.port));
+        let answers = self.socket.select(&message::dump_udp(family, ports), &wanted)?;
+        Ok(answers.messages().filter_map(|message| of_message(&message)).collect())
     }
 
     /// Forgets `connection`; that it has ended meanwhile is no failure.

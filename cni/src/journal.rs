@@ -13,7 +13,7 @@ use crate::error::{self, Error};
 use crate::ipam::store::Store;
 use crate::nft::base::LINK_GROUP;
 use crate::nft::bridge::{self, Guarded};
-use crate::nft::{self, Nft};
+use crate::nft::{self, Nft, masquerade};
 use crate::record::{Record, attachment_hash};
 
 /// The inverse of one step.
@@ -35,6 +35,8 @@ pub(crate) enum Undo {
     ForgetPort(Guarded),
     /// Forget whatever a port of this attachment may send from, where nobody wrote that down.
     ForgetAnyPort,
+    /// Remove the masquerade chains of these addresses.
+    ReleaseMasquerade(Vec<IpAddr>),
     /// Delete the host end; its routes, neighbours and the pod's end go with it.
     DeleteLink,
     /// Delete the ifb device.
@@ -67,6 +69,7 @@ impl Journal {
                 None => Undo::ReleaseLeases(record.addresses.clone()),
             });
         }
+        steps.extend(record.hidden_alone.then(|| Undo::ReleaseMasquerade(record.addresses.clone())));
         steps.extend(record.guarded().map(Undo::ForgetPort));
         steps.extend((!record.chained).then_some(Undo::DeleteLink));
         // Before the link, so that the kernel ends both in the same wait.
@@ -111,6 +114,10 @@ impl Journal {
             Undo::ReleaseLeases(addresses) => store.release(addresses, &owner, clock::since_boot()),
             Undo::ReleaseAnyLease => store.release_all(&owner, clock::since_boot()),
             Undo::ReleaseDelegated => self.release_delegated(node),
+            Undo::ReleaseMasquerade(addresses) => {
+                let forgotten = node.nft().and_then(|nft| masquerade::forget(nft, addresses));
+                forgotten.map_err(Error::kernel("remove a masquerade chain of", "nftables table inet tripod"))
+            }
             Undo::ReleaseHostPorts => ports::release(&self.record, node),
             Undo::ReleaseAnyHostPort => ports::release_any(&attachment_hash(&owner)),
             Undo::ForgetPort(guarded) => {

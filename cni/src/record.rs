@@ -83,6 +83,9 @@ pub struct Record {
     /// The IPAM plugin that gave the addresses; absent where the store did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) delegated: Option<Delegated>,
+    /// Whether its addresses are hidden one by one, because the IPAM plugin gave them without a subnet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) hidden_alone: bool,
     /// Hardware address of the pod's end, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mac: Option<Mac>,
@@ -144,6 +147,7 @@ impl Record {
             host_ports: Vec::new(),
             shared_device: None,
             delegated: None,
+            hidden_alone: false,
             mac: None,
             port: None,
             pod: None,
@@ -176,6 +180,7 @@ impl Record {
             host_ports: Vec::new(),
             shared_device: None,
             delegated: None,
+            hidden_alone: false,
             mac: None,
             port: None,
             pod: Some("shop/web".into()),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnetwork::IpNetwork;
 use serde_json::Value;
 
 use super::{Node, status};
@@ -71,7 +72,7 @@ impl Attempt<'_> {
         if self.conf.mode == Mode::Routed {
             guard(self.node)?;
         }
-        hide(self.node, self.conf.masquerade_of(grant.assignments.iter().map(|one| one.address)).as_ref())?;
+        self.hide(grant.assignments.iter().map(|one| one.address).collect(), record, journal)?;
         if !record.host_ports.is_empty() {
             journal.push(Undo::ReleaseHostPorts);
             record.shared_device = self.conf.mode.shared_device();
@@ -93,6 +94,20 @@ impl Attempt<'_> {
         record.stage = Stage::Complete;
         self.node.records.save(record)?;
         Ok(document)
+    }
+
+    /// What is hidden is the node's pod CIDRs, not this pod, and so not undone; but an IPAM plugin may give
+    /// an address that is all of its subnet.
+    fn hide(&self, subnets: Vec<IpNetwork>, record: &mut Record, journal: &mut Journal) -> Result<(), Error> {
+        let is_alone = |subnet: &IpNetwork| IpNetwork::from(subnet.ip()) == *subnet;
+        let alone = record.delegated.is_some() && subnets.iter().any(is_alone);
+        let Some(masquerade) = self.conf.masquerade_of(subnets) else { return Ok(()) };
+        if alone {
+            record.hidden_alone = true;
+            self.node.records.save(record)?;
+            journal.push(Undo::ReleaseMasquerade(record.addresses.clone()));
+        }
+        hide(self.node, &masquerade)
     }
 
     fn route(&self, record: &Record, journal: &mut Journal, wiring: &Wiring) -> Result<Success, Error> {
@@ -187,10 +202,8 @@ fn unguarded(feature: &'static str, table: &'static str) -> impl FnOnce(io::Erro
     }
 }
 
-/// Never undone: what is hidden is the node's pod CIDRs, not this pod.
-fn hide(node: &Node, masquerade: Option<&Masquerade>) -> Result<(), Error> {
+fn hide(node: &Node, masquerade: &Masquerade) -> Result<(), Error> {
     const FEATURE: &str = "nf_tables with masquerade (CONFIG_NFT_NAT, CONFIG_NFT_MASQ)";
-    let Some(masquerade) = masquerade else { return Ok(()) };
     node.nft().and_then(|nft| masquerade::ensure(nft, masquerade)).map_err(|source| {
         if nft::is_lacking(&source) {
             return Error::KernelFeature { feature: FEATURE, source };

@@ -48,7 +48,8 @@ pub(crate) fn open(record: &Record, device: Option<&str>, rtnl: &Rtnl) -> Result
 
 /// Gives back the record's host ports, whether it has all of them or not.
 pub(crate) fn release(record: &Record, node: &Node) -> Result<(), Error> {
-    let released = node.nft().and_then(|nft| ports::release(nft, &record.owner(), &record.host_ports));
+    let release = |nft| ports::release(nft, &record.owner(), &record.host_ports, &record.addresses);
+    let released = node.nft().and_then(release);
     let pods = released.map_err(Error::kernel("remove the host ports from", TABLE))?;
     forget_pods(&record.host_ports, &pods);
     Ok(())

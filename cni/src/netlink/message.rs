@@ -119,15 +119,21 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Adds what `datagram` says to request number `sequence`. Breaks with the last of it, or with a refusal.
-    pub(super) fn add(&mut self, datagram: &[u8], sequence: u32) -> ControlFlow<io::Result<()>> {
+    /// Adds of what `datagram` says to request number `sequence` the messages that are `wanted`. Breaks with
+    /// the last of it, or with a refusal.
+    pub(super) fn add(
+        &mut self,
+        datagram: &[u8],
+        sequence: u32,
+        wanted: &dyn Fn(&Message<'_>) -> bool,
+    ) -> ControlFlow<io::Result<()>> {
         for message in Messages(datagram).filter(|message| message.sequence == sequence) {
             if let Some(refusal) = message.refusal() {
                 return ControlFlow::Break(Err(refusal));
             }
             self.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
             let last = message.flags & NLM_F_MULTI == 0 || message.kind < NLMSG_MIN_TYPE;
-            if message.kind >= NLMSG_MIN_TYPE {
+            if message.kind >= NLMSG_MIN_TYPE && wanted(&message) {
                 self.keep(message);
             }
             if last {

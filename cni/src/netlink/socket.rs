@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-use super::message::{Collected, Messages, Request};
+use super::message::{Collected, Message, Messages, Request};
 
 /// No answer is longer: dumps come in pieces of at most 32 KiB (`netlink_recvmsg` in the kernel's
 /// `net/netlink/af_netlink.c`), and other answers describe one thing.
@@ -63,8 +63,17 @@ impl Socket {
 
     /// Sends `request` and reads all of its answer. A refusal is the error.
     pub(crate) fn exchange(&self, request: &Request) -> io::Result<Answers> {
+        self.select(request, &|_| true)
+    }
+
+    /// The same, keeping only what is `wanted` of a list that may be long.
+    pub(crate) fn select(
+        &self,
+        request: &Request,
+        wanted: &dyn Fn(&Message<'_>) -> bool,
+    ) -> io::Result<Answers> {
         for _ in 0..PATIENCE {
-            let collected = self.ask(request)?;
+            let collected = self.ask(request, wanted)?;
             if !collected.interrupted {
                 return Ok(Answers(collected.answers));
             }
@@ -72,14 +81,14 @@ impl Socket {
         Err(io::Error::other("what the kernel was asked to list changed each time while it did"))
     }
 
-    fn ask(&self, request: &Request) -> io::Result<Collected> {
+    fn ask(&self, request: &Request, wanted: &dyn Fn(&Message<'_>) -> bool) -> io::Result<Collected> {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let mut datagram = Vec::new();
         request.frame(sequence, &mut datagram);
         self.send(&datagram)?;
         let mut collected = Collected::default();
         loop {
-            let add = |datagram: &[u8]| collected.add(datagram, sequence);
+            let add = |datagram: &[u8]| collected.add(datagram, sequence, wanted);
             if let ControlFlow::Break(end) = self.receive(add)? {
                 return end.map(|()| collected);
             }

@@ -2,13 +2,14 @@
 //!
 //! What is hidden is a property of pod CIDRs, never of pods. The agent keeps one chain, `postrouting`,
 //! for the node's pod CIDRs. An ADD with `ipMasq` keeps one chain per pod CIDR, named after it, and
-//! nobody takes it away: networks, and the agent, never write to one another's chain, an earlier CIDR
+//! nobody takes it away (but where an IPAM plugin gives addresses without a subnet, each is a CIDR of its
+//! own, which goes with its pod): networks, and the agent, never write to one another's chain, an earlier CIDR
 //! of a network serves its remaining pods, and a chain's comment tells whether it was made from the
 //! same exclusions. Where two CIDRs overlap, a packet is hidden when either chain says so.
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
@@ -45,18 +46,32 @@ pub(super) fn chain(name: impl Into<Cow<'static, str>>) -> Chain {
 }
 
 /// Makes the chain of each pod CIDR what it should be unless it is. Cheap where it is: one question for
-/// each.
+/// each. A transaction each, because all rules of all of them would not fit one datagram.
 pub fn ensure(nft: &Nft, masquerade: &Masquerade) -> io::Result<()> {
-    let mut batch = Batch::new();
-    batch.add_table(TABLE);
-    let mut is_whole = true;
     for wanted in masquerade.each() {
         if !wanted.is_there(nft)? {
-            is_whole = false;
+            let mut batch = Batch::new();
+            batch.add_table(TABLE);
             wanted.replace(&mut batch);
+            nft.commit(batch)?;
         }
     }
-    if is_whole { Ok(()) } else { nft.commit(batch) }
+    Ok(())
+}
+
+/// Removes the chains of `addresses` that were hidden as CIDRs of their own.
+pub(crate) fn forget(nft: &Nft, addresses: &[IpAddr]) -> io::Result<()> {
+    for address in addresses {
+        let chain = chain_of(&IpNetwork::from(*address));
+        if nft.chain(&chain)?.is_none() {
+            continue;
+        }
+        let mut batch = Batch::new();
+        batch.flush(&chain);
+        batch.remove_chain(&chain);
+        nft.commit(batch)?;
+    }
+    Ok(())
 }
 
 /// The first pod CIDR whose chain is not as [`ensure`] makes it.
@@ -92,13 +107,17 @@ impl Wanted {
     }
 }
 
+/// `nft` reads no colon in a name.
+fn chain_of(prefix: &IpNetwork) -> Chain {
+    chain(format!("masquerade-{prefix}").replace(':', "-"))
+}
+
 impl Masquerade {
     fn each(&self) -> impl Iterator<Item = Wanted> + '_ {
         self.pods.iter().map(|prefix| {
             let spared = self.spared.iter().filter(|spared| spared.is_ipv4() == prefix.is_ipv4());
             let one = Self { pods: vec![*prefix], spared: spared.copied().collect() };
-            // `nft` reads no colon in a name.
-            let chain = chain(format!("masquerade-{prefix}").replace(':', "-"));
+            let chain = chain_of(prefix);
             let rules = one.rules(&chain);
             let exclusions = one.spared.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             Wanted { chain, rules, comment: fingerprint::digits(&[exclusions.as_bytes()]) }

@@ -172,7 +172,7 @@ impl Batch {
 
     /// Appends `rule` to its chain.
     pub fn add_rule(&mut self, rule: &Rule) {
-        self.change(rule.chain.table, 6, NLM_F_CREATE | NLM_F_APPEND, &rule.encode());
+        self.quiet(rule.chain.table, 6, NLM_F_CREATE | NLM_F_APPEND, &rule.encode());
     }
 
     /// Removes all rules of `chain`.
@@ -191,7 +191,7 @@ impl Batch {
         self.quiet(table, message, NLM_F_ACK | flags, attributes);
     }
 
-    /// Elements are many, and the answers to all of one transaction must fit the socket's buffer: only
+    /// Elements and rules are many, and the answers to all of one transaction must fit the socket's buffer: only
     /// refusals are answered.
     fn quiet(&mut self, table: Table, message: u16, flags: u16, attributes: &Attributes) {
         self.push(&question(SUBSYSTEM << 8 | message, table.layer.number(), flags, attributes));

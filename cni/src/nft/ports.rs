@@ -371,7 +371,12 @@ fn taken(wanted: &Mapping, held: &Element) -> Taken {
 
 /// Takes out those elements for `ports` that belong to `owner`. What is not there, or is another's, is
 /// no failure. Returns the pods' addresses that they led to.
-pub(crate) fn release(nft: &Nft, owner: &Owner<'_>, ports: &[HostPort]) -> io::Result<Vec<IpAddr>> {
+pub(crate) fn release(
+    nft: &Nft,
+    owner: &Owner<'_>,
+    ports: &[HostPort],
+    addresses: &[IpAddr],
+) -> io::Result<Vec<IpAddr>> {
     remove(nft, || {
         let keys = ports.iter().flat_map(|port| {
             let families = Family::ALL.into_iter().filter(|family| port.is_of(*family));
@@ -381,7 +386,9 @@ pub(crate) fn release(nft: &Nft, owner: &Owner<'_>, ports: &[HostPort]) -> io::R
         for (set, key) in keys {
             owned.extend(owned_at(nft, &set, &key, owner)?);
         }
-        let mut pods: Vec<IpAddr> = owned.iter().filter_map(|(_, element)| pod(element)).collect();
+        let led_to = owned.iter().filter_map(|(_, element)| pod(element));
+        // Somebody may have emptied the maps alone.
+        let mut pods: Vec<IpAddr> = led_to.chain(addresses.iter().copied()).collect();
         pods.sort_unstable();
         pods.dedup();
         for pod in pods {

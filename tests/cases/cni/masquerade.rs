@@ -173,3 +173,46 @@ fn check_names_a_lost_masquerade_and_the_next_add_restores_it() {
         Call::new("CHECK", &check).netns(&one.path()).run(&node).silent();
     }
 }
+
+/// Every exclusion that a configuration may list, and enough of the ranges that one datagram for all rules
+/// would be too long.
+#[test]
+fn the_largest_networks_are_hidden() {
+    let Some(node) = Namespace::node() else { return };
+    let ranges = |number: u32| -> Vec<Value> {
+        (0..64).map(|last| json!({"subnet": format!("10.{number}.{last}.0/24")})).collect()
+    };
+    let spared: Vec<String> = (0..64).map(|number| format!("172.{number}.0.0/16")).collect();
+    let conf = json!({
+        "cniVersion": "1.1.0", "name": "pods", "type": "tripod-cni", "ipMasq": true, "masqueradeExclude": spared,
+        "ipam": {"ranges": [ranges(1), ranges(2), ranges(3)]},
+    });
+    let sandbox = Namespace::sandbox();
+    Call::new("ADD", &conf).netns(&sandbox.path()).run(&node).ok();
+    let rules = node
+        .sh("nft list chain inet tripod masquerade-10.3.0.0/24 2>/dev/null || nft list table inet tripod");
+    assert_eq!(rules.matches("172.63.0.0/16 return").count(), 3, "{rules}");
+}
+
+/// As cloud providers' plugins do.
+#[test]
+fn addresses_without_a_subnet_take_their_chains_along() {
+    let Some(node) = Namespace::node() else { return };
+    node.run(|| {
+        std::fs::create_dir_all("/run/plugins").expect("an empty /run");
+        let answer = r#"[ $CNI_COMMAND != ADD ] || echo '{"cniVersion": "1.1.0", "ips": [{"address": "10.9.0.5/32"}]}'"#;
+        std::fs::write("/run/plugins/cloud", format!("#!/bin/sh\n{answer}\n")).expect("an empty /run");
+    });
+    node.sh("chmod +x /run/plugins/cloud");
+    let conf = json!({
+        "cniVersion": "1.1.0", "name": "pods", "type": "tripod-cni", "ipMasq": true, "ipam": {"type": "cloud"},
+    });
+    let sandbox = Namespace::sandbox();
+    let call =
+        |verb| Call::new(verb, &conf).env("CNI_PATH", "/run/plugins").netns(&sandbox.path()).run(&node);
+    call("ADD").ok();
+    assert!(node.sh("nft list table inet tripod").contains("ip saddr 10.9.0.5 masquerade"));
+    call("DEL").silent();
+    let left = node.sh("nft list table inet tripod");
+    assert!(!left.contains("masquerade"), "{left}");
+}

@@ -274,6 +274,17 @@ fn flushed_rules_disturb_neither_the_next_add_nor_any_del() {
     assert_eq!(rules(&node), held);
 }
 
+#[test]
+fn what_is_left_when_only_a_map_was_emptied_goes_with_the_pod() {
+    let Some(Lab { node, .. }) = lab() else { return };
+    let one = Namespace::sandbox();
+    add(&node, &one, "c1", json!([port("tcp", 8001, 80, ""), port("udp", 8001, 80, "::")]));
+    node.sh("nft flush map inet tripod hostports4; nft flush map inet tripod hostports6");
+    del(&node, "c1");
+    let left = node.sh("nft list ruleset");
+    assert!(!left.contains("elements"), "{left}");
+}
+
 fn restore(node: &Namespace) {
     node.run(|| {
         let nft = Nft::open().expect("a socket");

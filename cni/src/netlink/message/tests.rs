@@ -17,7 +17,7 @@ fn code(kind: u16, code: i32) -> Vec<u8> {
 /// What `datagrams` end in as answers to request number 1, and whether they end.
 fn collect(datagrams: &[Vec<u8>]) -> (Collected, Option<io::Result<()>>) {
     let mut collected = Collected::default();
-    let end = datagrams.iter().find_map(|datagram| match collected.add(datagram, 1) {
+    let end = datagrams.iter().find_map(|datagram| match collected.add(datagram, 1, &|_| true) {
         ControlFlow::Break(end) => Some(end),
         ControlFlow::Continue(()) => None,
     });
