@@ -189,8 +189,7 @@ fn the_largest_networks_are_hidden() {
     });
     let sandbox = Namespace::sandbox();
     Call::new("ADD", &conf).netns(&sandbox.path()).run(&node).ok();
-    let rules = node
-        .sh("nft list chain inet tripod masquerade-10.3.0.0/24 2>/dev/null || nft list table inet tripod");
+    let rules = node.sh("nft list table inet tripod");
     assert_eq!(rules.matches("172.63.0.0/16 return").count(), 3, "{rules}");
 }
 
