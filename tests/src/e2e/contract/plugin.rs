@@ -17,6 +17,8 @@ pub(super) struct Plugin {
     /// Where it finds the plugin that its `ipam` names.
     path: String,
     ipam: &'static str,
+    /// What else the configuration says.
+    keys: Value,
 }
 
 impl Plugin {
@@ -24,25 +26,39 @@ impl Plugin {
     pub(super) fn reference(programs: &Programs) -> Self {
         let program = programs.built("ptp");
         let path = program.parent().expect("a program lies in a folder").display().to_string();
-        Self { name: "reference", program, path, ipam: "host-local" }
+        Self { name: "reference", program, path, ipam: "host-local", keys: json!({}) }
+    }
+
+    /// `bridge` with `host-local`.
+    pub(super) fn reference_bridge(programs: &Programs) -> Self {
+        let program = programs.built("bridge");
+        Self { name: "reference, bridge", program, keys: bridge(), ..Self::reference(programs) }
     }
 
     /// `tripod-cni` with its own leases.
     pub(super) fn tripod() -> Self {
         let program = programs::program("tripod-cni");
-        Self { name: "tripod", program, path: "/opt/cni/bin".to_owned(), ipam: "tripod" }
+        let path = "/opt/cni/bin".to_owned();
+        Self { name: "tripod", program, path, ipam: "tripod", keys: json!({}) }
+    }
+
+    /// The same in mode `bridge`.
+    pub(super) fn tripod_bridge() -> Self {
+        let mut keys = bridge();
+        keys["mode"] = json!("bridge");
+        Self { name: "tripod, bridge", keys, ..Self::tripod() }
     }
 
     /// Whether more than the contract may be asked: the reason stands where this is.
     pub(super) fn is_ours(&self) -> bool {
-        self.name == "tripod"
+        self.name.starts_with("tripod")
     }
 
     /// A configuration with one range set per subnet.
     pub(super) fn conf(&self, version: &str, subnets: &[&str]) -> Value {
         let ranges: Vec<Value> = subnets.iter().map(|subnet| json!([{"subnet": subnet}])).collect();
         let kind = self.program.file_name().expect("a program has a name").to_string_lossy();
-        json!({
+        let mut conf = json!({
             "cniVersion": version, "name": "pods", "type": kind,
             "ipam": {
                 "type": self.ipam, "ranges": ranges, "dataDir": "/run/leases",
@@ -51,7 +67,11 @@ impl Plugin {
                     false => json!({"dst": "0.0.0.0/0"}),
                 }).collect::<Vec<_>>(),
             },
-        })
+        });
+        for (key, value) in self.keys.as_object().expect("keys") {
+            conf[key] = value.clone();
+        }
+        conf
     }
 
     /// Both families.
@@ -69,6 +89,10 @@ impl Plugin {
         let add = self.call("ADD", &self.dual("1.1.0")).container(container);
         add.netns(&sandbox.path()).run(site.node()).ok()
     }
+}
+
+fn bridge() -> Value {
+    json!({"bridge": "br7", "isGateway": true, "forceAddress": true})
 }
 
 /// The addresses of a result of version 0.3.0 or later, without their prefixes.
