@@ -27,7 +27,7 @@ pub(crate) use bridge::{Bridge, Vlans};
 pub(crate) use chained::Chained;
 pub(crate) use ipam::Ipam;
 pub(crate) use mode::Mode;
-use raw::{Object, RawAttachment, RawDns, parse_prefix};
+use raw::{Object, RawAttachment, RawDns, can_be_path, parse_prefix};
 pub(crate) use request::Request;
 pub(crate) use sysctl::Parameter;
 
@@ -113,9 +113,10 @@ impl Outline {
             return Err(Error::config("name", json(&name), problem));
         }
         let ipam = object.object_or_empty("ipam");
-        let data_dir = ipam.text("dataDir").map(Path::new).filter(|folder| folder.is_absolute());
-        let store = data_dir.unwrap_or(leases).join(&name);
-        let agent_state = object.text("agentState").map(PathBuf::from);
+        let path = |text: Option<&str>| text.filter(|text| can_be_path(text)).map(PathBuf::from);
+        let data_dir = path(ipam.text("dataDir")).filter(|folder| folder.is_absolute());
+        let store = data_dir.as_deref().unwrap_or(leases).join(&name);
+        let agent_state = path(object.text("agentState"));
         let plugin = ipam::plugin(&ipam).map(str::to_owned);
         Ok(Self { version, name, store, plugin, agent_state, object })
     }
@@ -156,7 +157,7 @@ impl Outline {
             name,
             mode,
             mtu: check_mtu(object.get("mtu")?)?,
-            agent_state: object.get("agentState")?,
+            agent_state: object.path("agentState")?,
             node_ips: node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
             host_ports: ports::complete(&runtime)?,
             masquerade: complete_masquerade(&object, &ipam)?,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::raw::Object;
 use super::{bounded, json};
 use crate::error::Error;
-use crate::spec::is_ifname;
+use crate::spec::{NO_IFNAME, is_ifname};
 
 /// The keys that only this mode knows.
 pub(super) const KEYS: [&str; 13] = [
@@ -98,8 +98,7 @@ impl Bridge {
         let flag = |key: &str| object.get::<bool>(key).map(Option::unwrap_or_default);
         let name = object.get::<String>("bridge")?.unwrap_or_else(|| DEFAULT.to_owned());
         if !is_ifname(&name) {
-            let problem = "is no interface name: 1 to 15 bytes, without '/', ':' and spaces";
-            return Err(Error::config("bridge", json(&name), problem));
+            return Err(Error::config("bridge", json(&name), NO_IFNAME));
         }
         let default_gateway = flag("isDefaultGateway")?;
         let bridge = Self {
@@ -251,6 +250,8 @@ mod tests {
         for (keys, names) in [
             (json!({"bridge": "much-too-long-a-name"}), ["bridge=", "much-too-long-a-name"]),
             (json!({"bridge": "a/b"}), ["bridge=", "a/b"]),
+            (json!({"bridge": "br%d"}), ["bridge=", "br%d"]),
+            (json!({"bridge": "br\u{0}"}), ["bridge=", "control characters"]),
             (json!({"isGateway": "yes"}), ["isGateway=", "yes"]),
             (json!({"hairpinMode": true, "promiscMode": true}), ["hairpinMode=", "promiscMode"]),
             (json!({"vlan": 4095}), ["vlan=", "4095"]),

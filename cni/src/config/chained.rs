@@ -54,7 +54,7 @@ impl Outline {
             sysctl: Parameter::complete(object)?,
             result: object.value("prevResult").cloned().ok_or_else(missing)?,
             prior: object.get("prevResult")?.ok_or_else(missing)?,
-            agent_state: self.agent_state,
+            agent_state: object.path("agentState")?,
             name: self.name,
         })
     }

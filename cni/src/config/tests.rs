@@ -53,7 +53,7 @@ fn two_addresses_of_a_family_need_a_version_that_has_room_for_them() {
 
 #[test]
 fn each_wrong_key_is_named_with_its_value() {
-    let table: [(&str, Value, &str, &str); 32] = [
+    let table: [(&str, Value, &str, &str); 35] = [
         ("/ipMasq", json!("yes"), "ipMasq", "yes"),
         ("/masqueradeExclude", json!(["10.0.0.0"]), "masqueradeExclude", "no prefix length"),
         ("/masqueradeExclude", json!("10.0.0.0/8"), "masqueradeExclude", "10.0.0.0/8"),
@@ -66,6 +66,9 @@ fn each_wrong_key_is_named_with_its_value() {
         ("/ipam/type", json!("../dhcp"), "ipam.type", "../dhcp"),
         ("/ipam/type", json!("tripod-cni"), "ipam.type", "itself"),
         ("/ipam/resolvConf", json!(3), "ipam.resolvConf", "3"),
+        ("/ipam/resolvConf", json!("/etc/\u{0}"), "ipam.resolvConf", "NUL"),
+        ("/ipam/dataDir", json!("/var/\u{0}"), "ipam.dataDir", "NUL"),
+        ("/agentState", json!("/run/\u{0}"), "agentState", "NUL"),
         ("/runtimeConfig", json!(3), "runtimeConfig", "3"),
         ("/ipam/ranges", json!([]), "ipam.ranges", "[]"),
         ("/ipam/ranges", Value::Null, "ipam.ranges", "[]"),
@@ -166,6 +169,8 @@ fn the_outline_survives_mistakes_in_the_rest() {
     for (key, value) in [
         ("ipam", json!("x")),
         ("ipam", json!({"ranges": [{}], "dataDir": "relative"})),
+        ("ipam", json!({"dataDir": "/var/\u{0}"})),
+        ("agentState", json!("/run/\u{0}")),
         ("mtu", json!("1500")),
         ("nodeIPs", json!("1.2.3.4")),
         ("prevResult", json!({"ips": [{"address": "x", "interface": -1}]})),
