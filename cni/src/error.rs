@@ -325,7 +325,9 @@ impl Error {
 
     /// A key of the configuration that cannot be meant.
     pub fn config(field: impl Into<String>, value: impl ToString, problem: impl Into<String>) -> Self {
-        Self::Config { field: field.into(), value: shorten(&value.to_string()), problem: problem.into() }
+        // A key may be as long as a value, where it is one that the admin makes up.
+        let (field, value) = (shorten(&field.into()), shorten(&value.to_string()));
+        Self::Config { field, value, problem: problem.into() }
     }
 
     /// A closure for `map_err` on file operations.
@@ -476,5 +478,8 @@ mod tests {
     #[test]
     fn long_values_are_cut_at_a_character() {
         assert_eq!(shorten(&"ü".repeat(500)).chars().count(), 241);
+        let long = "k".repeat(500);
+        let error = Error::config(format!("sysctl.{long}"), &long, "is wrong").to_string();
+        assert!(error.contains("sysctl.k") && error.chars().count() < 600, "{error}");
     }
 }
