@@ -12,7 +12,7 @@ use std::path::Path;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
-use super::{alias, default_routes, host_ifname, mac_of};
+use super::{alias, default_routes, host_ifname, mac_of, of_families};
 use crate::config::{Bridge, NetConf, Vlans};
 use crate::ipam::Grant;
 use crate::ipam::range::Assignment;
@@ -186,9 +186,9 @@ fn routes(configured: &[Route], bridge: &Bridge, assignments: &[Assignment]) -> 
         let of_family = assignments.iter().filter(|one| one.address.is_ipv4() == v4);
         of_family.filter_map(|one| one.gateway).next()
     };
-    let mut routes: Vec<Route> = configured.to_vec();
+    let addresses: Vec<IpAddr> = assignments.iter().map(|one| one.address.ip()).collect();
+    let mut routes = of_families(configured.to_vec(), &addresses);
     if bridge.default_gateway {
-        let addresses: Vec<IpAddr> = assignments.iter().map(|one| one.address.ip()).collect();
         let missing = default_routes(&addresses).into_iter();
         let missing: Vec<Route> =
             missing.filter(|route| !configured.iter().any(|other| other.dst == route.dst)).collect();
@@ -240,7 +240,9 @@ mod tests {
         let own = Route::to("0.0.0.0/0".parse().unwrap(), Some("10.1.0.9".parse().unwrap()));
         assert_eq!(given(true, &[own]), ["0.0.0.0/0 10.1.0.9", "::/0 fd00::1"]);
         let far = Route::to("10.0.0.0/8".parse().unwrap(), None);
-        assert_eq!(given(false, &[far]), ["10.0.0.0/8 10.1.0.1"]);
+        assert_eq!(given(false, std::slice::from_ref(&far)), ["10.0.0.0/8 10.1.0.1"]);
+        let only6 = routes(&[far], &Bridge::default(), &[assignment("fd00::2/64", Some("fd00::1"))]);
+        assert!(only6.is_empty(), "{only6:?}");
     }
 
     #[test]
