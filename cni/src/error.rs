@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
 use crate::spec::{Failure, Version};
@@ -230,6 +231,17 @@ pub enum Error {
         /// On which side.
         place: &'static str,
     },
+    /// The pod has a route to that destination already.
+    #[error("the pod has a route to {destination} already, so interface {ifname:?} cannot have it too")]
+    RouteExists {
+        /// The route's destination.
+        destination: IpNetwork,
+        /// The pod's interface that should have had it.
+        ifname: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// Somebody else has a host port.
     #[error("host port {port} is taken by {holder}")]
     HostPortTaken {
@@ -360,7 +372,7 @@ impl Error {
             Self::Unavailable(_) => 50,
             Self::AddressTaken { .. } => 101,
             Self::HostPortTaken { .. } => 102,
-            Self::InterfaceExists { .. } | Self::BridgeUnfit { .. } => 103,
+            Self::InterfaceExists { .. } | Self::BridgeUnfit { .. } | Self::RouteExists { .. } => 103,
             Self::BridgeFull { .. } => 104,
             Self::KernelFeature { .. } => 105,
             Self::CheckFailed { .. } => 106,
@@ -386,6 +398,10 @@ impl Error {
             }
             Self::InterfaceExists { .. } => {
                 "delete that interface, or let the runtime DEL the old attachment"
+            }
+            Self::RouteExists { .. } => {
+                "a second interface of a pod needs \"ipam\": {\"routes\": []}, or routes that the first one has \
+                 not; without \"routes\" it is given the default ones"
             }
             Self::BridgeUnfit { .. } => "name another \"bridge\", or delete or change that interface",
             Self::BridgeFull { .. } => {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::{BRIDGE_GROUP, Made, Plan, port_vlans};
 use crate::config::Vlans;
-use crate::datapath::attach::{all, await_ipv6, create_veth, in_pod, set_ipv6};
+use crate::datapath::attach::{add_routes, all, await_ipv6, create_veth, set_ipv6};
 use crate::datapath::mac_of;
 use crate::error::{self, Error};
 use crate::ipam::store::Owner;
@@ -246,8 +246,7 @@ impl Plan<'_> {
         let addresses = self.assignments.iter().map(|one| one.address);
         all("add address", name, addresses, |ip| sandbox.add_address(index, *ip))?;
         sandbox.set_up(index, true).map_err(Error::kernel("set up", name))?;
-        let routes = self.routes.iter().map(|route| in_pod(route, index));
-        all("add route", name, routes, |route| sandbox.add_route(route))
+        add_routes(sandbox, name, index, &self.routes)
     }
 
     /// The kernel's answer to one port too many has a name of its own.
