@@ -7,6 +7,7 @@ mod chained;
 mod ipam;
 mod mode;
 mod ports;
+mod problems;
 mod raw;
 mod request;
 mod sysctl;
@@ -27,6 +28,7 @@ pub(crate) use bridge::{Bridge, Vlans};
 pub(crate) use chained::Chained;
 pub(crate) use ipam::Ipam;
 pub(crate) use mode::Mode;
+pub(crate) use problems::problems;
 use raw::{Object, RawAttachment, RawDns, can_be_path, parse_prefix};
 pub(crate) use request::Request;
 pub(crate) use sysctl::Parameter;
@@ -182,8 +184,13 @@ impl Outline {
 impl NetConf {
     /// With what the environment asks for this attachment, and all that is asked for assigned to ranges.
     pub(crate) fn asked_by(mut self, args: &Args) -> Result<Self, Error> {
-        self.ipam.fits(self.version)?;
         self.request = self.request.or_of(args)?;
+        self.asked()
+    }
+
+    /// The same where the environment asks for nothing.
+    fn asked(mut self) -> Result<Self, Error> {
+        self.ipam.fits(self.version)?;
         self.ipam.plan(&self.request)?;
         Ok(self)
     }

@@ -139,6 +139,19 @@ impl<'a> Plan<'a> {
     }
 }
 
+impl Bridge {
+    /// Why `link`, which has the bridge's name, cannot be it.
+    pub(crate) fn unfit(&self, link: &Link) -> Option<String> {
+        if link.kind != "bridge" {
+            let kind = if link.kind.is_empty() { "no virtual" } else { &link.kind };
+            return Some(format!("already exists and is no bridge (it is a {kind} interface)"));
+        }
+        // Whether other ports of a foreign bridge are ready for that is not known.
+        let foreign = self.vlans.is_some() && !link.bridge.vlan_filtering && link.group != BRIDGE_GROUP;
+        foreign.then(|| "was not made by tripod and does not filter VLANs (vlan_filtering 0)".to_owned())
+    }
+}
+
 /// What ADD found or made on the node for all pods of the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {

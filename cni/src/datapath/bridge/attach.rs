@@ -75,7 +75,9 @@ impl Plan<'_> {
                 look(host, name)?
             }
         };
-        self.refuse_unfit(&link)?;
+        if let Some(problem) = self.bridge.unfit(&link) {
+            return Err(Error::BridgeUnfit { bridge: link.name, problem });
+        }
         if !link.up {
             host.set_up(link.index, true).map_err(Error::kernel("set up", name))?;
         }
@@ -108,19 +110,6 @@ impl Plan<'_> {
             }
             Ok(()) => trust_own_link_local(bridge.name),
         }
-    }
-
-    fn refuse_unfit(&self, link: &Link) -> Result<(), Error> {
-        let unfit = |problem| Err(Error::BridgeUnfit { bridge: link.name.clone(), problem });
-        if link.kind != "bridge" {
-            let kind = if link.kind.is_empty() { "no virtual" } else { &link.kind };
-            return unfit(format!("already exists and is no bridge (it is a {kind} interface)"));
-        }
-        // Whether other ports of a foreign bridge are ready for that is not known.
-        if self.bridge.vlans.is_some() && !link.bridge.vlan_filtering && link.group != BRIDGE_GROUP {
-            return unfit("was not made by tripod and does not filter VLANs (vlan_filtering 0)".to_owned());
-        }
-        Ok(())
     }
 
     /// Gives the gateway's addresses to the bridge, or to a link into it that is inside of the VLAN.
