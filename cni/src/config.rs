@@ -140,6 +140,12 @@ impl Outline {
         self.object.get("prevResult")?.ok_or_else(missing)
     }
 
+    /// `prevResult` as it was given, where it is a result.
+    pub(crate) fn prior_result(&self) -> Result<Option<Value>, Error> {
+        let prior = self.object.get::<Prior>("prevResult")?;
+        Ok(prior.and_then(|_| self.object.value("prevResult").cloned()))
+    }
+
     /// Whether another main plugin makes the links, and this one only adds to them.
     pub(crate) fn is_chained(&self) -> bool {
         self.object.text("mode") == Some("chained")

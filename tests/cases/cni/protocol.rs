@@ -120,3 +120,20 @@ fn loopback_sets_lo_up_and_down() {
     call("DEL").env("CNI_NETNS", "/run/netns/gone").run(&node).silent();
     call("DEL").env("CNI_NETNS", "").run(&node).silent();
 }
+
+#[test]
+fn loopback_hands_the_result_of_a_chain_on() {
+    let Some(node) = Namespace::node() else { return };
+    let sandbox = Namespace::sandbox();
+    let prior = json!({
+        "cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "/n"}], "vendor": 7,
+        "ips": [{"address": "10.9.0.2/24", "interface": 0}],
+    });
+    let conf = json!({"cniVersion": "1.0.0", "name": "n", "type": "loopback", "prevResult": prior});
+    let add = |conf: &Value| Call::new("ADD", conf).argv0("loopback").netns(&sandbox.path()).run(&node);
+    assert_eq!(add(&conf).ok(), prior);
+    sandbox.sh("ping -c1 -W1 127.0.0.1");
+    let wrong = json!({"cniVersion": "1.0.0", "name": "n", "type": "loopback", "prevResult": "x"});
+    let (code, text) = add(&wrong).failed();
+    assert!(code == 7 && text.contains("prevResult"), "{code} {text}");
+}
