@@ -135,6 +135,20 @@ pub enum Error {
         /// The container, with its pod where that is known.
         owner: String,
     },
+    /// An attachment without a record asks for an address a second time.
+    #[error(
+        "address {address} of network {network:?} was given to container {container_id} on {ifname} before"
+    )]
+    GivenBefore {
+        /// The address.
+        address: IpAddr,
+        /// The network's name.
+        network: String,
+        /// The container.
+        container_id: String,
+        /// The pod's interface.
+        ifname: String,
+    },
     /// The IPAM plugin is not there.
     #[error("IPAM plugin ipam.type={plugin:?} is in no folder of CNI_PATH={path:?}")]
     PluginMissing {
@@ -376,6 +390,7 @@ impl Error {
             Self::BridgeFull { .. } => 104,
             Self::KernelFeature { .. } => 105,
             Self::CheckFailed { .. } => 106,
+            Self::GivenBefore { .. } => 107,
             Self::Several { first: error, .. } | Self::NotUndone { cause: error, .. } => error.code(),
         }
     }
@@ -393,6 +408,9 @@ impl Error {
                 "give one of the pods another hostPort or hostIP, or let the runtime DEL the other"
             }
             Self::AddressTaken { .. } => "ask for another address, or delete that pod",
+            Self::GivenBefore { .. } => {
+                "let the runtime DEL that attachment before it asks for another address"
+            }
             Self::PluginMissing { .. } => {
                 "install it there: its addresses can be got and given back by it alone"
             }

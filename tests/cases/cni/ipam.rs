@@ -508,6 +508,22 @@ fn our_ipam_plugin_refuses_as_the_main_plugin_does() {
 }
 
 #[test]
+fn our_ipam_plugin_gives_no_second_address_of_a_range_as_host_local_does() {
+    let Some(node) = Namespace::node() else { return };
+    let mut conf = over_ours("1.1.0", "macvlan");
+    ipam_call("ADD", &conf, "c1").run(&node).ok();
+    let given = leases(&node, "/run/tripod/ipam/pods");
+    refused(&node, ipam_call("ADD", &conf, "c1"), 107, &["10.1.0.2", "container c1 on eth0", "DEL"]);
+    assert_eq!(leases(&node, "/run/tripod/ipam/pods"), given);
+    // Another interface, other ranges, and the same ones after DEL.
+    ipam_call("ADD", &conf, "c1").env("CNI_IFNAME", "eth1").run(&node).ok();
+    conf["ipam"]["ranges"] = json!([[{"subnet": "10.7.0.0/24"}]]);
+    assert_eq!(ips(&ipam_call("ADD", &conf, "c1").run(&node).ok()), ["10.7.0.2/24"]);
+    ipam_call("DEL", &conf, "c1").run(&node).silent();
+    ipam_call("ADD", &over_ours("1.1.0", "macvlan"), "c1").run(&node).ok();
+}
+
+#[test]
 fn gc_finds_leases_without_a_record_by_what_they_name() {
     let Some(node) = Namespace::node() else { return };
     for gc in [Call::new as fn(&str, &Value) -> Call, |verb, conf| ipam_call(verb, conf, "c0")] {
