@@ -206,6 +206,14 @@ pub enum Error {
         /// The host end.
         host_ifname: String,
     },
+    /// A record that nobody can read, and leases of which it alone may tell whose they are.
+    #[error("attachment record {path:?} cannot be read, and may be about any lease of {store:?}")]
+    UnreadableRecord {
+        /// The record.
+        path: PathBuf,
+        /// The lease store's folder.
+        store: PathBuf,
+    },
     /// A file of our own state could not be used.
     #[error("cannot {act} {path:?}")]
     State {
@@ -373,7 +381,8 @@ impl Error {
         match self {
             Self::UnknownVersion { .. } | Self::IncompatibleVersion { .. } => 1,
             Self::Environment { .. } => 4,
-            Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } | Self::LostRecord { .. } => 5,
+            Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } => 5,
+            Self::LostRecord { .. } | Self::UnreadableRecord { .. } => 5,
             Self::StdinTooLong { .. } | Self::Decode(_) => 6,
             Self::Config { .. } | Self::PluginMissing { .. } => 7,
             Self::Netns { .. } => 8,
@@ -404,6 +413,10 @@ impl Error {
                 "the runtime will try again; find the holder with `fuser`"
             }
             Self::LostRecord { .. } => "delete the interface if it is no running pod's, then the record",
+            Self::UnreadableRecord { .. } => {
+                "delete the record where no interface is called tp and its name, or the pod of the container \
+                 that this interface's alias names"
+            }
             Self::HostPortTaken { .. } => {
                 "give one of the pods another hostPort or hostIP, or let the runtime DEL the other"
             }

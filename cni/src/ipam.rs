@@ -118,7 +118,7 @@ pub(crate) fn reserve(
     let wants: Vec<Want<'_>> =
         ipam.sets.iter().zip(wanted).map(|(set, address)| Want { set, address }).collect();
     let store = Store::new(&ipam.store);
-    let read = || recorded(records, &ipam.store);
+    let read = || recorded(records, &ipam.store).ok();
     let lock = store.lock()?;
     let reserved = lock.reserve(&wants, owner, &Recorded::new(&read), clock::since_boot());
     drop(lock);
@@ -150,16 +150,20 @@ fn taken(network: &str, address: IpAddr, holder: Option<Holder>, records: &Recor
     Error::AddressTaken { address, network: network.to_owned(), owner }
 }
 
-/// Addresses in `store` that attachment records name; none where a record cannot be read.
-fn recorded(records: &Records, store: &Path) -> Option<HashSet<IpAddr>> {
+/// Addresses in `store` that attachment records name. One record that cannot be read may name any.
+fn recorded(records: &Records, store: &Path) -> Result<HashSet<IpAddr>, Error> {
     let mut addresses = HashSet::new();
-    for entry in records.list().ok()? {
-        let Ok(Entry::Whole(record)) = entry else { return None };
-        if record.store == store {
-            addresses.extend(record.addresses);
+    for entry in records.list()? {
+        match entry? {
+            Entry::Whole(record) if record.store == store => addresses.extend(record.addresses),
+            Entry::Whole(_) => {}
+            Entry::Unreadable { hash } => {
+                let path = records.path_of(&hash);
+                return Err(Error::UnreadableRecord { path, store: store.to_owned() });
+            }
         }
     }
-    Some(addresses)
+    Ok(addresses)
 }
 
 /// `resolvConf`, where the configuration names one.
