@@ -24,8 +24,9 @@ use crate::command::Node;
 use crate::config::{Ipam, NetConf};
 use crate::delegate::Answer;
 use crate::error::Error;
+use crate::file;
 use crate::journal::{Journal, Undo};
-use crate::record::{Entry, Record, Records, read_bounded};
+use crate::record::{Entry, Record, Records};
 use crate::spec::Route;
 use lease::Holder;
 use range::Assignment;
@@ -169,6 +170,6 @@ fn recorded(records: &Records, store: &Path) -> Result<HashSet<IpAddr>, Error> {
 /// `resolvConf`, where the configuration names one.
 pub(crate) fn read_dns(ipam: &Ipam) -> Result<Option<Value>, Error> {
     let Some(path) = &ipam.resolv_conf else { return Ok(None) };
-    let text = read_bounded(path, LONGEST_RESOLV_CONF).map_err(Error::state("read ipam.resolvConf", path))?;
+    let text = file::read(path, LONGEST_RESOLV_CONF).map_err(Error::state("read ipam.resolvConf", path))?;
     Ok(resolv::parse(&String::from_utf8_lossy(&text)))
 }

@@ -62,6 +62,7 @@ mod datapath;
 mod delegate;
 mod error;
 mod failpoint;
+mod file;
 mod fingerprint;
 mod hostport;
 mod ipam;

@@ -184,13 +184,15 @@ fn pod_mac(owner: &Owner<'_>, assignments: &[Assignment]) -> Mac {
     mac_of(&Owner { container_id: &first.address.ip().to_string(), ifname: "" })
 }
 
-/// A bridge that is to be the gateway is the first address of the subnet where none is named.
+/// A bridge that is to be the gateway is the first address of the subnet where none is named. Behind the
+/// last address of all, which an IPAM plugin may give, there is none.
 fn with_gateway(assignment: Assignment, bridge: &Bridge) -> Assignment {
     let first = || match assignment.address {
-        IpNetwork::V4(v4) => IpAddr::V4((u32::from(v4.network()) + 1).into()),
-        IpNetwork::V6(v6) => IpAddr::V6((u128::from(v6.network()) + 1).into()),
+        IpNetwork::V4(v4) => u32::from(v4.network()).checked_add(1).map(|first| IpAddr::V4(first.into())),
+        IpNetwork::V6(v6) => u128::from(v6.network()).checked_add(1).map(|first| IpAddr::V6(first.into())),
     };
-    Assignment { gateway: assignment.gateway.or_else(|| bridge.gateway.then(first)), ..assignment }
+    let gateway = assignment.gateway.or_else(|| bridge.gateway.then(first).flatten());
+    Assignment { gateway, ..assignment }
 }
 
 /// Routes without a next hop go by the gateway of their family.
@@ -265,6 +267,14 @@ mod tests {
             let one = with_gateway(assignment(address, None), &gateway);
             assert_eq!(one.gateway.unwrap().to_string(), first);
             assert_eq!(with_gateway(assignment(address, None), &Bridge::default()).gateway, None);
+        }
+    }
+
+    #[test]
+    fn behind_the_last_address_of_all_there_is_no_gateway() {
+        let gateway = Bridge { gateway: true, ..Bridge::default() };
+        for last in ["255.255.255.255/32", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"] {
+            assert_eq!(with_gateway(assignment(last, None), &gateway).gateway, None);
         }
     }
 

@@ -13,7 +13,7 @@ use super::{Answer, Format};
 use crate::command::Dirs;
 use crate::config::{self, Outline};
 use crate::error::Error;
-use crate::record::read_bounded;
+use crate::file;
 use crate::spec::Version;
 
 /// Most plugins of a list that are looked at.
@@ -59,10 +59,10 @@ fn explain(file: &Path, dirs: &Dirs, plugins: &[PathBuf]) -> Vec<Finding> {
     findings
 }
 
-fn read(file: &Path) -> Result<Map<String, Value>, Box<Finding>> {
+fn read(path: &Path) -> Result<Map<String, Value>, Box<Finding>> {
     let fail =
-        |problem: String, fix: &str| Box::new(Finding::fail("conflist", file.display(), problem).fix(fix));
-    let text = read_bounded(file, config::LONGEST).map_err(|error| {
+        |problem: String, fix: &str| Box::new(Finding::fail("conflist", path.display(), problem).fix(fix));
+    let text = file::read(path, config::LONGEST).map_err(|error| {
         fail(format!("cannot be read: {error}"), "give the path of a file, usually below /etc/cni/net.d")
     })?;
     serde_json::from_slice(&text)

@@ -128,6 +128,40 @@ fn a_stuck_process_with_the_lease_lock_makes_add_ask_to_try_again() {
 }
 
 #[test]
+fn fifos_and_links_in_the_place_of_files_end_in_an_error_or_are_no_matter() {
+    let Some(node) = Namespace::node() else { return };
+    let pod = Namespace::sandbox();
+    let call = |verb: &str, conf: &Value| Call::new(verb, conf).netns(&pod.path());
+    node.sh("mkfifo /run/fifo; echo nameserver 192.0.2.53 > /run/real; ln -s real /run/resolv.conf");
+    let mut conf = dual("1.1.0");
+    conf["ipam"]["resolvConf"] = json!("/run/fifo");
+    let (code, text) = call("ADD", &conf).run(&node).failed();
+    assert!(code == 5 && text.contains("/run/fifo") && text.contains("no file"), "{code} {text}");
+    conf["ipam"]["resolvConf"] = json!("/run/resolv.conf");
+    assert_eq!(call("ADD", &conf).run(&node).ok()["dns"]["nameservers"][0], "192.0.2.53");
+    call("DEL", &conf).run(&node).silent();
+    // Hints that cannot be used are looked past.
+    node.sh(
+        "cd /run/tripod/ipam/pods; for f in .taken* .cooling last_reserved_ip*; do rm $f; mkfifo $f; done; \
+         mkfifo .taken-tmp .cooling.tmp",
+    );
+    call("ADD", &conf).run(&node).ok();
+    call("DEL", &conf).run(&node).silent();
+    for folder in ["ipam/pods", "attachments"] {
+        let lock = format!("/run/tripod/{folder}/lock");
+        for place in [format!("mkfifo {lock}"), format!("ln -s /run/real {lock}")] {
+            node.sh(&format!("rm {lock}; {place}"));
+            let (code, text) = call("ADD", &conf).run(&node).failed();
+            assert!(code == 5 && text.contains(&lock), "{place}: {code} {text}");
+        }
+        node.sh(&format!("rm {lock}"));
+    }
+    call("ADD", &conf).run(&node).ok();
+    call("DEL", &conf).run(&node).silent();
+    assert_eq!(node.sh("cat /run/real"), "nameserver 192.0.2.53\n");
+}
+
+#[test]
 fn nobody_works_on_an_attachment_while_another_call_is_stuck_with_it() {
     let Some(node) = Namespace::node() else { return };
     let pod = Namespace::sandbox();
