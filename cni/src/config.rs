@@ -136,8 +136,8 @@ impl Outline {
 
     /// `prevResult`, which CHECK must have.
     pub(crate) fn prior(&self) -> Result<Prior, Error> {
-        let missing = || Error::config("prevResult", "null", "is missing; CHECK needs ADD's result");
-        self.object.get("prevResult")?.ok_or_else(missing)
+        let missing = Error::Missing { field: "prevResult", needed: "CHECK needs the result of ADD" };
+        self.object.get("prevResult")?.ok_or(missing)
     }
 
     /// `prevResult` as it was given, where it is a result.

@@ -126,7 +126,7 @@ pub(crate) fn reserve(
     let addresses = reserved.map_err(|refusal| match refusal {
         Refusal::Failed(error) => error,
         Refusal::Full(set) => exhausted(network, set, ipam),
-        Refusal::Taken(address, holder) => taken(network, address, holder, records),
+        Refusal::Taken(address, holder) => taken(network, ipam, address, holder, records),
     })?;
     Ok(ipam.sets.iter().zip(addresses).filter_map(|(set, address)| set.assign(address)).collect())
 }
@@ -136,9 +136,12 @@ fn exhausted(network: &str, set: usize, ipam: &Ipam) -> Error {
     Error::Exhausted { network: network.to_owned(), set, ranges }
 }
 
-fn taken(network: &str, address: IpAddr, holder: Option<Holder>, records: &Records) -> Error {
+fn taken(network: &str, ipam: &Ipam, address: IpAddr, holder: Option<Holder>, records: &Records) -> Error {
     let owner = match holder {
-        None => "what is no lease".to_owned(),
+        None => {
+            let file = ipam.store.join(address.to_string());
+            format!("file {}, which is no lease; remove it if nobody needs it", file.display())
+        }
         Some(Holder { container_id, ifname }) => {
             let ifname = ifname.unwrap_or_default();
             let owner = Owner { container_id: &container_id, ifname: &ifname };

@@ -44,8 +44,8 @@ impl Outline {
         refuse(object, &bridge::KEYS, problem)?;
         let runtime = runtime_config(object)?;
         let missing = || {
-            let problem = "is missing: mode \"chained\" must come after a main plugin in \"plugins\"";
-            Error::config("prevResult", "null", problem)
+            let needed = "mode \"chained\" must come after a main plugin in \"plugins\"";
+            Error::Missing { field: "prevResult", needed }
         };
         Ok(Chained {
             version: self.version,

@@ -101,7 +101,8 @@ impl Ipam {
 }
 
 fn required(root: &Object) -> Result<Object, Error> {
-    root.object("ipam")?.ok_or_else(|| Error::config("ipam", "null", "is missing: give it \"ranges\""))
+    let needed = "give it \"ranges\", as in {\"ranges\": [[{\"subnet\": \"10.1.0.0/24\"}]]}";
+    root.object("ipam")?.ok_or(Error::Missing { field: "ipam", needed })
 }
 
 /// First what the runtime asks for, then host-local's old form, one range in place of `ranges`, then the

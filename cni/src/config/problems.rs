@@ -22,11 +22,11 @@ pub(crate) fn problems(conf: &Map<String, Value>, leases: &Path) -> Vec<Error> {
     while problems.len() < MOST
         && let Err(error) = judge(&conf, leases, mended.iter().all(|field| !is_within(field, "ipam")))
     {
-        let Error::Config { field, .. } = &error else {
+        let Some(field) = field_of(&error) else {
             problems.push(error);
             break;
         };
-        let (field, before) = (field.clone(), conf.clone());
+        let before = conf.clone();
         mend(&mut conf, &field);
         // What is missing only because it was taken out is no problem of the file's.
         if !mended.iter().any(|earlier| is_within(earlier, &field)) {
@@ -38,6 +38,14 @@ pub(crate) fn problems(conf: &Map<String, Value>, leases: &Path) -> Vec<Error> {
         }
     }
     problems
+}
+
+fn field_of(error: &Error) -> Option<String> {
+    match error {
+        Error::Config { field, .. } => Some(field.clone()),
+        Error::Missing { field, .. } => Some((*field).to_owned()),
+        _ => None,
+    }
 }
 
 /// Whether `field` is what `path` leads to, or below it.
@@ -120,10 +128,7 @@ mod tests {
     use super::*;
 
     fn fields(conf: &Value) -> Vec<String> {
-        let field = |error: Error| match error {
-            Error::Config { field, .. } => field,
-            other => other.to_string(),
-        };
+        let field = |error: Error| field_of(&error).unwrap_or_else(|| error.to_string());
         let found = problems(conf.as_object().unwrap(), Path::new("/l")).into_iter().map(field);
         found.collect()
     }
@@ -162,7 +167,8 @@ mod tests {
         ];
         let mut sorted: Vec<&str> =
             found.iter().map(|field| if field == "nodeIPs" { "nodeIPs[0]" } else { field }).collect();
-        (all.sort_unstable(), sorted.sort_unstable());
+        all.sort_unstable();
+        sorted.sort_unstable();
         assert_eq!(sorted, all, "{found:?}");
     }
 

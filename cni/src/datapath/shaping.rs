@@ -102,8 +102,9 @@ fn create_ifb(
 fn refused(what: &'static str, link: &Link, feature: &'static str) -> impl FnOnce(io::Error) -> Error {
     let object = format!("{what} on interface {:?}", link.name);
     move |source| {
-        let problem = if error::is(&source, Errno::EEXIST) { "where another one is, add" } else { "add" };
-        lacking(feature, source, Error::kernel(problem, object))
+        let taken = error::is(&source, Errno::EEXIST);
+        let object = if taken { format!("{object}: it has one already that is not ours") } else { object };
+        lacking(feature, source, Error::kernel("add", object))
     }
 }
 

@@ -90,7 +90,11 @@ impl Args {
     pub fn parse(env: &Env) -> Result<Option<Self>, Error> {
         let Some(command) = env.get("CNI_COMMAND").filter(|value| !value.is_empty()) else {
             let meant = env.keys().any(|name| name.starts_with("CNI_"));
-            return if meant { Err(Error::environment("CNI_COMMAND", "", "is missing")) } else { Ok(None) };
+            return if meant {
+                Err(Error::Unset { name: "CNI_COMMAND", needed: "it must name a verb" })
+            } else {
+                Ok(None)
+            };
         };
         let command = Command::parse(command)?;
         let value = |name: &str| env.get(name).cloned().unwrap_or_default();
@@ -113,6 +117,10 @@ impl Args {
         if !self.command.names_an_attachment() {
             return Ok(());
         }
+        let named = [("CNI_CONTAINERID", &self.container_id), ("CNI_IFNAME", &self.ifname)];
+        if let Some((name, _)) = named.into_iter().find(|(_, value)| value.is_empty()) {
+            return Err(Error::Unset { name, needed: "it tells which attachment is meant" });
+        }
         if !is_name(&self.container_id) {
             let problem = "is not letters, digits, '.', '_' and '-', beginning with a letter or digit";
             return Err(Error::environment("CNI_CONTAINERID", &self.container_id, problem));
@@ -121,7 +129,8 @@ impl Args {
             return Err(Error::environment("CNI_IFNAME", &self.ifname, NO_IFNAME));
         }
         if self.command.needs_netns() && self.netns.is_none() {
-            return Err(Error::environment("CNI_NETNS", "", "must name the sandbox's network namespace"));
+            let needed = "it must name the sandbox's network namespace";
+            return Err(Error::Unset { name: "CNI_NETNS", needed });
         }
         Ok(())
     }
@@ -201,7 +210,9 @@ mod tests {
             env.insert(name.to_owned(), value.to_owned());
             let error = Args::parse(&env).unwrap_err();
             assert_eq!(error.code(), 4, "{name}={value}");
-            assert!(error.to_string().contains(name), "{error}");
+            let said =
+                if value.is_empty() { format!("{name} is missing") } else { format!("{name}={value:?}") };
+            assert!(error.to_string().contains(&said), "{error}");
         }
     }
 

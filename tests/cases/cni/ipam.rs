@@ -112,7 +112,9 @@ fn an_address_that_is_taken_is_refused_with_its_owner() {
     let add = Call::new("ADD", &conf).container("c2").netns(&two.path());
     refused(&node, add.clone(), 101, &["10.1.0.9", "pods", "container c1", "pod shop/web"]);
     node.sh("echo stranger > /run/tripod/ipam/pods/10.1.0.10; mkdir /run/tripod/ipam/pods/10.1.0.11");
-    for (address, owner) in [("10.1.0.10", "container stranger"), ("10.1.0.11", "no lease")] {
+    for (address, owner) in
+        [("10.1.0.10", "container stranger"), ("10.1.0.11", "file /run/tripod/ipam/pods/10.1.0.11")]
+    {
         conf["runtimeConfig"] = json!({"ips": [address]});
         let add = Call::new("ADD", &conf).container("c2").netns(&two.path());
         refused(&node, add, 101, &[address, owner]);
@@ -368,6 +370,11 @@ fn a_plugin_that_is_gone_is_named_until_it_is_back() {
     assert!(code == 7 && text.contains("host-local") && text.contains("install it"), "{code} {text}");
     call("DEL", &path).run(&node).silent();
     assert_eq!(leases(&node, "/run/networks/pods"), "");
+    // Gone for good, as the remedy says.
+    call("ADD", &path).run(&node).ok();
+    assert!(text.contains("a script of its name"), "{text}");
+    script(&node, "host-local", "exit 0");
+    call("DEL", "/run/plugins").run(&node).silent();
 }
 
 #[test]
