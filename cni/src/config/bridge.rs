@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::raw::Object;
 use super::{bounded, json};
@@ -81,15 +81,21 @@ pub(crate) struct Vlans {
     pub keep_default: bool,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(expecting = "VLANs such as {\"id\": 100} or {\"minID\": 100, \"maxID\": 110}")]
+/// VLANs as in `{"id": 100}` or `{"minID": 100, "maxID": 110}`.
+#[derive(Clone, Copy, Debug, Serialize)]
 struct RawTrunk {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<i64>,
-    #[serde(default, rename = "minID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "minID", skip_serializing_if = "Option::is_none")]
     min: Option<i64>,
-    #[serde(default, rename = "maxID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "maxID", skip_serializing_if = "Option::is_none")]
     max: Option<i64>,
+}
+
+impl RawTrunk {
+    fn read(entry: &Object) -> Result<Self, Error> {
+        Ok(Self { id: entry.get("id")?, min: entry.get("minID")?, max: entry.get("maxID")? })
+    }
 }
 
 impl Bridge {
@@ -153,7 +159,8 @@ impl Vlans {
             Some(vlan) => Some(vlan_id("vlan", vlan)?),
             None => None,
         };
-        let trunk = trunk(&object.get::<Vec<RawTrunk>>("vlanTrunk")?.unwrap_or_default())?;
+        let entries = object.objects("vlanTrunk")?;
+        let trunk = trunk(&entries.iter().map(RawTrunk::read).collect::<Result<Vec<_>, _>>()?)?;
         let keep_default = object.get::<bool>("preserveDefaultVlan")?.unwrap_or_default();
         let wanted = native.is_some() || !trunk.is_empty();
         Ok(wanted.then(|| Self {
@@ -260,6 +267,8 @@ mod tests {
             (json!({"vlanTrunk": [{"id": 5}, {"minID": 9}]}), ["vlanTrunk[1]=", "maxID"]),
             (json!({"vlanTrunk": [{"minID": 9, "maxID": 8}]}), ["vlanTrunk[0]=", "not below"]),
             (json!({"vlanTrunk": [{}]}), ["vlanTrunk[0]=", "needs"]),
+            (json!({"vlanTrunk": [[7]]}), ["vlanTrunk=", "[[7]]"]),
+            (json!({"vlanTrunk": [{"id": "x"}]}), ["vlanTrunk[0].id=", "x"]),
             (json!({"enabledad": true}), ["enabledad=", "take it out"]),
             (json!({"bridge": "twelve-bytes", "vlan": 4094, "isGateway": true}), ["bridge=", "4094"]),
         ] {

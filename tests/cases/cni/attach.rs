@@ -192,7 +192,7 @@ fn routes_of_a_family_that_the_pod_has_no_address_of_are_left_out() {
 #[test]
 fn the_host_end_carries_our_marks() {
     let Some(node) = Namespace::node() else { return };
-    node.sh("ip link add uplink type veth peer name far; ip addr add 192.0.2.9/24 dev uplink; ip link set uplink mtu 1400 up; ip route add default via 192.0.2.1");
+    node.sh("ip link add uplink type veth peer name far; ip addr add 192.0.2.9/24 dev uplink; ip link set uplink mtu 1442 up; ip route add default via 192.0.2.1");
     let sandbox = Namespace::sandbox();
     let mut conf = dual("1.1.0");
     conf["nodeIPs"] = json!(["192.0.2.9"]);
@@ -202,8 +202,8 @@ fn the_host_end_carries_our_marks() {
     assert!(name.starts_with("tp") && name.len() == 15, "{name}");
     assert_eq!(link["ifalias"], "c1 eth0");
     assert_eq!(link["group"], "29808");
-    assert_eq!(link["mtu"], 1400);
-    assert_eq!(add["interfaces"][1]["mtu"], 1400);
+    assert_eq!(link["mtu"], 1442);
+    assert_eq!(add["interfaces"][1]["mtu"], 1442);
     let route = &node.json("ip -j route show 10.1.0.2")[0];
     assert_eq!(route["protocol"], "84");
     assert_eq!(route["prefsrc"], "192.0.2.9");

@@ -7,7 +7,7 @@ use tripod_tests::exec::Call;
 use tripod_tests::namespace::Namespace;
 use tripod_tests::programs;
 
-use super::dual;
+use super::{dual, footprint};
 
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
@@ -88,10 +88,12 @@ fn what_is_not_decodable_is_code_6() {
     let Some(node) = Namespace::node() else { return };
     let deep = "[".repeat(100_000);
     let long = vec![b' '; 10 << 20];
+    let before = footprint(&node);
     for text in [b"".as_slice(), b"{", b"null", b"[]", b"\xff\xfe", deep.as_bytes(), &long] {
         let call = Call::new("ADD", &Value::Null).env("CNI_NETNS", "/proc/1/ns/net").stdin(text);
         let (code, message) = call.run(&node).failed();
         assert_eq!(code, 6, "{message}");
+        assert_eq!(footprint(&node), before);
     }
 }
 
