@@ -7,6 +7,7 @@ mod chained;
 mod ipam;
 mod mode;
 mod ports;
+mod problems;
 mod raw;
 mod request;
 mod sysctl;
@@ -27,7 +28,8 @@ pub(crate) use bridge::{Bridge, Vlans};
 pub(crate) use chained::Chained;
 pub(crate) use ipam::Ipam;
 pub(crate) use mode::Mode;
-use raw::{Object, RawAttachment, RawDns, parse_prefix};
+pub(crate) use problems::problems;
+use raw::{Object, RawAttachment, RawDns, can_be_path, parse_prefix};
 pub(crate) use request::Request;
 pub(crate) use sysctl::Parameter;
 
@@ -113,9 +115,10 @@ impl Outline {
             return Err(Error::config("name", json(&name), problem));
         }
         let ipam = object.object_or_empty("ipam");
-        let data_dir = ipam.text("dataDir").map(Path::new).filter(|folder| folder.is_absolute());
-        let store = data_dir.unwrap_or(leases).join(&name);
-        let agent_state = object.text("agentState").map(PathBuf::from);
+        let path = |text: Option<&str>| text.filter(|text| can_be_path(text)).map(PathBuf::from);
+        let data_dir = path(ipam.text("dataDir")).filter(|folder| folder.is_absolute());
+        let store = data_dir.as_deref().unwrap_or(leases).join(&name);
+        let agent_state = path(object.text("agentState"));
         let plugin = ipam::plugin(&ipam).map(str::to_owned);
         Ok(Self { version, name, store, plugin, agent_state, object })
     }
@@ -133,8 +136,14 @@ impl Outline {
 
     /// `prevResult`, which CHECK must have.
     pub(crate) fn prior(&self) -> Result<Prior, Error> {
-        let missing = || Error::config("prevResult", "null", "is missing; CHECK needs ADD's result");
-        self.object.get("prevResult")?.ok_or_else(missing)
+        let missing = Error::Missing { field: "prevResult", needed: "CHECK needs the result of ADD" };
+        self.object.get("prevResult")?.ok_or(missing)
+    }
+
+    /// `prevResult` as it was given, where it is a result.
+    pub(crate) fn prior_result(&self) -> Result<Option<Value>, Error> {
+        let prior = self.object.get::<Prior>("prevResult")?;
+        Ok(prior.and_then(|_| self.object.value("prevResult").cloned()))
     }
 
     /// Whether another main plugin makes the links, and this one only adds to them.
@@ -156,7 +165,7 @@ impl Outline {
             name,
             mode,
             mtu: check_mtu(object.get("mtu")?)?,
-            agent_state: object.get("agentState")?,
+            agent_state: object.path("agentState")?,
             node_ips: node_ips.iter().map(|ip| parse_ip("nodeIPs", ip)).collect::<Result<_, _>>()?,
             host_ports: ports::complete(&runtime)?,
             masquerade: complete_masquerade(&object, &ipam)?,
@@ -181,8 +190,13 @@ impl Outline {
 impl NetConf {
     /// With what the environment asks for this attachment, and all that is asked for assigned to ranges.
     pub(crate) fn asked_by(mut self, args: &Args) -> Result<Self, Error> {
-        self.ipam.fits(self.version)?;
         self.request = self.request.or_of(args)?;
+        self.asked()
+    }
+
+    /// The same where the environment asks for nothing.
+    fn asked(mut self) -> Result<Self, Error> {
+        self.ipam.fits(self.version)?;
         self.ipam.plan(&self.request)?;
         Ok(self)
     }

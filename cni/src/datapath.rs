@@ -74,7 +74,7 @@ impl Wiring {
             alias: alias(&owner),
             pod_mac: conf.request.mac.unwrap_or_else(|| mac_of(&owner)),
             mtu,
-            routes: routes.into_iter().map(|route| via_next_hop(&route)).collect(),
+            routes: of_families(routes, &addresses).iter().map(via_next_hop).collect(),
             addresses,
             gateways: match conf.ipam.plugin {
                 Some(_) => grant.assignments.iter().map(|one| one.gateway).collect(),
@@ -153,6 +153,13 @@ fn default_routes(addresses: &[IpAddr]) -> Vec<Route> {
         .filter(|all| addresses.iter().any(|ip| ip.is_ipv4() == all.is_ipv4()))
         .map(|dst| Route::to(dst, None))
         .collect()
+}
+
+/// Those of `routes` whose family the pod has an address of. It could send nothing by the others, and a
+/// sandbox without IPv6 would refuse them.
+fn of_families(mut routes: Vec<Route>, addresses: &[IpAddr]) -> Vec<Route> {
+    routes.retain(|route| addresses.iter().any(|ip| ip.is_ipv4() == route.dst.is_ipv4()));
+    routes
 }
 
 /// The pod reaches everything by the next hop of its family, whatever `gw` says for other plugins.

@@ -17,7 +17,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use crate::error::{self, Error, Fault};
+use crate::error::{self, Error, Fault, shorten};
 use crate::patience::{aside, pause};
 use crate::record::Record;
 use crate::spec::Args;
@@ -28,6 +28,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Longest document accepted from a plugin, in bytes.
 const LONGEST: u64 = 1 << 20;
+
+/// What a failure without a code of its own becomes, as in the reference library.
+const UNKNOWN: u32 = 999;
 
 /// How often a program that is being replaced is tried again, each time a moment later.
 const TRIES: u32 = 20;
@@ -187,9 +190,10 @@ fn refusal(plugin: &str, verb: &'static str, text: &[u8]) -> Error {
         Ok(Refusal { code, msg, details }) => Error::Delegated {
             plugin: plugin.to_owned(),
             verb,
-            code,
-            msg,
-            details: details.filter(|details| !details.is_empty()),
+            // A failure of ours that claims 0 would be a success to whoever looks at the code.
+            code: if code == 0 { UNKNOWN } else { code },
+            msg: shorten(&msg),
+            details: details.filter(|details| !details.is_empty()).map(|details| shorten(&details)),
         },
         Err(_) => failed(plugin, verb, Fault::no_document(text)),
     }

@@ -1,48 +1,19 @@
 //! Everything that can go wrong, with the nouns a person needs, and the one place that gives it a code.
 
-use std::error::Error as _;
+mod document;
+mod fault;
+mod remedy;
+
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
-use crate::spec::{Failure, Version};
-
-/// What a delegated plugin did in place of answering.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// It could not be executed, or its answer not be read.
-    #[error("cannot be executed")]
-    Start(#[source] io::Error),
-    /// It took too long and was killed.
-    #[error("took longer than {seconds} s and was killed")]
-    Hung {
-        /// The deadline in seconds.
-        seconds: u64,
-    },
-    /// It printed something else.
-    #[error("printed no JSON document that the specification knows: {text:?}")]
-    NoDocument {
-        /// What it printed.
-        text: String,
-    },
-    /// It printed too much.
-    #[error("printed an answer longer than {limit} bytes")]
-    TooLong {
-        /// The bound in bytes.
-        limit: u64,
-    },
-    /// Its result lists no address.
-    #[error("gave no address")]
-    NoAddress,
-    /// Its result lists too much.
-    #[error("gave more than {limit} addresses or routes")]
-    TooMany {
-        /// The bound.
-        limit: usize,
-    },
-}
+use crate::ipam::store::Owner;
+use document::first_of;
+pub use fault::Fault;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +36,23 @@ pub enum Error {
         /// The versions that would do.
         supported: String,
     },
-    /// A variable of the environment is missing or malformed.
+    /// A variable of the environment is malformed.
     #[error("environment variable {name}={value:?} {problem}")]
     Environment {
         /// Its name.
         name: &'static str,
-        /// Its value; empty when missing.
+        /// Its value.
         value: String,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A variable of the environment is not set.
+    #[error("environment variable {name} is missing: {needed}")]
+    Unset {
+        /// Its name.
+        name: &'static str,
+        /// What it should say.
+        needed: &'static str,
     },
     /// The configuration could not be read from stdin.
     #[error("cannot read the network configuration from stdin")]
@@ -96,6 +75,14 @@ pub enum Error {
         value: String,
         /// What is wrong with it and what would be right.
         problem: String,
+    },
+    /// The configuration does not say something that must be said.
+    #[error("network configuration: {field} is missing: {needed}")]
+    Missing {
+        /// Path of the key.
+        field: &'static str,
+        /// What it should say.
+        needed: &'static str,
     },
     /// `CNI_NETNS` is not the sandbox's network namespace.
     #[error("CNI_NETNS={path:?} {problem}")]
@@ -133,6 +120,20 @@ pub enum Error {
         network: String,
         /// The container, with its pod where that is known.
         owner: String,
+    },
+    /// An attachment without a record asks for an address a second time.
+    #[error(
+        "address {address} of network {network:?} was given to container {container_id} on {ifname} before"
+    )]
+    GivenBefore {
+        /// The address.
+        address: IpAddr,
+        /// The network's name.
+        network: String,
+        /// The container.
+        container_id: String,
+        /// The pod's interface.
+        ifname: String,
     },
     /// The IPAM plugin is not there.
     #[error("IPAM plugin ipam.type={plugin:?} is in no folder of CNI_PATH={path:?}")]
@@ -191,6 +192,14 @@ pub enum Error {
         /// The host end.
         host_ifname: String,
     },
+    /// A record that nobody can read, and leases of which it alone may tell whose they are.
+    #[error("attachment record {path:?} cannot be read, and may be about any lease of {store:?}")]
+    UnreadableRecord {
+        /// The record.
+        path: PathBuf,
+        /// The lease store's folder.
+        store: PathBuf,
+    },
     /// A file of our own state could not be used.
     #[error("cannot {act} {path:?}")]
     State {
@@ -229,6 +238,17 @@ pub enum Error {
         ifname: String,
         /// On which side.
         place: &'static str,
+    },
+    /// The pod has a route to that destination already.
+    #[error("the pod has a route to {destination} already, so interface {ifname:?} cannot have it too")]
+    RouteExists {
+        /// The route's destination.
+        destination: IpNetwork,
+        /// The pod's interface that should have had it.
+        ifname: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
     },
     /// Somebody else has a host port.
     #[error("host port {port} is taken by {holder}")]
@@ -282,50 +302,45 @@ pub enum Error {
         /// What was called.
         verb: &'static str,
     },
+    /// Something failed for one attachment of many.
+    #[error("container {container_id} on {ifname}: {cause}")]
+    OfAttachment {
+        /// The container.
+        container_id: String,
+        /// The pod's interface.
+        ifname: String,
+        /// Why. What it says is what the whole says.
+        cause: Box<Self>,
+    },
     /// Several attachments failed; the others were done.
-    #[error("{count} attachments could not be released")]
+    #[error("{} of {tried} attachments could not be released: {}", failures.len(), first_of(failures))]
     Several {
-        /// How many.
-        count: usize,
-        /// The first failure.
-        #[source]
-        first: Box<Self>,
+        /// How many attachments there were to release.
+        tried: usize,
+        /// Why each of those failed that did.
+        failures: Vec<Self>,
     },
     /// A call failed, and so did the undoing of what it had done.
-    #[error("{cause}; and what was done could not be undone")]
+    #[error("{cause}; undoing failed too: {}; the next ADD, DEL or GC repairs it", undo.story())]
     NotUndone {
         /// Why the call failed.
         cause: Box<Self>,
         /// Why the undoing failed.
-        #[source]
         undo: Box<Self>,
     },
 }
 
-impl Fault {
-    /// `text` is no document of the specification.
-    pub(crate) fn no_document(text: &[u8]) -> Self {
-        Self::NoDocument { text: shorten(&String::from_utf8_lossy(text)) }
-    }
-
-    fn code(&self) -> u32 {
-        match self {
-            Self::Start(_) => 5,
-            Self::NoDocument { .. } | Self::TooLong { .. } | Self::NoAddress | Self::TooMany { .. } => 6,
-            Self::Hung { .. } => 11,
-        }
-    }
-}
-
 impl Error {
-    /// A variable of the environment that is missing (`value` empty) or malformed.
+    /// A variable of the environment that is malformed.
     pub fn environment(name: &'static str, value: &str, problem: &'static str) -> Self {
         Self::Environment { name, value: shorten(value), problem }
     }
 
     /// A key of the configuration that cannot be meant.
     pub fn config(field: impl Into<String>, value: impl ToString, problem: impl Into<String>) -> Self {
-        Self::Config { field: field.into(), value: shorten(&value.to_string()), problem: problem.into() }
+        // A key may be as long as a value, where it is one that the admin makes up.
+        let (field, value) = (shorten(&field.into()), shorten(&value.to_string()));
+        Self::Config { field, value, problem: problem.into() }
     }
 
     /// A closure for `map_err` on file operations.
@@ -340,14 +355,39 @@ impl Error {
         move |source| Self::Kernel { act, object: object.to_string(), source }
     }
 
+    /// What went wrong with the attachment of `owner`, where the message does not name it already.
+    pub(crate) fn about(self, owner: &Owner<'_>) -> Self {
+        match self {
+            Self::Busy { .. } | Self::CheckFailed { .. } | Self::OfAttachment { .. } => self,
+            cause => Self::OfAttachment {
+                container_id: owner.container_id.to_owned(),
+                ifname: owner.ifname.to_owned(),
+                cause: Box::new(cause),
+            },
+        }
+    }
+
+    /// Nothing where there are no `failures`, and one alone as it is.
+    pub(crate) fn together(mut failures: Vec<Self>, tried: usize) -> Result<(), Self> {
+        match failures.pop() {
+            None => Ok(()),
+            Some(only) if failures.is_empty() => Err(only),
+            Some(last) => {
+                failures.push(last);
+                Err(Self::Several { tried: tried.max(failures.len()), failures })
+            }
+        }
+    }
+
     /// The code that the specification, or we from 100 on, give to this error.
     pub fn code(&self) -> u32 {
         match self {
             Self::UnknownVersion { .. } | Self::IncompatibleVersion { .. } => 1,
-            Self::Environment { .. } => 4,
-            Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } | Self::LostRecord { .. } => 5,
+            Self::Environment { .. } | Self::Unset { .. } => 4,
+            Self::ReadStdin(_) | Self::State { .. } | Self::Kernel { .. } => 5,
+            Self::LostRecord { .. } | Self::UnreadableRecord { .. } => 5,
             Self::StdinTooLong { .. } | Self::Decode(_) => 6,
-            Self::Config { .. } | Self::PluginMissing { .. } => 7,
+            Self::Config { .. } | Self::Missing { .. } | Self::PluginMissing { .. } => 7,
             Self::Netns { .. } => 8,
             Self::NotReady { .. } | Self::Exhausted { .. } | Self::LockHeld { .. } => 11,
             Self::Deadline { .. } | Self::Interrupted { .. } | Self::Busy { .. } => 11,
@@ -358,82 +398,15 @@ impl Error {
             Self::Unavailable(_) => 50,
             Self::AddressTaken { .. } => 101,
             Self::HostPortTaken { .. } => 102,
-            Self::InterfaceExists { .. } | Self::BridgeUnfit { .. } => 103,
+            Self::InterfaceExists { .. } | Self::BridgeUnfit { .. } | Self::RouteExists { .. } => 103,
             Self::BridgeFull { .. } => 104,
             Self::KernelFeature { .. } => 105,
             Self::CheckFailed { .. } => 106,
-            Self::Several { first: error, .. } | Self::NotUndone { cause: error, .. } => error.code(),
+            Self::GivenBefore { .. } => 107,
+            Self::NotUndone { cause, .. } | Self::OfAttachment { cause, .. } => cause.code(),
+            Self::Several { failures, .. } => failures.first().map_or(5, Self::code),
         }
     }
-
-    /// What a person can do about it, where that is not in the message already.
-    fn remedy(&self) -> &'static str {
-        match self {
-            Self::NotReady { .. } => "wait for the tripod pod of this node, or read its log",
-            Self::Exhausted { .. } => "code 100: delete pods of this node or give it a larger pod CIDR",
-            Self::LockHeld { .. } | Self::Busy { .. } => {
-                "the runtime will try again; find the holder with `fuser`"
-            }
-            Self::LostRecord { .. } => "delete the interface if it is no running pod's, then the record",
-            Self::HostPortTaken { .. } => {
-                "give one of the pods another hostPort or hostIP, or let the runtime DEL the other"
-            }
-            Self::AddressTaken { .. } => "ask for another address, or delete that pod",
-            Self::PluginMissing { .. } => {
-                "install it there: its addresses can be got and given back by it alone"
-            }
-            Self::InterfaceExists { .. } => {
-                "delete that interface, or let the runtime DEL the old attachment"
-            }
-            Self::BridgeUnfit { .. } => "name another \"bridge\", or delete or change that interface",
-            Self::BridgeFull { .. } => {
-                "use \"mode\": \"routed\", which has no such limit, or give the node fewer pods (maxPods)"
-            }
-            Self::NotUndone { .. } => "the next ADD, DEL or GC of this attachment repairs it by its record",
-            Self::Netns { .. } => "the runtime must create the sandbox's network namespace before ADD",
-            _ => "",
-        }
-    }
-
-    /// What a delegated plugin added to its message.
-    fn said(&self) -> Option<&str> {
-        match self {
-            Self::Delegated { details, .. } => details.as_deref(),
-            Self::Unavailable(cause) | Self::NotUndone { cause, .. } => cause.said(),
-            _ => None,
-        }
-    }
-
-    /// All of it for a person: what failed, why, and what to do.
-    pub fn in_one_line(&self) -> String {
-        let Failure { msg, details, .. } = self.failure(Version::default());
-        if details.is_empty() { msg } else { format!("{msg}: {details}") }
-    }
-
-    /// The document for stdout, in the version of the request.
-    pub fn failure(&self, version: Version) -> Failure {
-        let mut details = Vec::new();
-        if let Self::NotUndone { cause, .. } = self {
-            details.extend(causes(cause));
-        }
-        details.extend(causes(self));
-        details.extend(self.said().map(str::to_owned));
-        if !self.remedy().is_empty() {
-            details.push(self.remedy().to_owned());
-        }
-        Failure {
-            cni_version: version,
-            code: self.code(),
-            msg: self.to_string(),
-            details: details.join(": "),
-        }
-    }
-}
-
-/// What lies behind `error`, nearest first.
-fn causes(error: &Error) -> Vec<String> {
-    let chain = std::iter::successors(error.source(), |cause| (*cause).source());
-    chain.map(|cause| shorten(&cause.to_string())).collect()
 }
 
 /// Whether the system answered `errno`.
@@ -451,30 +424,4 @@ pub(crate) fn shorten(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_names_the_object_the_answer_and_the_remedy() {
-        let error = Error::Unavailable(Box::new(Error::NotReady { marker: "/run/tripod/ready".into() }));
-        let failure = error.failure(Version::V1_1_0);
-        assert_eq!(failure.code, 50);
-        assert!(failure.details.contains("/run/tripod/ready"), "{failure:?}");
-    }
-
-    #[test]
-    fn a_failed_undo_tells_both_stories() {
-        let refused = |act| Error::kernel(act, "eth0")(io::Error::from_raw_os_error(1));
-        let error =
-            Error::NotUndone { cause: Box::new(refused("create")), undo: Box::new(refused("delete")) };
-        let failure = error.failure(Version::V1_1_0);
-        assert_eq!(failure.code, 5);
-        assert!(failure.msg.starts_with("cannot create eth0; and"), "{failure:?}");
-        assert!(failure.details.contains("cannot delete eth0: Operation not permitted"), "{failure:?}");
-    }
-
-    #[test]
-    fn long_values_are_cut_at_a_character() {
-        assert_eq!(shorten(&"ü".repeat(500)).chars().count(), 241);
-    }
-}
+mod tests;

@@ -24,8 +24,9 @@ use crate::command::Node;
 use crate::config::{Ipam, NetConf};
 use crate::delegate::Answer;
 use crate::error::Error;
+use crate::file;
 use crate::journal::{Journal, Undo};
-use crate::record::{Entry, Record, Records, read_bounded};
+use crate::record::{Entry, Record, Records};
 use crate::spec::Route;
 use lease::Holder;
 use range::Assignment;
@@ -118,14 +119,14 @@ pub(crate) fn reserve(
     let wants: Vec<Want<'_>> =
         ipam.sets.iter().zip(wanted).map(|(set, address)| Want { set, address }).collect();
     let store = Store::new(&ipam.store);
-    let read = || recorded(records, &ipam.store);
+    let read = || recorded(records, &ipam.store).ok();
     let lock = store.lock()?;
     let reserved = lock.reserve(&wants, owner, &Recorded::new(&read), clock::since_boot());
     drop(lock);
     let addresses = reserved.map_err(|refusal| match refusal {
         Refusal::Failed(error) => error,
         Refusal::Full(set) => exhausted(network, set, ipam),
-        Refusal::Taken(address, holder) => taken(network, address, holder, records),
+        Refusal::Taken(address, holder) => taken(network, ipam, address, holder, records),
     })?;
     Ok(ipam.sets.iter().zip(addresses).filter_map(|(set, address)| set.assign(address)).collect())
 }
@@ -135,9 +136,12 @@ fn exhausted(network: &str, set: usize, ipam: &Ipam) -> Error {
     Error::Exhausted { network: network.to_owned(), set, ranges }
 }
 
-fn taken(network: &str, address: IpAddr, holder: Option<Holder>, records: &Records) -> Error {
+fn taken(network: &str, ipam: &Ipam, address: IpAddr, holder: Option<Holder>, records: &Records) -> Error {
     let owner = match holder {
-        None => "what is no lease".to_owned(),
+        None => {
+            let file = ipam.store.join(address.to_string());
+            format!("file {}, which is no lease; remove it if nobody needs it", file.display())
+        }
         Some(Holder { container_id, ifname }) => {
             let ifname = ifname.unwrap_or_default();
             let owner = Owner { container_id: &container_id, ifname: &ifname };
@@ -150,21 +154,25 @@ fn taken(network: &str, address: IpAddr, holder: Option<Holder>, records: &Recor
     Error::AddressTaken { address, network: network.to_owned(), owner }
 }
 
-/// Addresses in `store` that attachment records name; none where a record cannot be read.
-fn recorded(records: &Records, store: &Path) -> Option<HashSet<IpAddr>> {
+/// Addresses in `store` that attachment records name. One record that cannot be read may name any.
+fn recorded(records: &Records, store: &Path) -> Result<HashSet<IpAddr>, Error> {
     let mut addresses = HashSet::new();
-    for entry in records.list().ok()? {
-        let Ok(Entry::Whole(record)) = entry else { return None };
-        if record.store == store {
-            addresses.extend(record.addresses);
+    for entry in records.list()? {
+        match entry? {
+            Entry::Whole(record) if record.store == store => addresses.extend(record.addresses),
+            Entry::Whole(_) => {}
+            Entry::Unreadable { hash } => {
+                let path = records.path_of(&hash);
+                return Err(Error::UnreadableRecord { path, store: store.to_owned() });
+            }
         }
     }
-    Some(addresses)
+    Ok(addresses)
 }
 
 /// `resolvConf`, where the configuration names one.
 pub(crate) fn read_dns(ipam: &Ipam) -> Result<Option<Value>, Error> {
     let Some(path) = &ipam.resolv_conf else { return Ok(None) };
-    let text = read_bounded(path, LONGEST_RESOLV_CONF).map_err(Error::state("read ipam.resolvConf", path))?;
+    let text = file::read(path, LONGEST_RESOLV_CONF).map_err(Error::state("read ipam.resolvConf", path))?;
     Ok(resolv::parse(&String::from_utf8_lossy(&text)))
 }

@@ -62,6 +62,7 @@ mod datapath;
 mod delegate;
 mod error;
 mod failpoint;
+mod file;
 mod fingerprint;
 mod hostport;
 mod ipam;
@@ -203,7 +204,7 @@ pub fn internal_error(place: &str) -> Failure {
     Failure {
         cni_version: Version::default(),
         code: 999,
-        msg: format!("internal error in tripod-cni at {place}"),
+        msg: format!("internal error in tripod-cni {} at {place}", env!("CARGO_PKG_VERSION")),
         details: "this is a mistake in tripod-cni: please report it; DEL of the attachment still works"
             .to_owned(),
     }

@@ -26,6 +26,10 @@ pub(crate) use message::{NFGENMSG, question};
 pub use set::{Datum, Element, Field, Set};
 pub use socket::Nft;
 
+/// How often a change is tried anew because somebody else changed the ruleset meanwhile. One of those
+/// who try at the same time always succeeds.
+const ATTEMPTS: u32 = 200;
+
 /// Whether the kernel answered that it was built without something.
 pub(crate) fn is_lacking(error: &io::Error) -> bool {
     [Errno::EOPNOTSUPP, Errno::ENOENT, Errno::EPROTONOSUPPORT, Errno::EAFNOSUPPORT]

@@ -8,7 +8,6 @@ mod folder;
 mod hash;
 mod hold;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::datapath::host_ifname;
 use crate::datapath::shaping::ifb_name;
+use crate::file;
 use crate::hostport::HostPort;
 use crate::ipam::store::Owner;
 use crate::nft::bridge::Guarded;
@@ -207,6 +207,6 @@ impl Record {
 /// The first `limit` bytes of the file at `path`.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(limit).read_to_end(&mut text)?;
+    file::options().read(true).open(path)?.take(limit).read_to_end(&mut text)?;
     Ok(text)
 }

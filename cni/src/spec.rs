@@ -6,8 +6,8 @@ mod result;
 mod route;
 mod version;
 
-pub(crate) use args::is_ifname;
 pub use args::{Args, Command, Env};
+pub(crate) use args::{NO_IFNAME, is_ifname};
 pub(crate) use restate::restate;
 pub(crate) use result::{Address, Interface, Prior, Success};
 pub(crate) use route::{Route, RouteOptions};

@@ -31,7 +31,7 @@ pub(super) fn add(args: &Args, outline: Outline, node: &Node) -> Result<Value, E
     within("ADD", 30, || repair(args, node))?;
     let host_end = within("ADD", 10, || host_end(args, node, &netns))?;
     if host_end.is_none() && conf.bandwidth != Bandwidth::default() {
-        return Err(no_host_end(args));
+        return Err(no_host_end(args, &conf.bandwidth));
     }
     let record = intent(args, &conf, host_end.as_ref());
     if record.addresses.is_empty() && !record.host_ports.is_empty() {
@@ -72,13 +72,13 @@ fn host_end(args: &Args, node: &Node, netns: &Netns) -> Result<Option<Link>, Err
     Ok(found.filter(|link| link.kind == VETH && link.peer == Some(pod_end.index)))
 }
 
-fn no_host_end(args: &Args) -> Error {
+fn no_host_end(args: &Args, bandwidth: &Bandwidth) -> Error {
     let problem = format!(
         "needs a veth: {:?} in the sandbox has no other end on the node; take the limits out, or use a main \
          plugin that makes veths",
         args.ifname
     );
-    Error::config("bandwidth", "{…}", problem)
+    Error::config("bandwidth", bandwidth, problem)
 }
 
 fn intent(args: &Args, conf: &Chained, host_end: Option<&Link>) -> Record {

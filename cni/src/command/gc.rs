@@ -1,6 +1,8 @@
 //! GC: release every attachment of this network that the runtime does not list, by its record, or by its
 //! leases where the record is lost. It goes on past failures and reports them together.
 
+use std::cell::Cell;
+
 use super::Node;
 use crate::config::Outline;
 use crate::datapath::ports;
@@ -15,7 +17,7 @@ use crate::record::{Entry, Record, attachment_hash};
 pub(super) fn run(outline: &Outline, node: &Node) -> Result<(), Error> {
     // Without the key nothing is known about what is valid, and so nothing may be taken away.
     let Some(valid) = outline.valid_attachments()? else { return Ok(()) };
-    let collection = Collection { outline, node, valid: &valid };
+    let collection = Collection { outline, node, valid: &valid, tried: Cell::new(0) };
     let mut failures = collection.by_record()?;
     let gives_addresses = outline.plugin.is_none() && !outline.is_chained();
     if gives_addresses {
@@ -26,27 +28,30 @@ pub(super) fn run(outline: &Outline, node: &Node) -> Result<(), Error> {
     if failures.is_empty() {
         failures.extend(collection.release_addresses(gives_addresses).err());
     }
-    let count = failures.len();
-    match failures.into_iter().next() {
-        None => Ok(()),
-        Some(only) if count == 1 => Err(only),
-        Some(first) => Err(Error::Several { count, first: Box::new(first) }),
-    }
+    Error::together(failures, collection.tried.get())
 }
 
 struct Collection<'a> {
     outline: &'a Outline,
     node: &'a Node,
     valid: &'a [(String, String)],
+    /// How many attachments there were to release so far.
+    tried: Cell<usize>,
 }
 
 impl Collection<'_> {
+    /// Names the attachment in what went wrong with it.
+    fn counted(&self, owner: &Owner<'_>, release: impl FnOnce() -> Result<(), Error>) -> Option<Error> {
+        self.tried.update(|tried| tried + 1);
+        release().err().map(|error| error.about(owner))
+    }
+
     fn by_record(&self) -> Result<Vec<Error>, Error> {
         let mut failures = Vec::new();
         for entry in self.node.records.list()? {
             match entry {
                 Ok(Entry::Whole(record)) if self.is_stale(&record) => {
-                    failures.extend(self.release(&record).err());
+                    failures.extend(self.counted(&record.owner(), || self.release(&record)));
                 }
                 Ok(_) => {}
                 Err(unreadable) => failures.push(unreadable),
@@ -62,7 +67,8 @@ impl Collection<'_> {
             let owner = Owner { container_id: &container_id, ifname: &ifname };
             if !self.is_valid(&owner) && self.node.records.load(&owner)?.is_none() {
                 let lost = Record::lost(&owner, &self.outline.name, &self.outline.store);
-                failures.extend(self.release_lost(Record { addresses, ..lost }).err());
+                let lost = Record { addresses, ..lost };
+                failures.extend(self.counted(&owner, || self.release_lost(lost)));
             }
         }
         Ok(failures)

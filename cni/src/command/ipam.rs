@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{require_version, status, versions};
 use crate::clock;
-use crate::config::Outline;
+use crate::config::{Ipam, Outline};
 use crate::error::Error;
 use crate::ipam;
 use crate::ipam::store::{Owner, Store};
@@ -40,6 +40,7 @@ pub(crate) fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<Option
 fn add(args: &Args, outline: Outline, records: &Records) -> Result<Value, Error> {
     let (version, name) = (outline.version, outline.name.clone());
     let ipam = outline.complete_ipam(args)?;
+    refuse_twice(args, &name, &ipam)?;
     let dns = ipam::read_dns(&ipam)?;
     let assignments = ipam::reserve(&name, &ipam, records, &owner(args))?;
     let ips = assignments.into_iter().map(|one| Address {
@@ -49,6 +50,16 @@ fn add(args: &Args, outline: Outline, records: &Records) -> Result<Value, Error>
     });
     let routes = ipam.routes.unwrap_or_default();
     Ok(Success { ips: ips.collect(), routes, dns, ..Success::default() }.render(version))
+}
+
+/// As in host-local: without a record nobody could tell later which of two addresses is in use.
+fn refuse_twice(args: &Args, network: &str, ipam: &Ipam) -> Result<(), Error> {
+    let held = Store::new(&ipam.store).held_by(&owner(args))?;
+    let given = held.into_iter().filter(|ip| ipam.sets.iter().any(|set| set.slot_of(*ip).is_some()));
+    given.min().map_or(Ok(()), |address| {
+        let (container_id, ifname) = (args.container_id.clone(), args.ifname.clone());
+        Err(Error::GivenBefore { address, network: network.to_owned(), container_id, ifname })
+    })
 }
 
 /// What ADD gave must still be leased: all of it where the runtime remembers it.

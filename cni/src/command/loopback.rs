@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::netns::{self, Netns};
 use crate::patience::within;
 use crate::rtnl::Rtnl;
-use crate::spec::{Address, Args, Command, Interface, Success};
+use crate::spec::{Address, Args, Command, Interface, Success, restate};
 
 /// `CNI_IFNAME` does not count: there is one loopback interface, and it has this name.
 const LOOPBACK: &str = "lo";
@@ -29,8 +29,13 @@ pub(crate) fn run(args: &Args, text: &[u8], dirs: &super::Dirs) -> Result<Option
 }
 
 fn add(args: &Args, outline: &Outline) -> Result<Value, Error> {
+    let prior = outline.prior_result()?;
     let (sandbox, index) = open(args)?;
     sandbox.set_up(index, true).map_err(Error::kernel("set up", LOOPBACK))?;
+    // Behind other plugins their result is what counts, and this adds nothing to it.
+    if let Some(prior) = prior {
+        return Ok(restate(prior, outline.version));
+    }
     let addresses = sandbox.addresses(index).map_err(Error::kernel("list the addresses of", LOOPBACK))?;
     Ok(success(args, addresses).render(outline.version))
 }

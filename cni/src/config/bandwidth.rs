@@ -1,6 +1,10 @@
 //! Limits of what a pod may send and receive, in the convention's units: bits per second, and bits.
 //! No I/O.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::json;
 use super::raw::Object;
 use crate::error::Error;
 
@@ -43,6 +47,15 @@ impl Bandwidth {
             ingress: limit(object, "ingressRate", "ingressBurst")?,
             egress: limit(object, "egressRate", "egressBurst")?,
         })
+    }
+}
+
+/// As the keys say it, in bits per second.
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sides = [("ingressRate", self.ingress), ("egressRate", self.egress)].into_iter();
+        let rates = sides.filter_map(|(key, limit)| Some((key, limit?.rate.saturating_mul(8))));
+        f.write_str(&json(rates.collect::<BTreeMap<_, _>>()))
     }
 }
 

@@ -13,12 +13,12 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::raw::Object;
 use super::{bounded, json};
 use crate::error::Error;
-use crate::spec::is_ifname;
+use crate::spec::{NO_IFNAME, is_ifname};
 
 /// The keys that only this mode knows.
 pub(super) const KEYS: [&str; 13] = [
@@ -81,15 +81,21 @@ pub(crate) struct Vlans {
     pub keep_default: bool,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(expecting = "VLANs such as {\"id\": 100} or {\"minID\": 100, \"maxID\": 110}")]
+/// VLANs as in `{"id": 100}` or `{"minID": 100, "maxID": 110}`.
+#[derive(Clone, Copy, Debug, Serialize)]
 struct RawTrunk {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<i64>,
-    #[serde(default, rename = "minID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "minID", skip_serializing_if = "Option::is_none")]
     min: Option<i64>,
-    #[serde(default, rename = "maxID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "maxID", skip_serializing_if = "Option::is_none")]
     max: Option<i64>,
+}
+
+impl RawTrunk {
+    fn read(entry: &Object) -> Result<Self, Error> {
+        Ok(Self { id: entry.get("id")?, min: entry.get("minID")?, max: entry.get("maxID")? })
+    }
 }
 
 impl Bridge {
@@ -98,8 +104,7 @@ impl Bridge {
         let flag = |key: &str| object.get::<bool>(key).map(Option::unwrap_or_default);
         let name = object.get::<String>("bridge")?.unwrap_or_else(|| DEFAULT.to_owned());
         if !is_ifname(&name) {
-            let problem = "is no interface name: 1 to 15 bytes, without '/', ':' and spaces";
-            return Err(Error::config("bridge", json(&name), problem));
+            return Err(Error::config("bridge", json(&name), NO_IFNAME));
         }
         let default_gateway = flag("isDefaultGateway")?;
         let bridge = Self {
@@ -154,7 +159,8 @@ impl Vlans {
             Some(vlan) => Some(vlan_id("vlan", vlan)?),
             None => None,
         };
-        let trunk = trunk(&object.get::<Vec<RawTrunk>>("vlanTrunk")?.unwrap_or_default())?;
+        let entries = object.objects("vlanTrunk")?;
+        let trunk = trunk(&entries.iter().map(RawTrunk::read).collect::<Result<Vec<_>, _>>()?)?;
         let keep_default = object.get::<bool>("preserveDefaultVlan")?.unwrap_or_default();
         let wanted = native.is_some() || !trunk.is_empty();
         Ok(wanted.then(|| Self {
@@ -251,6 +257,8 @@ mod tests {
         for (keys, names) in [
             (json!({"bridge": "much-too-long-a-name"}), ["bridge=", "much-too-long-a-name"]),
             (json!({"bridge": "a/b"}), ["bridge=", "a/b"]),
+            (json!({"bridge": "br%d"}), ["bridge=", "br%d"]),
+            (json!({"bridge": "br\u{0}"}), ["bridge=", "control characters"]),
             (json!({"isGateway": "yes"}), ["isGateway=", "yes"]),
             (json!({"hairpinMode": true, "promiscMode": true}), ["hairpinMode=", "promiscMode"]),
             (json!({"vlan": 4095}), ["vlan=", "4095"]),
@@ -259,6 +267,8 @@ mod tests {
             (json!({"vlanTrunk": [{"id": 5}, {"minID": 9}]}), ["vlanTrunk[1]=", "maxID"]),
             (json!({"vlanTrunk": [{"minID": 9, "maxID": 8}]}), ["vlanTrunk[0]=", "not below"]),
             (json!({"vlanTrunk": [{}]}), ["vlanTrunk[0]=", "needs"]),
+            (json!({"vlanTrunk": [[7]]}), ["vlanTrunk=", "[[7]]"]),
+            (json!({"vlanTrunk": [{"id": "x"}]}), ["vlanTrunk[0].id=", "x"]),
             (json!({"enabledad": true}), ["enabledad=", "take it out"]),
             (json!({"bridge": "twelve-bytes", "vlan": 4094, "isGateway": true}), ["bridge=", "4094"]),
         ] {

@@ -44,8 +44,8 @@ impl Outline {
         refuse(object, &bridge::KEYS, problem)?;
         let runtime = runtime_config(object)?;
         let missing = || {
-            let problem = "is missing: mode \"chained\" must come after a main plugin in \"plugins\"";
-            Error::config("prevResult", "null", problem)
+            let needed = "mode \"chained\" must come after a main plugin in \"plugins\"";
+            Error::Missing { field: "prevResult", needed }
         };
         Ok(Chained {
             version: self.version,
@@ -54,7 +54,7 @@ impl Outline {
             sysctl: Parameter::complete(object)?,
             result: object.value("prevResult").cloned().ok_or_else(missing)?,
             prior: object.get("prevResult")?.ok_or_else(missing)?,
-            agent_state: self.agent_state,
+            agent_state: object.path("agentState")?,
             name: self.name,
         })
     }

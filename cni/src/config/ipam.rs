@@ -51,12 +51,12 @@ impl Ipam {
     /// Checks the keys of the store, whatever `ipam.type` is.
     pub(super) fn pool(root: &Object, runtime: &Object, store: PathBuf) -> Result<Self, Error> {
         let ipam = required(root)?;
-        if let Some(folder) = ipam.get::<PathBuf>("dataDir")?.filter(|folder| !folder.is_absolute()) {
+        if let Some(folder) = ipam.path("dataDir")?.filter(|folder| !folder.is_absolute()) {
             return Err(Error::config("ipam.dataDir", json(&folder), "is not an absolute path"));
         }
         let routes = ipam.get::<Vec<RawRoute>>("routes")?;
         let routes = routes.map(|routes| complete_routes(&routes)).transpose()?;
-        let resolv_conf = ipam.get::<PathBuf>("resolvConf")?.filter(|path| !path.as_os_str().is_empty());
+        let resolv_conf = ipam.path("resolvConf")?;
         let sets = complete_sets(&ipam, runtime)?;
         Ok(Self { store, sets, routes, resolv_conf, ..Self::default() })
     }
@@ -101,7 +101,8 @@ impl Ipam {
 }
 
 fn required(root: &Object) -> Result<Object, Error> {
-    root.object("ipam")?.ok_or_else(|| Error::config("ipam", "null", "is missing: give it \"ranges\""))
+    let needed = "give it \"ranges\", as in {\"ranges\": [[{\"subnet\": \"10.1.0.0/24\"}]]}";
+    root.object("ipam")?.ok_or(Error::Missing { field: "ipam", needed })
 }
 
 /// First what the runtime asks for, then host-local's old form, one range in place of `ranges`, then the

@@ -3,6 +3,7 @@
 //! `null` counts as missing, as Go writes a list or map that it has not set.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
 use serde::de::DeserializeOwned;
@@ -95,6 +96,16 @@ impl Object {
         self.value(key)?.as_str()
     }
 
+    /// The path under `key`, which can be one.
+    pub(super) fn path(&self, key: &str) -> Result<Option<PathBuf>, Error> {
+        match self.get::<String>(key)?.filter(|path| !path.is_empty()) {
+            Some(path) if !can_be_path(&path) => {
+                Err(Error::config(self.name(key), json(path), "holds a NUL, as no path does"))
+            }
+            path => Ok(path.map(PathBuf::from)),
+        }
+    }
+
     /// The object under `key`.
     pub(super) fn object(&self, key: &str) -> Result<Option<Self>, Error> {
         let keys = self.get::<Map<String, Value>>(key)?;
@@ -181,6 +192,11 @@ impl RawRoute {
         let dst = parse_prefix(&format!("{field}.dst"), &self.dst)?;
         Ok(Route { dst, gw: gw.transpose()?, options: self.options })
     }
+}
+
+/// No file has a name with a NUL in it, or none.
+pub(super) fn can_be_path(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0')
 }
 
 /// The decoder quotes the whole value.

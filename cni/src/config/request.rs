@@ -24,9 +24,9 @@ pub(crate) struct Request {
 impl Request {
     /// Reads what the configuration asks for. `runtime` is its `runtimeConfig` with folded keys.
     pub(super) fn complete(object: &Object, runtime: &Object) -> Result<Self, Error> {
-        let args = object.object_or_empty("args").object_or_empty("cni");
+        let args = object.object("args")?.map(|args| args.object("cni")).transpose()?.flatten();
         let mut request = Self::default();
-        for place in [runtime, &args] {
+        for place in std::iter::once(runtime).chain(&args) {
             let listed = place.get::<Vec<String>>("ips")?.unwrap_or_default();
             if request.addresses.is_empty() && !listed.is_empty() {
                 request.source = place.name("ips");

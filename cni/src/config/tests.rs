@@ -53,7 +53,7 @@ fn two_addresses_of_a_family_need_a_version_that_has_room_for_them() {
 
 #[test]
 fn each_wrong_key_is_named_with_its_value() {
-    let table: [(&str, Value, &str, &str); 32] = [
+    let table: [(&str, Value, &str, &str); 34] = [
         ("/ipMasq", json!("yes"), "ipMasq", "yes"),
         ("/masqueradeExclude", json!(["10.0.0.0"]), "masqueradeExclude", "no prefix length"),
         ("/masqueradeExclude", json!("10.0.0.0/8"), "masqueradeExclude", "10.0.0.0/8"),
@@ -62,10 +62,12 @@ fn each_wrong_key_is_named_with_its_value() {
         ("/mode", json!("bridged"), "mode", "bridged"),
         ("/mtu", json!(100), "mtu", "100"),
         ("/nodeIPs", json!(["node1"]), "nodeIPs", "node1"),
-        ("/ipam", Value::Null, "ipam", "null"),
         ("/ipam/type", json!("../dhcp"), "ipam.type", "../dhcp"),
         ("/ipam/type", json!("tripod-cni"), "ipam.type", "itself"),
         ("/ipam/resolvConf", json!(3), "ipam.resolvConf", "3"),
+        ("/ipam/resolvConf", json!("/etc/\u{0}"), "ipam.resolvConf", "NUL"),
+        ("/ipam/dataDir", json!("/var/\u{0}"), "ipam.dataDir", "NUL"),
+        ("/agentState", json!("/run/\u{0}"), "agentState", "NUL"),
         ("/runtimeConfig", json!(3), "runtimeConfig", "3"),
         ("/ipam/ranges", json!([]), "ipam.ranges", "[]"),
         ("/ipam/ranges", Value::Null, "ipam.ranges", "[]"),
@@ -103,6 +105,12 @@ fn each_wrong_key_is_named_with_its_value() {
         let text = error.to_string();
         assert!(text.contains(&format!("{field}=")) && text.contains(shown), "{pointer} {value}: {text}");
     }
+}
+
+#[test]
+fn what_must_be_said_is_called_missing() {
+    let error = conf(|c| c["ipam"] = Value::Null).unwrap_err();
+    assert!(error.code() == 7 && error.to_string().contains("ipam is missing: give it"), "{error}");
 }
 
 #[test]
@@ -166,6 +174,8 @@ fn the_outline_survives_mistakes_in_the_rest() {
     for (key, value) in [
         ("ipam", json!("x")),
         ("ipam", json!({"ranges": [{}], "dataDir": "relative"})),
+        ("ipam", json!({"dataDir": "/var/\u{0}"})),
+        ("agentState", json!("/run/\u{0}")),
         ("mtu", json!("1500")),
         ("nodeIPs", json!("1.2.3.4")),
         ("prevResult", json!({"ips": [{"address": "x", "interface": -1}]})),

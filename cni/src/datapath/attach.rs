@@ -81,8 +81,7 @@ impl Wiring {
         all("add neighbour", &self.ifname, self.next_hops(), |hop| {
             sandbox.add_neighbour(index, *hop, HOST_MAC)
         })?;
-        let routes = self.routes.iter().map(|route| in_pod(route, index));
-        all("add route", &self.ifname, routes, |route| sandbox.add_route(route))
+        add_routes(sandbox, &self.ifname, index, &self.routes)
     }
 
     fn configure_host_end(&self, host: &Rtnl, link: &Link) -> Result<(), Error> {
@@ -147,7 +146,21 @@ fn name_taken(veth: &VethSpec<'_>, sandbox: &Rtnl) -> Error {
     Error::InterfaceExists { ifname: ifname.to_owned(), place }
 }
 
-pub(super) fn in_pod(route: &Route, device: u32) -> RouteSpec {
+/// Gives the pod its routes. One that is there is another interface's: this one is new.
+pub(super) fn add_routes(sandbox: &Rtnl, ifname: &str, device: u32, routes: &[Route]) -> Result<(), Error> {
+    for route in routes {
+        let spec = in_pod(route, device);
+        sandbox.add_route(&spec).map_err(|source| match source {
+            source if error::is(&source, Errno::EEXIST) => {
+                Error::RouteExists { destination: route.dst, ifname: ifname.to_owned(), source }
+            }
+            source => Error::kernel("add route", format!("{spec} dev {ifname}"))(source),
+        })?;
+    }
+    Ok(())
+}
+
+fn in_pod(route: &Route, device: u32) -> RouteSpec {
     RouteSpec { destination: route.dst, gateway: route.gw, device, source: None, options: route.options }
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
-use super::{alias, default_routes, host_ifname, mac_of};
+use super::{alias, default_routes, host_ifname, mac_of, of_families};
 use crate::config::{Bridge, NetConf, Vlans};
 use crate::ipam::Grant;
 use crate::ipam::range::Assignment;
@@ -139,6 +139,19 @@ impl<'a> Plan<'a> {
     }
 }
 
+impl Bridge {
+    /// Why `link`, which has the bridge's name, cannot be it.
+    pub(crate) fn unfit(&self, link: &Link) -> Option<String> {
+        if link.kind != "bridge" {
+            let kind = if link.kind.is_empty() { "no virtual" } else { &link.kind };
+            return Some(format!("already exists and is no bridge (it is a {kind} interface)"));
+        }
+        // Whether other ports of a foreign bridge are ready for that is not known.
+        let foreign = self.vlans.is_some() && !link.bridge.vlan_filtering && link.group != BRIDGE_GROUP;
+        foreign.then(|| "was not made by tripod and does not filter VLANs (vlan_filtering 0)".to_owned())
+    }
+}
+
 /// What ADD found or made on the node for all pods of the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
@@ -171,13 +184,15 @@ fn pod_mac(owner: &Owner<'_>, assignments: &[Assignment]) -> Mac {
     mac_of(&Owner { container_id: &first.address.ip().to_string(), ifname: "" })
 }
 
-/// A bridge that is to be the gateway is the first address of the subnet where none is named.
+/// A bridge that is to be the gateway is the first address of the subnet where none is named. Behind the
+/// last address of all, which an IPAM plugin may give, there is none.
 fn with_gateway(assignment: Assignment, bridge: &Bridge) -> Assignment {
     let first = || match assignment.address {
-        IpNetwork::V4(v4) => IpAddr::V4((u32::from(v4.network()) + 1).into()),
-        IpNetwork::V6(v6) => IpAddr::V6((u128::from(v6.network()) + 1).into()),
+        IpNetwork::V4(v4) => u32::from(v4.network()).checked_add(1).map(|first| IpAddr::V4(first.into())),
+        IpNetwork::V6(v6) => u128::from(v6.network()).checked_add(1).map(|first| IpAddr::V6(first.into())),
     };
-    Assignment { gateway: assignment.gateway.or_else(|| bridge.gateway.then(first)), ..assignment }
+    let gateway = assignment.gateway.or_else(|| bridge.gateway.then(first).flatten());
+    Assignment { gateway, ..assignment }
 }
 
 /// Routes without a next hop go by the gateway of their family.
@@ -186,9 +201,9 @@ fn routes(configured: &[Route], bridge: &Bridge, assignments: &[Assignment]) -> 
         let of_family = assignments.iter().filter(|one| one.address.is_ipv4() == v4);
         of_family.filter_map(|one| one.gateway).next()
     };
-    let mut routes: Vec<Route> = configured.to_vec();
+    let addresses: Vec<IpAddr> = assignments.iter().map(|one| one.address.ip()).collect();
+    let mut routes = of_families(configured.to_vec(), &addresses);
     if bridge.default_gateway {
-        let addresses: Vec<IpAddr> = assignments.iter().map(|one| one.address.ip()).collect();
         let missing = default_routes(&addresses).into_iter();
         let missing: Vec<Route> =
             missing.filter(|route| !configured.iter().any(|other| other.dst == route.dst)).collect();
@@ -240,7 +255,9 @@ mod tests {
         let own = Route::to("0.0.0.0/0".parse().unwrap(), Some("10.1.0.9".parse().unwrap()));
         assert_eq!(given(true, &[own]), ["0.0.0.0/0 10.1.0.9", "::/0 fd00::1"]);
         let far = Route::to("10.0.0.0/8".parse().unwrap(), None);
-        assert_eq!(given(false, &[far]), ["10.0.0.0/8 10.1.0.1"]);
+        assert_eq!(given(false, std::slice::from_ref(&far)), ["10.0.0.0/8 10.1.0.1"]);
+        let only6 = routes(&[far], &Bridge::default(), &[assignment("fd00::2/64", Some("fd00::1"))]);
+        assert!(only6.is_empty(), "{only6:?}");
     }
 
     #[test]
@@ -250,6 +267,14 @@ mod tests {
             let one = with_gateway(assignment(address, None), &gateway);
             assert_eq!(one.gateway.unwrap().to_string(), first);
             assert_eq!(with_gateway(assignment(address, None), &Bridge::default()).gateway, None);
+        }
+    }
+
+    #[test]
+    fn behind_the_last_address_of_all_there_is_no_gateway() {
+        let gateway = Bridge { gateway: true, ..Bridge::default() };
+        for last in ["255.255.255.255/32", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"] {
+            assert_eq!(with_gateway(assignment(last, None), &gateway).gateway, None);
         }
     }
 

@@ -119,10 +119,16 @@ fn told(taken: &Taken, records: &Records) -> Error {
             let pod = record.pod.iter().map(|pod| format!(" (pod {pod})")).collect::<String>();
             format!("container {} on {}{pod}", record.container_id, record.ifname)
         }
-        _ if taken.holder.is_empty() => "an element without a comment".to_owned(),
+        _ if !has_our_mark(taken) => format!("an element of {TABLE} that is not ours"),
         _ => format!("{} which has no attachment record", taken.holder),
     };
     Error::HostPortTaken { port: taken.wanted.to_string(), holder }
+}
+
+/// Whether the element's comment begins as ours do.
+fn has_our_mark(taken: &Taken) -> bool {
+    let is_hash = !taken.hash.is_empty() && taken.hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash && !taken.holder.is_empty()
 }
 
 /// Without its own tracking, SCTP would be led to the pod's address but not to its port.

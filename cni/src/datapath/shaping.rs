@@ -102,8 +102,9 @@ fn create_ifb(
 fn refused(what: &'static str, link: &Link, feature: &'static str) -> impl FnOnce(io::Error) -> Error {
     let object = format!("{what} on interface {:?}", link.name);
     move |source| {
-        let problem = if error::is(&source, Errno::EEXIST) { "where another one is, add" } else { "add" };
-        lacking(feature, source, Error::kernel(problem, object))
+        let taken = error::is(&source, Errno::EEXIST);
+        let object = if taken { format!("{object}: it has one already that is not ours") } else { object };
+        lacking(feature, source, Error::kernel("add", object))
     }
 }
 
@@ -124,9 +125,14 @@ fn bucket(limit: Limit, mtu: u32) -> Bucket {
     Bucket { rate: limit.rate, burst, limit: u32::try_from(waiting).unwrap_or(u32::MAX) }
 }
 
-/// Takes our limits off a link that stays, and leaves those of others.
+/// Takes our limits off a link that stays, and leaves those of others. The kernel may give the number of a
+/// link that is gone to another one, whose limits are not ours.
 pub(crate) fn lift(host: &Rtnl, index: u32, record: &Record) -> Result<(), Error> {
     let name = &record.host_ifname;
+    let limited = record.ingress_limit || record.ifb.is_some();
+    if !limited || !has_name(host, index, name)? {
+        return Ok(());
+    }
     if record.ingress_limit {
         removed(host.delete_bucket(index), "tbf", name)?;
     }
@@ -146,6 +152,11 @@ pub(crate) fn lift(host: &Rtnl, index: u32, record: &Record) -> Result<(), Error
         // Empty, or with ours alone: it was made for ours.
         (_, false) => removed(host.delete_ingress(index), "ingress", name),
     }
+}
+
+fn has_name(host: &Rtnl, index: u32, name: &str) -> Result<bool, Error> {
+    let link = host.link_at(index).map_err(Error::kernel("look up interface", name))?;
+    Ok(link.is_some_and(|link| link.name == name))
 }
 
 /// That it is gone already is no failure.

@@ -3,6 +3,7 @@
 //! They are a beginning, not a state: a pod with the right to may change its own, so nothing restores or
 //! verifies them, and they end with the namespace.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::Parameter;
@@ -17,7 +18,8 @@ pub(crate) fn set(netns: &Netns, parameters: &[Parameter], ifname: &str) -> Resu
     }
     if netns.is_own()? {
         let problem = "would change the node: the sandbox is the node's own network namespace";
-        return Err(Error::config("sysctl", "{…}", problem));
+        let asked: BTreeMap<_, _> = parameters.iter().map(|one| (&one.key, &one.value)).collect();
+        return Err(Error::config("sysctl", serde_json::json!(asked), problem));
     }
     let set = || parameters.iter().try_for_each(|parameter| set_one(parameter, ifname));
     netns.visit(|| Ok(set()))?.map_err(Error::kernel("enter", "the sandbox"))?

@@ -42,6 +42,17 @@ fn its_refusal_is_passed_on_with_its_code() {
 }
 
 #[test]
+fn a_refusal_with_the_code_of_a_success_is_none_and_a_long_one_is_cut() {
+    let script = r#"long=$(head -c 9000 /dev/zero | tr '\0' x)
+        echo "{\"code\": 0, \"msg\": \"$long\", \"details\": \"$long\"}"; exit 1"#;
+    let (_folder, plugins) = folder(script);
+    let failure = plugins.add("plugin").unwrap_err().failure(crate::Version::V1_1_0);
+    assert_eq!(failure.code, 999);
+    assert!(failure.msg.contains("xx…") && failure.msg.len() < 400, "{failure:?}");
+    assert!(failure.details.contains("xx…") && failure.details.len() < 400, "{failure:?}");
+}
+
+#[test]
 fn a_plugin_that_misbehaves_is_named() {
     for (script, code, fault) in [
         ("exit 1", 6, "no JSON"),

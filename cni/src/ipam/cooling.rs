@@ -5,14 +5,15 @@
 //! It is a hint: where it cannot be read or written, addresses are given a little earlier or later, and
 //! nothing fails.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::failpoint;
+use crate::file;
 
 /// How long an address rests: longer than a client repeats its first packet to a pod that is gone.
 const COOL_DOWN: Duration = Duration::from_secs(30);
@@ -51,7 +52,7 @@ impl Queue {
     /// The queue of the store in `folder`; none where there is none that can be used.
     pub(super) fn open(folder: &Path) -> Option<Self> {
         let path = folder.join(NAME);
-        let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
+        let file = file::options().read(true).write(true).open(&path).ok()?;
         Self::read(path, file)
     }
 
@@ -114,7 +115,9 @@ impl Queue {
         let live = entries.flat_map(|(address, at)| encode(address, at));
         let bytes: Vec<u8> = header().into_iter().chain(live).collect();
         let temporary = self.path.with_extension("tmp");
-        let written = step().and_then(|()| fs::write(&temporary, bytes)).and_then(|()| step());
+        let open = || file::options().create(true).truncate(true).write(true).open(&temporary);
+        let file = step().and_then(|()| open());
+        let written = file.and_then(|file| file.write_all_at(&bytes, 0)).and_then(|()| step());
         drop(written.and_then(|()| fs::rename(&temporary, &self.path)));
     }
 }
@@ -122,8 +125,7 @@ impl Queue {
 /// Puts `addresses` at the end of the queue in `folder`.
 pub(super) fn release(folder: &Path, addresses: &[IpAddr], now: Duration) {
     let path = folder.join(NAME);
-    let open =
-        || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let open = || file::options().read(true).write(true).create(true).truncate(false).open(&path);
     let Ok(file) = step().and_then(|()| open()) else { return };
     let new = addresses.iter().flat_map(|address| encode(*address, now));
     // At a place of its own, not at the end: a torn entry is written over.

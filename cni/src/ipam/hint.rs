@@ -2,11 +2,12 @@
 //! change of the ranges finds none. Whoever reads or writes it holds the folder's lock. Where it cannot
 //! be written, the next search looks again at the leases, and nothing fails.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::failpoint;
+use crate::file;
 use crate::ipam::range::RangeSet;
 use crate::ipam::taken::Taken;
 
@@ -32,7 +33,7 @@ impl Hint {
     /// Reads the hint of `set` in `folder`, if there is one.
     pub(super) fn load(folder: &Path, set: &RangeSet) -> Self {
         let path = folder.join(format!("{PREFIX}{}", set.fingerprint()));
-        let file = OpenOptions::new().read(true).write(true).open(&path).ok();
+        let file = file::options().read(true).write(true).open(&path).ok();
         let taken = file.as_ref().and_then(|file| read(file, set.slots()));
         Self { path, file, taken }
     }
@@ -55,7 +56,7 @@ impl Hint {
     /// Whole or not at all, so that a kill leaves no short one.
     fn replace(&self, taken: &Taken) {
         let temporary = self.path.with_file_name(".taken-tmp");
-        let open = || OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary);
+        let open = || file::options().create(true).truncate(true).write(true).open(&temporary);
         let file = failpoint::step("write taken hint").and_then(|()| open());
         let bytes = [MAGIC.as_slice(), taken.bytes()].concat();
         let written = file.and_then(|file| file.write_all_at(&bytes, 0));

@@ -17,6 +17,7 @@ use super::search::{self, Shelf};
 use super::store::{read_lease, remove};
 use crate::error::Error;
 use crate::failpoint;
+use crate::file;
 
 /// One address of a set.
 #[derive(Clone, Copy, Debug)]
@@ -270,9 +271,8 @@ struct Cursor {
 
 impl Cursor {
     fn open(path: &Path) -> Option<Self> {
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = failpoint::step("open cursor hint").and_then(|()| options.open(path)).ok()?;
+        let open = || file::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = failpoint::step("open cursor hint").and_then(|()| open()).ok()?;
         let mut text = [0; 64];
         let length = file.read_at(&mut text, 0).ok()?;
         let text = std::str::from_utf8(text.get(..length)?).unwrap_or_default();

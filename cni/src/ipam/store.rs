@@ -9,20 +9,21 @@
 //! hints: without them everything is found out again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg};
 
 use super::cooling;
 use super::shelf::{self, Folder, Recorded, Refusal, Want};
 use crate::error::{self, Error};
 use crate::failpoint;
+use crate::file;
 use crate::patience::aside;
 use crate::record::attachment_hash;
 
@@ -175,7 +176,7 @@ impl Store {
         // One name for all, or each killed STATUS would leave a file for ever.
         let path = self.folder.join(".probe");
         failpoint::step("write probe")
-            .and_then(|()| fs::write(&path, b""))
+            .and_then(|()| file::options().create(true).truncate(true).write(true).open(&path).map(drop))
             .map_err(Error::state("write", &path))?;
         remove(&path)
     }
@@ -229,9 +230,7 @@ impl Locked<'_> {
 
 /// Who has the lease at `path`. None where there is no lease, or one that names nobody.
 pub(super) fn read_lease(path: &Path) -> Result<Option<Holder>, Error> {
-    // Without waiting and without following: the folder may hold what others left there.
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-    let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
+    let opened = file::options().read(true).open(path);
     let mut text = Vec::new();
     match opened.and_then(|file| file.take(LONGEST).read_to_end(&mut text)) {
         Ok(_) => Ok(Holder::parse(&text)),
@@ -249,7 +248,7 @@ fn is_no_lease(error: &io::Error) -> bool {
 
 fn open_lock(path: &Path) -> io::Result<File> {
     failpoint::step("open lease lock")?;
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    file::options().create(true).truncate(false).write(true).open(path)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

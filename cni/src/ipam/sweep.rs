@@ -4,31 +4,30 @@
 
 use super::lease::{Holder, Owner};
 use super::recorded;
-use super::shelf::Recorded;
 use super::store::Store;
 use crate::clock;
 use crate::error::Error;
 use crate::record::Records;
 
 /// Releases every lease of `store` that is of none of the `valid` attachments (container id, interface)
-/// and of no attachment with a record.
+/// and of no attachment with a record. Fails where such a record cannot be read: nothing may be released by
+/// what it does not say.
 pub(crate) fn sweep(store: &Store, records: &Records, valid: &[(String, String)]) -> Result<(), Error> {
-    let leases = store.leases()?;
-    if leases.is_empty() {
-        return Ok(());
-    }
-    let read = || recorded(records, store.folder());
-    let recorded = Recorded::new(&read);
     let mut stale = Vec::new();
-    for (address, holder) in leases {
+    for (address, holder) in store.leases()? {
         let known = match &holder {
             Some(holder) => is_listed(holder, valid) || has_record(holder, records)?,
             None => false,
         };
-        if !known && !recorded.names(address) {
+        if !known {
             stale.push((address, holder));
         }
     }
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let recorded = recorded(records, store.folder())?;
+    stale.retain(|(address, _)| !recorded.contains(address));
     if stale.is_empty() {
         return Ok(());
     }
@@ -88,5 +87,29 @@ mod tests {
         left.sort();
         assert_eq!(left, ["10.0.0.2", "10.0.0.4", "10.0.0.7", "10.0.0.9"]);
         sweep(&Store::new(&folder.path().join("none")), &records, &valid).unwrap();
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_keeps_leases_and_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(&folder.path().join("net"));
+        let records = Records::new(folder.path().join("attachments"));
+        for name in ["net", "attachments"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs::write(store.folder().join("10.0.0.2"), "listed\r\neth0").unwrap();
+        let torn = folder.path().join("attachments/0123456789abc.json");
+        fs::write(&torn, "{").unwrap();
+        let valid = [("listed".to_owned(), "eth0".to_owned())];
+        // Nothing depends on it yet.
+        sweep(&store, &records, &valid).unwrap();
+        fs::write(store.folder().join("10.0.0.3"), "gone").unwrap();
+        let failure = sweep(&store, &records, &valid).unwrap_err().failure(crate::Version::V1_1_0);
+        assert!(failure.code == 5 && failure.msg.contains("0123456789abc.json"), "{failure:?}");
+        assert!(failure.details.contains("delete the record"), "{failure:?}");
+        assert_eq!(store.leases().unwrap().len(), 2);
+        fs::remove_file(torn).unwrap();
+        sweep(&store, &records, &valid).unwrap();
+        assert_eq!(store.leases().unwrap().len(), 1);
     }
 }

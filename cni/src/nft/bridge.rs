@@ -10,12 +10,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv6Network};
+use nix::errno::Errno;
 
+use super::ATTEMPTS;
 use super::base::{LINK_GROUP, LOOPBACK4, REDIRECT, ROUTER_ADVERTISEMENT, has_rules, icmpv6, replace, rule};
 use super::expr::{Expr, Family, Side, Verdict, concatenation, load_address, masked};
 use super::message::{Batch, Chain, Hook, Layer, Rule, Table};
 use super::set::{Datum, Element, Field, Set};
 use super::socket::Nft;
+use crate::error;
 
 const TABLE: Table = Table { layer: Layer::Bridge, name: "tripod" };
 
@@ -104,24 +107,38 @@ pub fn forget(nft: &Nft, guarded: &Guarded) -> io::Result<()> {
         batch.remove_element(&set, &element.key);
     }
     match nft.commit(batch) {
-        Err(error) if crate::error::is(&error, nix::errno::Errno::ENOENT) => Ok(()),
+        Err(error) if error::is(&error, Errno::ENOENT) => Ok(()),
         done => done,
     }
 }
 
-/// Forgets the port `ifname`, of which nobody knows what it was held to. It looks through all elements.
+/// Forgets the port `ifname`, of which nobody knows what it was held to. It looks through all elements, and
+/// again where somebody else changed the ruleset meanwhile: he may have taken out what was found.
 pub fn forget_any(nft: &Nft, ifname: &str) -> io::Result<()> {
-    let name = Datum::new().interface(ifname);
-    let (mut batch, mut found) = (Batch::new(), false);
-    for set in SETS {
-        for element in nft.elements(&set)? {
-            if element.key.bytes().starts_with(name.bytes()) {
-                batch.remove_element(&set, &element.key);
-                found = true;
-            }
+    for _ in 0..ATTEMPTS {
+        let mut batch = Batch::of_generation(nft.generation()?);
+        let found = elements_of(nft, ifname)?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        found.iter().for_each(|(set, element)| batch.remove_element(set, &element.key));
+        match nft.commit(batch) {
+            Err(error) if error::is(&error, Errno::ERESTART) => {}
+            done => return done,
         }
     }
-    if found { nft.commit(batch) } else { Ok(()) }
+    Err(Errno::ERESTART.into())
+}
+
+fn elements_of(nft: &Nft, ifname: &str) -> io::Result<Vec<(Set, Element)>> {
+    let name = Datum::new().interface(ifname);
+    let mut found = Vec::new();
+    for set in SETS {
+        let all = nft.elements(&set)?.into_iter();
+        let its = all.filter(|element| element.key.bytes().starts_with(name.bytes()));
+        found.extend(its.map(|element| (set, element)));
+    }
+    Ok(found)
 }
 
 /// Whether the chain has as many rules as it should, and the sets everything of `guarded`.

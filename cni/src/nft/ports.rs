@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
+use super::ATTEMPTS;
 use super::base::{self, LOOPBACK4, TABLE};
 use super::expr::{Expr, Family, Side, Verdict, address_in, concatenation, load_address, of_family};
 use super::message::{Batch, Chain, Hook, Rule};
@@ -25,10 +26,6 @@ use crate::error;
 use crate::hostport::{HostPort, Mapping};
 use crate::ipam::store::Owner;
 use crate::record::attachment_hash;
-
-/// How often a change is tried anew because somebody else changed the ruleset meanwhile. One of those
-/// who try at the same time always succeeds.
-const ATTEMPTS: u32 = 200;
 
 /// Links by whose own name a packet comes in and leaves: bridges, whose pods would else answer one
 /// another without the node in between.

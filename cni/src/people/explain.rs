@@ -13,7 +13,7 @@ use super::{Answer, Format};
 use crate::command::Dirs;
 use crate::config::{self, Outline};
 use crate::error::Error;
-use crate::record::read_bounded;
+use crate::file;
 use crate::spec::Version;
 
 /// Most plugins of a list that are looked at.
@@ -48,18 +48,21 @@ fn explain(file: &Path, dirs: &Dirs, plugins: &[PathBuf]) -> Vec<Finding> {
     for (index, entry) in entries.iter().enumerate() {
         let object = format!("plugins[{index}]");
         match (is_ours(entry), version) {
-            (true, Some(version)) => findings.extend(network(&object, entry, &list, version, dirs)),
-            _ => findings.push(program(&object, entry, plugins)),
+            (true, Some(version)) => {
+                let entry = handed_over(entry.clone(), &list, version);
+                findings.extend(network(&object, entry, dirs, plugins));
+            }
+            _ => findings.push(program(&object, kind(entry), plugins)),
         }
     }
     findings.extend(node::findings());
     findings
 }
 
-fn read(file: &Path) -> Result<Map<String, Value>, Box<Finding>> {
+fn read(path: &Path) -> Result<Map<String, Value>, Box<Finding>> {
     let fail =
-        |problem: String, fix: &str| Box::new(Finding::fail("conflist", file.display(), problem).fix(fix));
-    let text = read_bounded(file, config::LONGEST).map_err(|error| {
+        |problem: String, fix: &str| Box::new(Finding::fail("conflist", path.display(), problem).fix(fix));
+    let text = file::read(path, config::LONGEST).map_err(|error| {
         fail(format!("cannot be read: {error}"), "give the path of a file, usually below /etc/cni/net.d")
     })?;
     serde_json::from_slice(&text)
@@ -95,9 +98,8 @@ fn is_ours(entry: &Map<String, Value>) -> bool {
     kind(entry) == "tripod-cni"
 }
 
-/// A member of the chain that is not ours must at least be there.
-fn program(object: &str, entry: &Map<String, Value>, plugins: &[PathBuf]) -> Finding {
-    let kind = kind(entry);
+/// A member of the chain that is not ours must at least be there, and so must an IPAM plugin.
+fn program(object: &str, kind: &str, plugins: &[PathBuf]) -> Finding {
     match plugins.iter().map(|folder| folder.join(kind)).find(|program| program.is_file()) {
         Some(program) => Finding::ok("program", object, format!("{} is there", program.display())),
         None => {
@@ -109,29 +111,39 @@ fn program(object: &str, entry: &Map<String, Value>, plugins: &[PathBuf]) -> Fin
 }
 
 /// What the runtime's library would hand to our entry, and what we would make of it.
-fn network(
-    object: &str,
-    entry: &Map<String, Value>,
-    list: &Map<String, Value>,
-    version: Version,
-    dirs: &Dirs,
-) -> Vec<Finding> {
-    let mut entry = entry.clone();
-    entry.insert("cniVersion".into(), json!(version));
-    if let Some(name) = list.get("name") {
-        entry.insert("name".into(), name.clone());
+fn network(object: &str, entry: Map<String, Value>, dirs: &Dirs, plugins: &[PathBuf]) -> Vec<Finding> {
+    let problems = config::problems(&entry, &dirs.leases);
+    if !problems.is_empty() {
+        return problems.iter().map(|problem| refused(object, problem)).collect();
     }
-    // The main plugin's result is not there yet.
-    entry.entry("prevResult").or_insert_with(|| json!({}));
     let text = Value::Object(entry).to_string();
     let outline = Outline::parse(text.as_bytes(), &dirs.leases);
     let findings = outline.and_then(|outline| {
         if outline.is_chained() {
             return outline.complete_chained().map(|conf| network::additions(&conf));
         }
-        outline.complete().map(|conf| network::findings(&conf, dirs))
+        outline.complete().map(|conf| {
+            let mut findings = network::findings(&conf, dirs);
+            findings.extend(conf.ipam.plugin.map(|plugin| program(object, &plugin, plugins)));
+            findings
+        })
     });
     findings.unwrap_or_else(|error| vec![refused(object, &error)])
+}
+
+/// With what the runtime's library adds to an entry of `list`.
+fn handed_over(
+    mut entry: Map<String, Value>,
+    list: &Map<String, Value>,
+    version: Version,
+) -> Map<String, Value> {
+    entry.insert("cniVersion".into(), json!(version));
+    if let Some(name) = list.get("name") {
+        entry.insert("name".into(), name.clone());
+    }
+    // The main plugin's result is not there yet.
+    entry.entry("prevResult").or_insert_with(|| json!({}));
+    entry
 }
 
 fn refused(object: &str, error: &Error) -> Finding {

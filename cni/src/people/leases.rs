@@ -43,8 +43,8 @@ pub(super) fn run(dirs: &Dirs, format: Format) -> Answer {
     Answer { text, good: problems.is_empty(), problems }
 }
 
-/// All rows in the order of networks and addresses. Leases of attachments come from their records, and
-/// those that `tripod-ipam` gave to other plugins from the stores themselves.
+/// All rows in the order of networks and addresses: every lease of the stores, also those that `tripod-ipam`
+/// gave to other plugins, and what other IPAM plugins gave, which only the records know.
 fn gather(dirs: &Dirs, problem: &mut impl FnMut(Error)) -> Vec<Row> {
     let mut records = Vec::new();
     let folder = Records::new(dirs.attachments.clone());
@@ -62,8 +62,32 @@ fn gather(dirs: &Dirs, problem: &mut impl FnMut(Error)) -> Vec<Row> {
             Err(error) => problem(error),
         }
     }
+    let delegated = records.iter().filter(|record| record.delegated.is_some());
+    let elsewhere: Vec<Row> = delegated.flat_map(|record| given_elsewhere(&folder, record)).collect();
+    // Where the plugin was `tripod-ipam`, the store has told it.
+    rows.extend(elsewhere.into_iter().filter(|row| !is_among(row, &rows)).collect::<Vec<_>>());
     rows.sort();
     rows
+}
+
+/// What an IPAM plugin gave to the attachment of `record`.
+fn given_elsewhere(records: &Records, record: &Record) -> Vec<Row> {
+    let since = since(&records.path(&record.owner()));
+    let row = |address: &IpAddr| Row {
+        network: record.network.clone(),
+        address: *address,
+        container_id: record.container_id.clone(),
+        ifname: record.ifname.clone(),
+        since: since.clone(),
+        alive: Some(is_alive(&record.netns)),
+        netns: Some(record.netns.clone()),
+    };
+    record.addresses.iter().map(row).collect()
+}
+
+fn is_among(row: &Row, rows: &[Row]) -> bool {
+    let key = |row: &Row| (row.address, row.container_id.clone(), row.ifname.clone());
+    rows.iter().any(|other| key(other) == key(row))
 }
 
 /// The stores below the usual folder, and those that a `dataDir` put elsewhere.
@@ -95,8 +119,8 @@ fn torn(path: &Path) -> Error {
     Error::state("read attachment record", path)(unreadable)
 }
 
-fn since(lease: &Path) -> Option<String> {
-    let given: SystemTime = fs::metadata(lease).ok()?.modified().ok()?;
+fn since(file: &Path) -> Option<String> {
+    let given: SystemTime = fs::metadata(file).ok()?.modified().ok()?;
     Some(humantime::format_rfc3339_seconds(given).to_string())
 }
 
@@ -138,4 +162,29 @@ fn width(lines: &[[String; 7]], column: usize) -> usize {
 fn render(line: &[String; 7], widths: &[usize]) -> String {
     let padded = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
     format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_ipam_plugins_gave_is_told_by_the_records_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let dirs =
+            Dirs { attachments: folder.path().join("attachments"), leases: folder.path().join("ipam") };
+        let records = Records::new(dirs.attachments.clone());
+        let store = dirs.leases.join("pods");
+        for (container, plugin) in [("c1", Some("host-local")), ("c2", Some("tripod-ipam")), ("c3", None)] {
+            let record = Record { store: store.clone(), ..Record::for_test(container) };
+            records.save(&record.delegated_to(plugin)).unwrap();
+        }
+        fs::create_dir_all(&store).unwrap();
+        fs::write(store.join("10.0.0.2"), "c2\r\neth0").unwrap();
+        let rows = gather(&dirs, &mut |error| panic!("{error}"));
+        let told: Vec<&str> = rows.iter().map(|row| row.container_id.as_str()).collect();
+        assert_eq!(told, ["c2", "c1"], "{rows:?}");
+        assert!(rows.iter().all(|row| row.alive.is_some() && row.since.is_some()), "{rows:?}");
+        assert_eq!((rows[1].network.as_str(), rows[1].address.to_string().as_str()), ("tripod", "10.0.0.2"));
+    }
 }

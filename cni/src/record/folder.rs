@@ -2,13 +2,14 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::hash::{attachment_hash, hash_of};
 use super::{FORMAT, Record, read_bounded};
 use crate::error::Error;
 use crate::failpoint;
+use crate::file;
 use crate::ipam::store::Owner;
 
 /// Longest record written and read back, in bytes.
@@ -118,7 +119,7 @@ impl Records {
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        let create = || File::options().create(true).truncate(true).write(true).mode(0o600).open(path);
+        let create = || file::options().create(true).truncate(true).write(true).open(path);
         in_folder(&self.folder, create)
     }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::folder::in_folder;
 use super::{Records, attachment_hash};
 use crate::error::{self, Error};
 use crate::failpoint;
+use crate::file;
 use crate::ipam::store::Owner;
 use crate::patience::aside;
 
@@ -59,7 +59,7 @@ impl Records {
 }
 
 fn open_lock(path: &Path, create: bool) -> io::Result<File> {
-    File::options().create(create).truncate(false).write(true).mode(0o600).open(path)
+    file::options().create(create).truncate(false).write(true).open(path)
 }
 
 /// One file serves all attachments: each has the byte at its hash, so none waits for another, and there

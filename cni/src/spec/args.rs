@@ -90,7 +90,11 @@ impl Args {
     pub fn parse(env: &Env) -> Result<Option<Self>, Error> {
         let Some(command) = env.get("CNI_COMMAND").filter(|value| !value.is_empty()) else {
             let meant = env.keys().any(|name| name.starts_with("CNI_"));
-            return if meant { Err(Error::environment("CNI_COMMAND", "", "is missing")) } else { Ok(None) };
+            return if meant {
+                Err(Error::Unset { name: "CNI_COMMAND", needed: "it must name a verb" })
+            } else {
+                Ok(None)
+            };
         };
         let command = Command::parse(command)?;
         let value = |name: &str| env.get(name).cloned().unwrap_or_default();
@@ -113,16 +117,20 @@ impl Args {
         if !self.command.names_an_attachment() {
             return Ok(());
         }
+        let named = [("CNI_CONTAINERID", &self.container_id), ("CNI_IFNAME", &self.ifname)];
+        if let Some((name, _)) = named.into_iter().find(|(_, value)| value.is_empty()) {
+            return Err(Error::Unset { name, needed: "it tells which attachment is meant" });
+        }
         if !is_name(&self.container_id) {
             let problem = "is not letters, digits, '.', '_' and '-', beginning with a letter or digit";
             return Err(Error::environment("CNI_CONTAINERID", &self.container_id, problem));
         }
         if !is_ifname(&self.ifname) {
-            let problem = "is no interface name: 1 to 15 bytes, without '/', ':' and spaces";
-            return Err(Error::environment("CNI_IFNAME", &self.ifname, problem));
+            return Err(Error::environment("CNI_IFNAME", &self.ifname, NO_IFNAME));
         }
         if self.command.needs_netns() && self.netns.is_none() {
-            return Err(Error::environment("CNI_NETNS", "", "must name the sandbox's network namespace"));
+            let needed = "it must name the sandbox's network namespace";
+            return Err(Error::Unset { name: "CNI_NETNS", needed });
         }
         Ok(())
     }
@@ -141,13 +149,21 @@ fn cni_arg(cni_args: &str, key: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// The kernel's `dev_valid_name`: at most 15 bytes (`IFNAMSIZ` holds the terminating zero too).
+/// What is wrong with a name that is none by [`is_ifname`].
+pub(crate) const NO_IFNAME: &str =
+    "is no interface name: 1 to 15 bytes, without '/', ':', '%', spaces and control characters";
+
+/// The kernel's `dev_valid_name`: at most 15 bytes (`IFNAMSIZ` holds the terminating zero too), and nothing
+/// that its `isspace` takes for a space, which reads Latin-1 and so finds one in the second byte of 'à'.
+/// Stricter than it: of `eth%d` the kernel would make a name of its own, of which nobody could undo what
+/// was done to it, and control characters spoil whatever prints the name.
 pub(crate) fn is_ifname(name: &str) -> bool {
-    !name.is_empty()
+    /// A space that does not break a line, in Latin-1.
+    const NO_BREAK_SPACE: u8 = 0xa0;
+    !["", ".", ".."].contains(&name)
         && name.len() <= 15
-        && name != "."
-        && name != ".."
-        && !name.bytes().any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace())
+        && !name.contains(|char: char| "/:% ".contains(char) || char.is_control())
+        && !name.bytes().any(|byte| byte == NO_BREAK_SPACE)
 }
 
 #[cfg(test)]
@@ -187,13 +203,27 @@ mod tests {
             ("CNI_IFNAME", "sixteen-letters-"),
             ("CNI_IFNAME", "a/b"),
             ("CNI_IFNAME", ".."),
+            ("CNI_IFNAME", "eth%d"),
             ("CNI_NETNS", ""),
         ] {
             let mut env = add();
             env.insert(name.to_owned(), value.to_owned());
             let error = Args::parse(&env).unwrap_err();
             assert_eq!(error.code(), 4, "{name}={value}");
-            assert!(error.to_string().contains(name), "{error}");
+            let said =
+                if value.is_empty() { format!("{name} is missing") } else { format!("{name}={value:?}") };
+            assert!(error.to_string().contains(&said), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_interface_has_the_name_that_was_asked_for_or_none() {
+        for good in ["eth0", "a", "fifteen-letters", "br.100", "ü", "veth@1", "eth0-\u{20ac}"] {
+            assert!(is_ifname(good), "{good:?}");
+        }
+        let bad = ["br%d", "eth%d", "%", "a:1", "a b", "a\tb", "a\u{b}b", "a\0", "a\u{1b}[m", "a\u{7f}"];
+        for bad in bad.into_iter().chain(["à", "a\u{a0}b", "a\u{85}b", "", ".", "..", "a/b"]) {
+            assert!(!is_ifname(bad), "{bad:?}");
         }
     }
 

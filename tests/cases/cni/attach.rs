@@ -140,9 +140,59 @@ fn a_route_may_carry_metrics_a_priority_and_a_table() {
 }
 
 #[test]
+fn a_second_interface_of_a_pod_needs_routes_of_its_own() {
+    let Some(node) = Namespace::node() else { return };
+    let sandbox = Namespace::sandbox();
+    attach(&node, &sandbox, "c1");
+    let before = footprint(&node);
+    let mut second = dual("1.1.0");
+    second["name"] = json!("second");
+    second["ipam"]["ranges"] = json!([[{"subnet": "10.2.0.0/24"}], [{"subnet": "fd00:2::/64"}]]);
+    let call =
+        |verb: &str, conf: &Value| Call::new(verb, conf).env("CNI_IFNAME", "eth7").netns(&sandbox.path());
+    for mode in [json!({"mode": "routed"}), json!({"mode": "bridge", "isDefaultGateway": true})] {
+        let mut conf = second.clone();
+        conf.as_object_mut().unwrap().extend(mode.as_object().unwrap().clone());
+        let (code, text) = call("ADD", &conf).run(&node).failed();
+        assert!(code == 103 && text.contains("0.0.0.0/0") && text.contains("eth7"), "{code} {text}");
+        assert!(text.contains("\"ipam\": {\"routes\": []}"), "{text}");
+        node.sh("ip link del tripod0 2>/dev/null; sysctl -qw net.ipv4.ip_forward=0; true");
+        assert_eq!(footprint(&node), before);
+    }
+    for routes in [json!([]), json!([{"dst": "198.51.100.0/24"}, {"dst": "2001:db8:7::/48"}])] {
+        second["ipam"]["routes"] = routes.clone();
+        second["prevResult"] = call("ADD", &second).run(&node).ok();
+        assert_eq!(sandbox.json("ip -j route show default")[0]["dev"], "eth0");
+        let own = sandbox.json("ip -j -4 route show dev eth7");
+        assert_eq!(own.as_array().unwrap().len(), routes.as_array().unwrap().len() / 2, "{own}");
+        call("CHECK", &second).run(&node).silent();
+        call("DEL", &second).run(&node).silent();
+        assert_eq!(footprint(&node), before);
+    }
+    sandbox.sh("ip link show eth0");
+}
+
+#[test]
+fn routes_of_a_family_that_the_pod_has_no_address_of_are_left_out() {
+    for mode in ["routed", "bridge"] {
+        let Some(node) = Namespace::node() else { return };
+        let sandbox = Namespace::sandbox();
+        sandbox.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+        let mut conf = conf("1.1.0", &["10.1.0.0/24"]);
+        conf["mode"] = json!(mode);
+        conf["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "10.1.0.7"}, {"dst": "::/0"}]);
+        conf["prevResult"] = Call::new("ADD", &conf).netns(&sandbox.path()).run(&node).ok();
+        let listed = conf["prevResult"]["routes"].as_array().unwrap().clone();
+        assert_eq!(listed.len(), 1, "{mode}: {listed:?}");
+        Call::new("CHECK", &conf).netns(&sandbox.path()).run(&node).silent();
+        Call::new("DEL", &conf).netns(&sandbox.path()).run(&node).silent();
+    }
+}
+
+#[test]
 fn the_host_end_carries_our_marks() {
     let Some(node) = Namespace::node() else { return };
-    node.sh("ip link add uplink type veth peer name far; ip addr add 192.0.2.9/24 dev uplink; ip link set uplink mtu 1400 up; ip route add default via 192.0.2.1");
+    node.sh("ip link add uplink type veth peer name far; ip addr add 192.0.2.9/24 dev uplink; ip link set uplink mtu 1442 up; ip route add default via 192.0.2.1");
     let sandbox = Namespace::sandbox();
     let mut conf = dual("1.1.0");
     conf["nodeIPs"] = json!(["192.0.2.9"]);
@@ -152,8 +202,8 @@ fn the_host_end_carries_our_marks() {
     assert!(name.starts_with("tp") && name.len() == 15, "{name}");
     assert_eq!(link["ifalias"], "c1 eth0");
     assert_eq!(link["group"], "29808");
-    assert_eq!(link["mtu"], 1400);
-    assert_eq!(add["interfaces"][1]["mtu"], 1400);
+    assert_eq!(link["mtu"], 1442);
+    assert_eq!(add["interfaces"][1]["mtu"], 1442);
     let route = &node.json("ip -j route show 10.1.0.2")[0];
     assert_eq!(route["protocol"], "84");
     assert_eq!(route["prefsrc"], "192.0.2.9");

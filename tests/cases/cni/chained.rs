@@ -169,7 +169,8 @@ fn what_others_put_on_the_link_is_told_and_never_removed() {
         made.node.sh(foreign);
         let before = (footprint(&made.node), made.disciplines());
         let (code, text) = made.call("ADD", &limiting("1.1.0")).run(&made.node).failed();
-        assert!(code == 5 && text.contains("vethforeign") && text.contains("another one"), "{code} {text}");
+        let told = "on interface \"vethforeign\": it has one already that is not ours";
+        assert!(code == 5 && text.contains(told), "{code} {text}");
         assert_eq!((footprint(&made.node), made.disciplines()), before, "{foreign}");
     }
     // A filter that comes later, beside ours, stays.
@@ -179,6 +180,22 @@ fn what_others_put_on_the_link_is_told_and_never_removed() {
     made.call("DEL", &limiting("1.1.0")).run(&made.node).silent();
     let filters = made.disciplines();
     assert!(filters.contains("pref 7") && !filters.contains("mirred"), "{filters}");
+}
+
+#[test]
+fn limits_of_another_link_that_got_the_number_stay() {
+    let Some(made) = made("1.1.0") else { return };
+    made.call("ADD", &limiting("1.1.0")).run(&made.node).ok();
+    let index = made.node.json("ip -j link show vethforeign")[0]["ifindex"].clone();
+    made.node.sh(&format!(
+        "ip link del vethforeign; ip link add other index {index} type veth peer name far; \
+         tc qdisc add dev other root handle 1: tbf rate 1gbit burst 1mb latency 25ms; \
+         tc qdisc add dev other ingress"
+    ));
+    let before = made.node.sh("tc qdisc show dev other");
+    assert!(before.contains("tbf") && before.contains("ingress"), "{before}");
+    made.call("DEL", &limiting("1.1.0")).run(&made.node).silent();
+    assert_eq!(made.node.sh("tc qdisc show dev other"), before);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What our nf_tables encoder says to the kernel, read back by `nft`.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
+use std::thread;
 
 use nix::errno::Errno;
+use tripod_cni::nft::bridge::{self, Guarded};
 use tripod_cni::nft::{
     Batch, Chain, Datum, Element, Expr, Family, Field, Hook, Layer, Nft, Rule, Set, Table,
 };
@@ -141,4 +144,25 @@ fn a_transaction_on_a_ruleset_that_changed_meanwhile_is_refused() {
     };
     assert_eq!(node.run(move || commit(seen)), Err(Some(Errno::ERESTART as i32)));
     assert_eq!(node.run(move || commit(generation())), Ok(()));
+}
+
+#[test]
+fn a_port_is_forgotten_by_whoever_comes_first_and_no_failure_for_the_others() {
+    let Some(node) = Namespace::node() else { return };
+    let guarded = Guarded {
+        ifname: "tp0".to_owned(),
+        comment: "c1 eth0".to_owned(),
+        addresses: (1..=40).map(|last| IpAddr::from([10, 0, 0, last])).collect(),
+        mac: Some([2; 6]),
+    };
+    node.run(move || {
+        for round in 0..20 {
+            bridge::guard(&Nft::open().unwrap(), &guarded, Vec::new).expect("the port is known");
+            let forget = || thread::spawn(|| bridge::forget_any(&Nft::open()?, "tp0"));
+            let forgotten = [forget(), forget(), forget(), forget()].map(|one| one.join().unwrap());
+            assert!(forgotten.iter().all(Result::is_ok), "round {round}: {forgotten:?}");
+            assert!(!bridge::is_whole(&Nft::open().unwrap(), &guarded).unwrap());
+        }
+    });
+    assert_eq!(node.sh("nft list set bridge tripod sources4 | grep -c 10.0.0 || true").trim(), "0");
 }

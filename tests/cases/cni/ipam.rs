@@ -112,7 +112,9 @@ fn an_address_that_is_taken_is_refused_with_its_owner() {
     let add = Call::new("ADD", &conf).container("c2").netns(&two.path());
     refused(&node, add.clone(), 101, &["10.1.0.9", "pods", "container c1", "pod shop/web"]);
     node.sh("echo stranger > /run/tripod/ipam/pods/10.1.0.10; mkdir /run/tripod/ipam/pods/10.1.0.11");
-    for (address, owner) in [("10.1.0.10", "container stranger"), ("10.1.0.11", "no lease")] {
+    for (address, owner) in
+        [("10.1.0.10", "container stranger"), ("10.1.0.11", "file /run/tripod/ipam/pods/10.1.0.11")]
+    {
         conf["runtimeConfig"] = json!({"ips": [address]});
         let add = Call::new("ADD", &conf).container("c2").netns(&two.path());
         refused(&node, add, 101, &[address, owner]);
@@ -368,6 +370,11 @@ fn a_plugin_that_is_gone_is_named_until_it_is_back() {
     assert!(code == 7 && text.contains("host-local") && text.contains("install it"), "{code} {text}");
     call("DEL", &path).run(&node).silent();
     assert_eq!(leases(&node, "/run/networks/pods"), "");
+    // Gone for good, as the remedy says.
+    call("ADD", &path).run(&node).ok();
+    assert!(text.contains("a script of its name"), "{text}");
+    script(&node, "host-local", "exit 0");
+    call("DEL", "/run/plugins").run(&node).silent();
 }
 
 #[test]
@@ -505,6 +512,22 @@ fn our_ipam_plugin_refuses_as_the_main_plugin_does() {
     node.sh("mount -o remount,ro /run");
     let (code, text) = ipam_call("STATUS", &conf, "c1").run(&node).failed();
     assert!(code == 50 && text.contains("Read-only"), "{code} {text}");
+}
+
+#[test]
+fn our_ipam_plugin_gives_no_second_address_of_a_range_as_host_local_does() {
+    let Some(node) = Namespace::node() else { return };
+    let mut conf = over_ours("1.1.0", "macvlan");
+    ipam_call("ADD", &conf, "c1").run(&node).ok();
+    let given = leases(&node, "/run/tripod/ipam/pods");
+    refused(&node, ipam_call("ADD", &conf, "c1"), 107, &["10.1.0.2", "container c1 on eth0", "DEL"]);
+    assert_eq!(leases(&node, "/run/tripod/ipam/pods"), given);
+    // Another interface, other ranges, and the same ones after DEL.
+    ipam_call("ADD", &conf, "c1").env("CNI_IFNAME", "eth1").run(&node).ok();
+    conf["ipam"]["ranges"] = json!([[{"subnet": "10.7.0.0/24"}]]);
+    assert_eq!(ips(&ipam_call("ADD", &conf, "c1").run(&node).ok()), ["10.7.0.2/24"]);
+    ipam_call("DEL", &conf, "c1").run(&node).silent();
+    ipam_call("ADD", &over_ours("1.1.0", "macvlan"), "c1").run(&node).ok();
 }
 
 #[test]

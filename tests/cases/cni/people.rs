@@ -73,6 +73,19 @@ fn explain_says_what_an_add_would_do_and_changes_nothing() {
 }
 
 #[test]
+fn explain_finds_that_something_else_has_the_bridges_name() {
+    let Some(node) = Namespace::node() else { return };
+    let mut conf = dual("1.1.0");
+    conf["mode"] = Value::from("bridge");
+    node.sh(&format!("echo '{conf}' > /run/pods.conf; ip link add tripod0 type veth peer name far"));
+    let (text, good) = told(&node, "explain /run/pods.conf");
+    assert!(!good && text.contains("FAIL  bridge") && text.contains("tripod0: already exists"), "{text}");
+    node.sh("ip link del tripod0; ip link add tripod0 type bridge");
+    let (text, good) = told(&node, "explain /run/pods.conf");
+    assert!(good, "{text}");
+}
+
+#[test]
 fn a_command_that_is_none_is_answered_with_those_that_are() {
     let Some(node) = Namespace::node() else { return };
     let program = programs::program("tripod-cni");

@@ -161,6 +161,24 @@ fn a_taken_port_is_refused_with_its_owner_and_nothing_changes() {
 }
 
 #[test]
+fn a_port_that_somebody_wrote_into_our_table_is_told_as_such() {
+    let Some(node) = Namespace::node() else { return };
+    let (pod, late) = (Namespace::sandbox(), Namespace::sandbox());
+    add(&node, &pod, "c1", json!([port("tcp", 9090, 80, "")]));
+    node.sh("nft 'add element inet tripod hostports4 { tcp . 8080 : 10.1.0.9 . 80 }'");
+    node.sh("nft 'add element inet tripod hostports4 { tcp . 8081 comment \"of mine\" : 10.1.0.9 . 80 }'");
+    for number in [8080, 8081] {
+        let ports = with_ports(&json!([port("tcp", number, 80, "")]));
+        let call = Call::new("ADD", &ports).container("c2").netns(&late.path());
+        let (code, text) = call.run(&node).failed();
+        let told = format!(
+            "host port tcp {number} is taken by an element of nftables table inet tripod that is not ours"
+        );
+        assert!(code == 102 && text.contains(&told), "{code} {text}");
+    }
+}
+
+#[test]
 fn what_does_not_overlap_may_stand_together() {
     let Some(node) = Namespace::node() else { return };
     let free = [

@@ -7,7 +7,7 @@ use tripod_tests::exec::Call;
 use tripod_tests::namespace::Namespace;
 use tripod_tests::programs;
 
-use super::dual;
+use super::{dual, footprint};
 
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
@@ -88,10 +88,12 @@ fn what_is_not_decodable_is_code_6() {
     let Some(node) = Namespace::node() else { return };
     let deep = "[".repeat(100_000);
     let long = vec![b' '; 10 << 20];
+    let before = footprint(&node);
     for text in [b"".as_slice(), b"{", b"null", b"[]", b"\xff\xfe", deep.as_bytes(), &long] {
         let call = Call::new("ADD", &Value::Null).env("CNI_NETNS", "/proc/1/ns/net").stdin(text);
         let (code, message) = call.run(&node).failed();
         assert_eq!(code, 6, "{message}");
+        assert_eq!(footprint(&node), before);
     }
 }
 
@@ -119,4 +121,21 @@ fn loopback_sets_lo_up_and_down() {
     assert_eq!(sandbox.json("ip -j link show lo")[0]["operstate"], "DOWN");
     call("DEL").env("CNI_NETNS", "/run/netns/gone").run(&node).silent();
     call("DEL").env("CNI_NETNS", "").run(&node).silent();
+}
+
+#[test]
+fn loopback_hands_the_result_of_a_chain_on() {
+    let Some(node) = Namespace::node() else { return };
+    let sandbox = Namespace::sandbox();
+    let prior = json!({
+        "cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "/n"}], "vendor": 7,
+        "ips": [{"address": "10.9.0.2/24", "interface": 0}],
+    });
+    let conf = json!({"cniVersion": "1.0.0", "name": "n", "type": "loopback", "prevResult": prior});
+    let add = |conf: &Value| Call::new("ADD", conf).argv0("loopback").netns(&sandbox.path()).run(&node);
+    assert_eq!(add(&conf).ok(), prior);
+    sandbox.sh("ping -c1 -W1 127.0.0.1");
+    let wrong = json!({"cniVersion": "1.0.0", "name": "n", "type": "loopback", "prevResult": "x"});
+    let (code, text) = add(&wrong).failed();
+    assert!(code == 7 && text.contains("prevResult"), "{code} {text}");
 }

@@ -128,6 +128,40 @@ fn a_stuck_process_with_the_lease_lock_makes_add_ask_to_try_again() {
 }
 
 #[test]
+fn fifos_and_links_in_the_place_of_files_end_in_an_error_or_are_no_matter() {
+    let Some(node) = Namespace::node() else { return };
+    let pod = Namespace::sandbox();
+    let call = |verb: &str, conf: &Value| Call::new(verb, conf).netns(&pod.path());
+    node.sh("mkfifo /run/fifo; echo nameserver 192.0.2.53 > /run/real; ln -s real /run/resolv.conf");
+    let mut conf = dual("1.1.0");
+    conf["ipam"]["resolvConf"] = json!("/run/fifo");
+    let (code, text) = call("ADD", &conf).run(&node).failed();
+    assert!(code == 5 && text.contains("/run/fifo") && text.contains("no file"), "{code} {text}");
+    conf["ipam"]["resolvConf"] = json!("/run/resolv.conf");
+    assert_eq!(call("ADD", &conf).run(&node).ok()["dns"]["nameservers"][0], "192.0.2.53");
+    call("DEL", &conf).run(&node).silent();
+    // Hints that cannot be used are looked past.
+    node.sh(
+        "cd /run/tripod/ipam/pods; for f in .taken* .cooling last_reserved_ip*; do rm $f; mkfifo $f; done; \
+         mkfifo .taken-tmp .cooling.tmp",
+    );
+    call("ADD", &conf).run(&node).ok();
+    call("DEL", &conf).run(&node).silent();
+    for folder in ["ipam/pods", "attachments"] {
+        let lock = format!("/run/tripod/{folder}/lock");
+        for place in [format!("mkfifo {lock}"), format!("ln -s /run/real {lock}")] {
+            node.sh(&format!("rm {lock}; {place}"));
+            let (code, text) = call("ADD", &conf).run(&node).failed();
+            assert!(code == 5 && text.contains(&lock), "{place}: {code} {text}");
+        }
+        node.sh(&format!("rm {lock}"));
+    }
+    call("ADD", &conf).run(&node).ok();
+    call("DEL", &conf).run(&node).silent();
+    assert_eq!(node.sh("cat /run/real"), "nameserver 192.0.2.53\n");
+}
+
+#[test]
 fn nobody_works_on_an_attachment_while_another_call_is_stuck_with_it() {
     let Some(node) = Namespace::node() else { return };
     let pod = Namespace::sandbox();
@@ -299,7 +333,7 @@ fn del_of_a_record_in_another_format_works_by_name() {
 }
 
 /// Keys of a configuration with the kinds of value that they may have.
-const KEYS: [(&str, &[&str]); 34] = [
+const KEYS: [(&str, &[&str]); 79] = [
     ("/cniVersion", &[]),
     ("/name", &["text"]),
     ("/mode", &[]),
@@ -329,18 +363,73 @@ const KEYS: [(&str, &[&str]); 34] = [
     ("/ipam/routes/0", &[]),
     ("/ipam/routes/0/dst", &[]),
     ("/ipam/routes/0/gw", &[]),
+    ("/ipam/routes/0/mtu", &["number"]),
+    ("/ipam/routes/0/advmss", &["number"]),
+    ("/ipam/routes/0/priority", &["number"]),
+    ("/ipam/routes/0/table", &["number"]),
+    ("/ipam/routes/0/scope", &["number"]),
+    ("/ipam/resolvConf", &["text"]),
     ("/runtimeConfig", &["object"]),
     ("/runtimeConfig/portMappings", &[]),
+    ("/runtimeConfig/portMappings/0", &["object"]),
+    ("/runtimeConfig/portMappings/0/hostPort", &["number"]),
+    ("/runtimeConfig/portMappings/0/containerPort", &["number"]),
+    ("/runtimeConfig/portMappings/0/protocol", &[]),
+    ("/runtimeConfig/portMappings/0/hostIP", &[]),
+    ("/runtimeConfig/bandwidth", &["object"]),
+    ("/runtimeConfig/bandwidth/ingressRate", &[]),
+    ("/runtimeConfig/bandwidth/ingressBurst", &["number"]),
+    ("/runtimeConfig/bandwidth/egressRate", &[]),
+    ("/runtimeConfig/bandwidth/egressBurst", &["number"]),
     ("/runtimeConfig/ips", &[]),
     ("/runtimeConfig/ipRanges", &[]),
     ("/runtimeConfig/mac", &[]),
+    ("/args", &["object"]),
+    ("/args/cni", &["object"]),
+    ("/args/cni/ips", &[]),
+    ("/args/cni/mac", &[]),
+    ("/ipMasq", &["boolean"]),
+    ("/masqueradeExclude", &[]),
+    ("/ingressRate", &[]),
+    ("/ingressBurst", &[]),
+    ("/egressRate", &[]),
+    ("/egressBurst", &[]),
+    ("/sysctl", &[]),
+    ("/sysctl/net.core.somaxconn", &["text"]),
+    ("/bridge", &["text"]),
+    ("/disableContainerInterface", &[]),
+    ("/enabledad", &[]),
+    ("/forceAddress", &["boolean"]),
+    ("/hairpinMode", &["boolean"]),
+    ("/isDefaultGateway", &["boolean"]),
+    ("/isGateway", &["boolean"]),
+    ("/macspoofchk", &["boolean"]),
+    ("/portIsolation", &["boolean"]),
+    ("/preserveDefaultVlan", &["boolean"]),
+    ("/promiscMode", &["boolean"]),
+    ("/vlan", &["number"]),
+    ("/vlanTrunk", &[]),
+    ("/vlanTrunk/0", &[]),
+    ("/vlanTrunk/0/id", &["number"]),
+    ("/vlanTrunk/0/minID", &[]),
+    ("/vlanTrunk/0/maxID", &[]),
 ];
+
+/// The key after which those of mode `bridge` come.
+const BEFORE_BRIDGE: &str = "/sysctl/net.core.somaxconn";
 
 fn with(pointer: &str, value: &Value) -> Value {
     let mut conf = dual("1.1.0");
     conf["dns"] = json!({});
-    conf["runtimeConfig"] = json!({});
+    let limits = json!({"ingressRate": 8000, "ingressBurst": 8000, "egressRate": 8000, "egressBurst": 8000});
+    let ports = json!([{"hostPort": 8080, "containerPort": 80}]);
+    conf["runtimeConfig"] = json!({"bandwidth": limits, "portMappings": ports});
     conf["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}]);
+    (conf["sysctl"], conf["args"]) = (json!({}), json!({"cni": {}}));
+    let mut bridged = KEYS.iter().skip_while(|(key, _)| *key != BEFORE_BRIDGE).skip(1);
+    if bridged.any(|(key, _)| *key == pointer) {
+        (conf["mode"], conf["vlanTrunk"]) = (json!("bridge"), json!([{"id": 5}]));
+    }
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
     match conf.pointer_mut(parent).expect("the key's place") {
         Value::Array(list) => list[key.parse::<usize>().expect("an index")] = value.clone(),
@@ -409,4 +498,51 @@ fn a_prev_result_of_the_wrong_type_is_named_by_check() {
         assert!(code == 7 && text.contains("prevResult"), "{pointer}: {code} {text}");
     }
     assert_eq!(footprint(&node), before);
+}
+
+#[test]
+fn a_list_of_valid_attachments_of_the_wrong_type_is_named_by_gc_and_releases_nothing() {
+    let Some(node) = Namespace::node() else { return };
+    let pod = Namespace::sandbox();
+    attach(&node, &pod, "c1");
+    let before = footprint(&node);
+    for list in [
+        json!(true),
+        json!(7),
+        json!("x"),
+        json!({"a": 7}),
+        json!([7]),
+        json!(["c1"]),
+        json!([{"containerID": 7, "ifname": "eth0"}]),
+        json!([{"containerID": "c1", "ifname": [7]}]),
+        json!([{"containerID": "c1"}]),
+    ] {
+        let mut conf = dual("1.1.0");
+        conf["cni.dev/valid-attachments"] = list.clone();
+        let (code, text) = Call::new("GC", &conf).run(&node).failed();
+        assert!(code == 7 && text.contains("cni.dev/valid-attachments"), "{list}: {code} {text}");
+        assert_eq!(footprint(&node), before, "{list}");
+    }
+}
+
+#[test]
+fn gc_goes_on_past_failures_and_reports_them_together() {
+    let Some(node) = Namespace::node() else { return };
+    node.sh("mkdir -p /run/tripod; mount -t tmpfs tmpfs /run/tripod");
+    let pods: Vec<Namespace> = (0..5).map(|_| Namespace::sandbox()).collect();
+    for (index, pod) in pods.iter().enumerate() {
+        attach(&node, pod, &format!("c{index}"));
+    }
+    node.sh("mount -o remount,ro /run/tripod");
+    let (code, text) = gc(&dual("1.1.0"), &["c4"]).run(&node).failed();
+    assert!(code == 5 && text.starts_with("4 of 4 attachments could not be released: container c"), "{text}");
+    assert!(
+        text.contains(" on eth0: ") && text.contains("Read-only") && text.contains("; and 1 more"),
+        "{text}"
+    );
+    assert!(text.contains("remount that file system"), "{text}");
+    assert_eq!(text.matches("container c").count(), 3, "{text}");
+    node.sh("mount -o remount,rw /run/tripod");
+    gc(&dual("1.1.0"), &["c4"]).run(&node).silent();
+    assert_eq!(node.sh("ls /run/tripod/attachments | grep -c json").trim(), "1");
 }

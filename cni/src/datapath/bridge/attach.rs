@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::{BRIDGE_GROUP, Made, Plan, port_vlans};
 use crate::config::Vlans;
-use crate::datapath::attach::{all, await_ipv6, create_veth, in_pod, set_ipv6};
+use crate::datapath::attach::{add_routes, all, await_ipv6, create_veth, set_ipv6};
 use crate::datapath::mac_of;
 use crate::error::{self, Error};
 use crate::ipam::store::Owner;
@@ -75,7 +75,9 @@ impl Plan<'_> {
                 look(host, name)?
             }
         };
-        self.refuse_unfit(&link)?;
+        if let Some(problem) = self.bridge.unfit(&link) {
+            return Err(Error::BridgeUnfit { bridge: link.name, problem });
+        }
         if !link.up {
             host.set_up(link.index, true).map_err(Error::kernel("set up", name))?;
         }
@@ -108,19 +110,6 @@ impl Plan<'_> {
             }
             Ok(()) => trust_own_link_local(bridge.name),
         }
-    }
-
-    fn refuse_unfit(&self, link: &Link) -> Result<(), Error> {
-        let unfit = |problem| Err(Error::BridgeUnfit { bridge: link.name.clone(), problem });
-        if link.kind != "bridge" {
-            let kind = if link.kind.is_empty() { "no virtual" } else { &link.kind };
-            return unfit(format!("already exists and is no bridge (it is a {kind} interface)"));
-        }
-        // Whether other ports of a foreign bridge are ready for that is not known.
-        if self.bridge.vlans.is_some() && !link.bridge.vlan_filtering && link.group != BRIDGE_GROUP {
-            return unfit("was not made by tripod and does not filter VLANs (vlan_filtering 0)".to_owned());
-        }
-        Ok(())
     }
 
     /// Gives the gateway's addresses to the bridge, or to a link into it that is inside of the VLAN.
@@ -246,8 +235,7 @@ impl Plan<'_> {
         let addresses = self.assignments.iter().map(|one| one.address);
         all("add address", name, addresses, |ip| sandbox.add_address(index, *ip))?;
         sandbox.set_up(index, true).map_err(Error::kernel("set up", name))?;
-        let routes = self.routes.iter().map(|route| in_pod(route, index));
-        all("add route", name, routes, |route| sandbox.add_route(route))
+        add_routes(sandbox, name, index, &self.routes)
     }
 
     /// The kernel's answer to one port too many has a name of its own.

@@ -9,10 +9,12 @@ use crate::datapath::next_hop;
 use crate::ipam::range::RangeSet;
 use crate::ipam::store::Store;
 use crate::people::finding::Finding;
+use crate::rtnl::Rtnl;
 use crate::sysctl;
 
 pub(super) fn findings(conf: &NetConf, dirs: &Dirs) -> Vec<Finding> {
-    let mut findings = vec![readiness(conf), connection(conf)];
+    let mut findings = vec![readiness(&conf.name, conf.agent_state.as_deref()), connection(conf)];
+    findings.extend(taken(conf));
     findings.extend(addresses(conf));
     findings.extend(masquerade(conf));
     findings.extend(services(conf));
@@ -25,7 +27,8 @@ pub(super) fn findings(conf: &NetConf, dirs: &Dirs) -> Vec<Finding> {
 /// What an ADD adds to another plugin's work.
 pub(super) fn additions(conf: &Chained) -> Vec<Finding> {
     let text = "what the plugins before it make; host ports as the runtime asks for them";
-    let mut findings = vec![Finding::ok("link", &conf.name, text)];
+    let agent = readiness(&conf.name, conf.agent_state.as_deref());
+    let mut findings = vec![agent, Finding::ok("link", &conf.name, text)];
     findings.extend(limits(&conf.name, &conf.bandwidth));
     findings.extend(parameters(&conf.name, &conf.sysctl));
     findings
@@ -44,10 +47,10 @@ fn parameters(network: &str, sysctl: &[Parameter]) -> Option<Finding> {
     (!named.is_empty()).then(|| Finding::ok("sysctl", network, format!("in the pod: {}", named.join(", "))))
 }
 
-fn readiness(conf: &NetConf) -> Finding {
+fn readiness(network: &str, state: Option<&Path>) -> Finding {
     const CHECK: &str = "agent";
-    match (&conf.agent_state, agent_is_ready(conf.agent_state.as_deref())) {
-        (None, _) => Finding::ok(CHECK, &conf.name, "is not waited for: \"agentState\" is not set"),
+    match (state, agent_is_ready(state)) {
+        (None, _) => Finding::ok(CHECK, network, "is not waited for: \"agentState\" is not set"),
         (Some(folder), Ok(())) => Finding::ok(CHECK, folder.display(), "the agent has made this boot ready"),
         (Some(folder), Err(error)) => Finding::fail(CHECK, folder.display(), error.in_one_line())
             .fix("look at the log of the tripod pod of this node"),
@@ -65,6 +68,21 @@ fn connection(conf: &NetConf) -> Finding {
     };
     let mtu = conf.mtu.map_or_else(|| "that of the default route's device".to_owned(), |mtu| mtu.to_string());
     Finding::ok("link", &conf.name, format!("{text}; MTU {mtu}"))
+}
+
+/// Whether something else has the bridge's name.
+fn taken(conf: &NetConf) -> Option<Finding> {
+    const CHECK: &str = "bridge";
+    let Mode::Bridge(bridge) = &conf.mode else { return None };
+    let found = Rtnl::open().and_then(|rtnl| rtnl.link(&bridge.name));
+    match found {
+        Ok(link) => {
+            let problem = link.and_then(|link| bridge.unfit(&link))?;
+            let fix = "name another \"bridge\", or delete or change that interface";
+            Some(Finding::fail(CHECK, &bridge.name, problem).fix(fix))
+        }
+        Err(error) => Some(Finding::warn(CHECK, &bridge.name, format!("cannot be looked up: {error}"))),
+    }
 }
 
 fn addresses(conf: &NetConf) -> Vec<Finding> {

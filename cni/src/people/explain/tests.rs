@@ -52,6 +52,40 @@ fn each_thing_that_fails_every_add_is_named_with_a_fix() {
 }
 
 #[test]
+fn every_problem_is_told_not_only_the_first() {
+    let mut wrong = pods();
+    wrong["mtu"] = json!(7);
+    wrong["nodeIPs"] = json!(["node1"]);
+    wrong["ipam"]["routes"] = json!([{"dst": "nowhere"}]);
+    let findings = explained(&list(wrong));
+    for named in ["mtu=7", "node1", "nowhere"] {
+        let told = findings.iter().filter(|one| one.check == "config" && one.evidence.contains(named));
+        assert_eq!(told.count(), 1, "{named}: {findings:?}");
+    }
+}
+
+#[test]
+fn what_only_this_node_or_this_version_lacks_is_found_too() {
+    let mut delegated = pods();
+    delegated["ipam"]["type"] = json!("whereabouts");
+    let chained = json!({"type": "tripod-cni", "mode": "chained", "agentState": "/nowhere/state"});
+    let mut two = list(pods());
+    two["cniVersion"] = json!("0.2.0");
+    two["cniVersions"] = Value::Null;
+    two["plugins"][0]["ipam"]["ranges"] = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24"}]]);
+    for (list, check, named) in [
+        (list(delegated), "program", "whereabouts"),
+        (list(chained), "agent", "/nowhere/state"),
+        (two, "config", "0.2.0"),
+    ] {
+        let findings = explained(&list);
+        let finding = of(&findings, check);
+        assert_eq!(finding.severity, Severity::Fail, "{findings:?}");
+        assert!(finding.evidence.contains(named) && !finding.fix.is_empty(), "{finding:?}");
+    }
+}
+
+#[test]
 fn a_chain_and_a_single_configuration_are_read_too() {
     let mut chain = list(pods());
     chain["plugins"].as_array_mut().unwrap().push(json!({"type": "portmap"}));
