@@ -9,23 +9,26 @@
 //! The chains come after those of kube-proxy in the same hooks: an address that a Service has stays the
 //! Service's. `[::1]` leads nowhere: the kernel forwards nothing from it.
 
-use std::borrow::Cow;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod chains;
+mod release;
 
-use ipnetwork::IpNetwork;
+use std::io;
+use std::net::IpAddr;
+
 use nix::errno::Errno;
 
 use super::ATTEMPTS;
-use super::base::{self, LOOPBACK4, TABLE};
-use super::expr::{Expr, Family, Side, Verdict, address_in, concatenation, load_address, of_family};
-use super::message::{Batch, Chain, Hook, Rule};
+use super::base::TABLE;
+use super::expr::Family;
+use super::message::Batch;
 use super::set::{Datum, Element, Field, Set};
 use super::socket::Nft;
 use crate::error;
-use crate::hostport::{HostPort, Mapping};
+use crate::hostport::Mapping;
 use crate::ipam::store::Owner;
 use crate::record::attachment_hash;
+use chains::{add_chains, chains_are_whole};
+pub(crate) use release::{release, release_all};
 
 /// Links by whose own name a packet comes in and leaves: bridges, whose pods would else answer one
 /// another without the node in between.
@@ -73,106 +76,6 @@ fn hairpin(family: Family) -> Set {
             Set { table: TABLE, name: "hairpin6", key: &[Field::Address6, Field::Address6], value: &[] }
         }
     }
-}
-
-fn chain(name: &'static str, hook: Hook, priority: i32) -> Chain {
-    Chain { table: TABLE, name: Cow::Borrowed(name), kind: "nat", hook, priority }
-}
-
-/// The chains with their rules: before and after routing, and for what the node itself sends.
-fn chains() -> [(Chain, Vec<Rule>); 3] {
-    let with = |chain: Chain, matches: Vec<Vec<Expr>>| {
-        let rules = matches.into_iter().map(|exprs| base::rule(&chain, [exprs])).collect();
-        (chain, rules)
-    };
-    [
-        with(chain("hostports", Hook::Prerouting, -95), from_outside()),
-        with(chain("hostports_output", Hook::Output, -95), from_the_node()),
-        // Before masquerade, which may spare the pods.
-        with(chain("hostports_postrouting", Hook::Postrouting, 95), return_by_the_node()),
-    ]
-}
-
-/// Nobody outside may use what is bound to the node's loopback addresses: the kernel drops such packets
-/// only when it routes them, and by then they would have another destination.
-fn from_outside() -> Vec<Vec<Expr>> {
-    let loopback = [address_in(Side::Destination, LOOPBACK4.into()), vec![Expr::Verdict(Verdict::Return)]];
-    let mut rules = vec![loopback.concat()];
-    rules.extend(Family::ALL.map(by_address));
-    rules.extend(Family::ALL.map(by_port));
-    rules
-}
-
-/// Of the loopback addresses only 127.0.0.1 is taken for "all": the node's resolver may have another.
-fn from_the_node() -> Vec<Vec<Expr>> {
-    let leave = || vec![Expr::Verdict(Verdict::Return)];
-    let first = Ipv4Addr::LOCALHOST.octets().to_vec();
-    let other4 = [
-        address_in(Side::Destination, LOOPBACK4.into()),
-        vec![load_address(Side::Destination, Family::V4), Expr::NotEqual(first)],
-        leave(),
-    ];
-    let loopback6 = IpNetwork::from(IpAddr::V6(Ipv6Addr::LOCALHOST));
-    let mut rules: Vec<_> = Family::ALL.map(by_address).into();
-    rules.push(other4.concat());
-    rules.push([address_in(Side::Destination, loopback6), leave()].concat());
-    rules.extend(Family::ALL.map(by_port));
-    rules
-}
-
-/// Where the answer would not come back through the node, or to an address that is none outside of it.
-fn return_by_the_node() -> Vec<Vec<Expr>> {
-    let to_a_pod = |family: Family, from| {
-        let pair = [from, Side::Destination].map(|side| (load_address(side, family), family.words()));
-        [concatenation(pair), vec![Expr::InSet(hairpin(family).name)]].concat()
-    };
-    let to_itself =
-        Family::ALL.map(|family| [of_family(family), to_a_pod(family, Side::Source), hide()].concat());
-    let from_loopback =
-        [address_in(Side::Source, LOOPBACK4.into()), to_a_pod(Family::V4, Side::Destination), hide()];
-    let bounced = Family::ALL.map(|family| {
-        let links = concatenation([(Expr::IncomingName, 4), (Expr::OutgoingName, 4)]);
-        let parts = [
-            of_family(family),
-            led_elsewhere(),
-            links,
-            vec![Expr::InSet(BOUNCE.name)],
-            to_a_pod(family, Side::Destination),
-            hide(),
-        ];
-        parts.concat()
-    });
-    [to_itself.into(), vec![from_loopback.concat()], bounced.into()].concat()
-}
-
-fn hide() -> Vec<Expr> {
-    vec![Expr::Masquerade]
-}
-
-/// Connections whose destination was rewritten.
-fn led_elsewhere() -> Vec<Expr> {
-    /// `IPS_DST_NAT`.
-    const STATUS: u32 = 1 << 5;
-    let bit = STATUS.to_ne_bytes().to_vec();
-    vec![Expr::ConnectionStatus, Expr::Mask(bit), Expr::NotEqual(0u32.to_ne_bytes().to_vec())]
-}
-
-const PORT: Expr = Expr::Transport { offset: 2, length: 2 };
-
-fn by_address(family: Family) -> Vec<Expr> {
-    let address = load_address(Side::Destination, family);
-    let key = concatenation([(Expr::Protocol, 1), (address, family.words()), (PORT, 1)]);
-    let lead = vec![Expr::Map(of_address(family).name), Expr::DestinationNat(family)];
-    [of_family(family), key, lead].concat()
-}
-
-fn by_port(family: Family) -> Vec<Expr> {
-    /// `RTN_LOCAL`.
-    const LOCAL: u32 = 2;
-    let to_the_node = vec![Expr::DestinationType, Expr::Equal(LOCAL.to_ne_bytes().to_vec())];
-    let key = concatenation([(Expr::Protocol, 1), (PORT, 1)]);
-    let lead = vec![Expr::Map(any(family).name), Expr::DestinationNat(family)];
-    [of_family(family), to_the_node, key, lead].concat()
 }
 
 /// What an attachment wants.
@@ -301,22 +204,6 @@ pub(crate) fn restore(nft: &Nft, claim: &Claim<'_>) -> io::Result<Option<Taken>>
     }
 }
 
-fn add_chains(batch: &mut Batch) {
-    batch.add_table(TABLE);
-    let sets = |family| [any(family), of_address(family), hairpin(family)];
-    Family::ALL.into_iter().flat_map(sets).chain([BOUNCE]).for_each(|set| batch.add_set(&set));
-    chains().iter().for_each(|(chain, rules)| base::replace(batch, chain, rules));
-}
-
-fn chains_are_whole(nft: &Nft) -> io::Result<bool> {
-    for (chain, rules) in &chains() {
-        if !base::has_rules(nft, chain, rules)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// A port of all addresses excludes the same port of one, which is in another map.
 fn first_overlap(nft: &Nft, claim: &Claim<'_>) -> io::Result<Option<Taken>> {
     let mut of_one: Vec<(Family, Vec<Element>)> = Vec::new();
@@ -364,82 +251,6 @@ fn first_taken(
 fn taken(wanted: &Mapping, held: &Element) -> Taken {
     let (hash, holder) = held.comment.split_once(' ').unwrap_or(("", &held.comment));
     Taken { wanted: *wanted, hash: hash.to_owned(), holder: holder.to_owned() }
-}
-
-/// Takes out those elements for `ports` that belong to `owner`. What is not there, or is another's, is
-/// no failure. Returns the pods' addresses that they led to.
-pub(crate) fn release(
-    nft: &Nft,
-    owner: &Owner<'_>,
-    ports: &[HostPort],
-    addresses: &[IpAddr],
-) -> io::Result<Vec<IpAddr>> {
-    remove(nft, || {
-        let keys = ports.iter().flat_map(|port| {
-            let families = Family::ALL.into_iter().filter(|family| port.is_of(*family));
-            families.map(|family| place(port.address(), family, port.protocol.number(), port.host_port))
-        });
-        let mut owned = Vec::new();
-        for (set, key) in keys {
-            owned.extend(owned_at(nft, &set, &key, owner)?);
-        }
-        let led_to = owned.iter().filter_map(|(_, element)| pod(element));
-        // Somebody may have emptied the maps alone.
-        let mut pods: Vec<IpAddr> = led_to.chain(addresses.iter().copied()).collect();
-        pods.sort_unstable();
-        pods.dedup();
-        for pod in pods {
-            let key = Datum::new().address(pod).address(pod);
-            owned.extend(owned_at(nft, &hairpin(Family::of(pod)), &key, owner)?);
-        }
-        Ok(owned)
-    })
-}
-
-/// The same where nobody knows the ports: all elements are looked at.
-pub(crate) fn release_all(nft: &Nft, hash: &str) -> io::Result<Vec<IpAddr>> {
-    remove(nft, || {
-        let mut owned = Vec::new();
-        for family in Family::ALL {
-            for set in [any(family), of_address(family), hairpin(family)] {
-                let all = nft.elements(&set)?.into_iter();
-                owned.extend(all.filter(|one| belongs_to(one, hash)).map(|one| (set, one)));
-            }
-        }
-        Ok(owned)
-    })
-}
-
-fn owned_at(nft: &Nft, set: &Set, key: &Datum, owner: &Owner<'_>) -> io::Result<Option<(Set, Element)>> {
-    let found = nft.element(set, key)?.filter(|found| belongs_to(found, &attachment_hash(owner)));
-    Ok(found.map(|found| (*set, found)))
-}
-
-fn remove(nft: &Nft, owned: impl Fn() -> io::Result<Vec<(Set, Element)>>) -> io::Result<Vec<IpAddr>> {
-    for _ in 0..ATTEMPTS {
-        let generation = nft.generation()?;
-        let owned = owned()?;
-        if owned.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut batch = Batch::of_generation(generation);
-        owned.iter().for_each(|(set, element)| batch.remove_element(set, &element.key));
-        match nft.commit(batch) {
-            Err(error) if error::is(&error, Errno::ERESTART) => {}
-            done => return done.map(|()| owned.iter().filter_map(|(_, element)| pod(element)).collect()),
-        }
-    }
-    Err(Errno::ERESTART.into())
-}
-
-/// The pod that an element leads to; none in a set.
-fn pod(element: &Element) -> Option<IpAddr> {
-    let value = element.value.bytes();
-    match value.len() {
-        8 => value.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
-        20 => value.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
-        _ => None,
-    }
 }
 
 /// The first thing that is not as [`claim`] left it.
