@@ -63,6 +63,7 @@ mod delegate;
 mod error;
 mod failpoint;
 mod file;
+pub mod finding;
 mod fingerprint;
 mod hostport;
 mod ipam;
@@ -87,7 +88,7 @@ pub use command::Dirs;
 pub use error::{Error, Fault};
 pub use hostport::{HostPort, Protocol};
 pub use ipam::store::Owner;
-pub use people::{Answer, answer};
+pub use people::{Answer, answer, explain};
 pub use restore::restore;
 pub use spec::{Args, Command, Env, Failure, Version};
 

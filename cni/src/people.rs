@@ -1,12 +1,12 @@
 //! What a person asks on a node, by hand: who has which address, and what a configuration would do.
 
 mod explain;
-mod finding;
 mod leases;
 
 use std::path::{Path, PathBuf};
 
 use crate::command::Dirs;
+pub use explain::explain;
 
 /// What a person reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Installs the programs and their configuration on the host
     Install(Install),
+    /// Tells why a pod may be without network: what was looked at on this node, with evidence and a fix
+    Doctor(Doctor),
     /// Keeps the node's pod network in the state that its Node object and node.yaml decide
     Agent(Box<Agent>),
 }
@@ -47,6 +49,23 @@ pub struct Install {
     /// With --watch: how often to look in any case, in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub period: u64,
+}
+
+/// Flags of `doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Prints `[{check, severity, object, evidence, fix}]` instead of lines
+    #[arg(long)]
+    pub json: bool,
+    /// The conflist that the runtime reads
+    #[arg(long, default_value = "/etc/cni/net.d/10-tripod.conflist")]
+    pub conflist: PathBuf,
+    /// Folder of the agent's state and of attachment records
+    #[arg(long, default_value = "/run/tripod")]
+    pub state_dir: PathBuf,
+    /// Where the container runtime finds CNI plugins
+    #[arg(long, default_value = "/opt/cni/bin")]
+    pub cni_bin_dir: PathBuf,
 }
 
 /// Flags of `agent`.

@@ -11,6 +11,7 @@
 //! Should somebody flush nf_tables, it restores the base table, and from attachment records the host ports
 //! and guarded bridge ports of running pods: with the next change to a folder it watches, or with the next
 //! `--resync` (10 seconds). The chains of a conflist of one's own with `ipMasq` come back with the next ADD.
+//! `doctor` answers a person with what explains a pod without network, and changes nothing.
 //! Tables of others it only reads, and logs which of their chains drop what the node forwards.
 
 pub mod agent;
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod conflist;
 pub mod desired;
+pub mod doctor;
 pub mod firewall;
 pub mod forward;
 pub mod health;
@@ -61,6 +63,12 @@ pub enum Error {
     /// The installation failed.
     #[error("cannot install")]
     Install(#[from] InstallError),
+    /// The findings could not be told.
+    #[error("cannot write to standard output")]
+    Doctor(#[source] std::io::Error),
+    /// What the doctor found would keep every pod from starting. It was told on standard output.
+    #[error("this node cannot start pods: see the lines with FAIL")]
+    Sick,
     /// The agent failed.
     #[error("cannot run the agent")]
     Agent(#[from] AgentError),
@@ -69,6 +77,11 @@ pub enum Error {
 /// Does what the command line says, until it is done or `stop` returns.
 pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(), Error> {
     match cli.command {
+        Command::Doctor(flags) => match doctor::run(&flags, &mut std::io::stdout()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Sick),
+            Err(error) => Err(Error::Doctor(error)),
+        },
         Command::Install(flags) => {
             let period = Duration::from_secs(flags.period);
             let is_watch = flags.watch;

@@ -3,6 +3,7 @@
 mod agent;
 mod api;
 mod crash;
+mod doctor;
 mod drift;
 mod forward;
 mod install;

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::finding::{Finding, Severity, render};
 use super::{Answer, Format};
 use crate::command::Dirs;
 use crate::config::{self, Outline};
 use crate::error::Error;
 use crate::file;
+use crate::finding::{self, Finding};
 use crate::spec::Version;
 
 /// Most plugins of a list that are looked at.
@@ -21,11 +21,15 @@ const MOST: usize = 64;
 
 pub(super) fn run(file: &Path, format: Format, dirs: &Dirs, plugins: &[PathBuf]) -> Answer {
     let findings = explain(file, dirs, plugins);
-    let good = findings.iter().all(|finding| finding.severity < Severity::Fail);
-    Answer { text: render(&findings, format), good, ..Answer::default() }
+    let text = match format {
+        Format::Text => finding::text(&findings),
+        Format::Json => finding::json(&findings),
+    };
+    Answer { text, good: finding::is_good(&findings), ..Answer::default() }
 }
 
-fn explain(file: &Path, dirs: &Dirs, plugins: &[PathBuf]) -> Vec<Finding> {
+/// Everything that was looked at for an ADD with the configuration `file`.
+pub fn explain(file: &Path, dirs: &Dirs, plugins: &[PathBuf]) -> Vec<Finding> {
     let list = match read(file) {
         Ok(list) => list,
         Err(unreadable) => return vec![*unreadable],

@@ -6,9 +6,9 @@ use crate::br_netfilter::CallIptables;
 use crate::command::{Dirs, agent_is_ready};
 use crate::config::{Bandwidth, Chained, Limit, Mode, NetConf, Parameter};
 use crate::datapath::next_hop;
+use crate::finding::Finding;
 use crate::ipam::range::RangeSet;
 use crate::ipam::store::Store;
-use crate::people::finding::Finding;
 use crate::rtnl::Rtnl;
 use crate::sysctl;
 

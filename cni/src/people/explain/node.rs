@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::finding::Finding;
 use crate::nft::{Nft, base, foreign};
-use crate::people::finding::Finding;
 use crate::sysctl;
 
 /// Forwarding by family; without it a pod reaches its node alone.

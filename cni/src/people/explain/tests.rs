@@ -3,6 +3,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::finding::Severity;
 
 fn explained(list: &Value) -> Vec<Finding> {
     let folder = tempfile::tempdir().unwrap();

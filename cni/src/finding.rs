@@ -1,15 +1,13 @@
-//! One thing that was looked at.
+//! What was looked at for a person, in the form that all of Tripod's checks share.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::Format;
-
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Severity {
+pub enum Severity {
     /// As it should be.
     Ok,
     /// Pods may miss something.
@@ -20,7 +18,7 @@ pub(super) enum Severity {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
+pub struct Finding {
     /// What was asked.
     pub check: &'static str,
     /// How bad the answer is.
@@ -34,20 +32,25 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    pub(super) fn ok(check: &'static str, object: impl ToString, evidence: impl Into<String>) -> Self {
+    /// All is well.
+    pub fn ok(check: &'static str, object: impl ToString, evidence: impl Into<String>) -> Self {
         let (object, evidence) = (object.to_string(), evidence.into());
         Self { check, severity: Severity::Ok, object, evidence, fix: String::new() }
     }
 
-    pub(super) fn warn(check: &'static str, object: impl ToString, evidence: impl Into<String>) -> Self {
+    /// Pods may miss something.
+    pub fn warn(check: &'static str, object: impl ToString, evidence: impl Into<String>) -> Self {
         Self { severity: Severity::Warn, ..Self::ok(check, object, evidence) }
     }
 
-    pub(super) fn fail(check: &'static str, object: impl ToString, evidence: impl Into<String>) -> Self {
+    /// Nothing works.
+    pub fn fail(check: &'static str, object: impl ToString, evidence: impl Into<String>) -> Self {
         Self { severity: Severity::Fail, ..Self::ok(check, object, evidence) }
     }
 
-    pub(super) fn fix(self, fix: impl Into<String>) -> Self {
+    /// With what to do.
+    #[must_use]
+    pub fn fix(self, fix: impl Into<String>) -> Self {
         Self { fix: fix.into(), ..self }
     }
 }
@@ -64,10 +67,17 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All of them, in the order they were found.
-pub(super) fn render(findings: &[Finding], format: Format) -> String {
-    match format {
-        Format::Text => findings.iter().map(ToString::to_string).collect(),
-        Format::Json => serde_json::to_string(findings).unwrap_or_default() + "\n",
-    }
+/// All of them for people, in the order they were found.
+pub fn text(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect()
+}
+
+/// The same for programs: `[{check, severity: ok|warn|fail, object, evidence, fix}]`.
+pub fn json(findings: &[Finding]) -> String {
+    serde_json::to_string(findings).unwrap_or_default() + "\n"
+}
+
+/// Whether nothing fails.
+pub fn is_good(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.severity < Severity::Fail)
 }
