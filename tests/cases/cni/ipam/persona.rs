@@ -45,6 +45,27 @@ fn bridge_and_ptp_get_their_addresses_from_our_store() {
     }
 }
 
+/// Pods on one uplink, where the node itself is none of their neighbours.
+#[test]
+fn macvlan_gets_its_addresses_from_our_store() {
+    let Some((node, folder, path)) = with_plugins() else { return };
+    node.sh("ip link add uplink type veth peer name far; ip link set uplink up; ip link set far up");
+    let mut conf = over_ours("1.1.0", "macvlan");
+    conf["master"] = json!("uplink");
+    let call = |verb: &str, container: &str, sandbox: &Namespace, conf: &Value| {
+        let call = Call::of(&folder.join("macvlan"), verb, conf).env("CNI_PATH", &path);
+        call.container(container).netns(&sandbox.path()).run(&node)
+    };
+    let (one, two) = (Namespace::sandbox(), Namespace::sandbox());
+    assert_eq!(ips(&call("ADD", "c1", &one, &conf).ok()), ["10.1.0.2/24", "fd00:1::2/64"]);
+    conf["prevResult"] = call("ADD", "c2", &two, &conf).ok();
+    two.sh("ping -c1 -W2 10.1.0.2");
+    call("CHECK", "c2", &two, &conf).silent();
+    call("DEL", "c1", &one, &conf).silent();
+    call("DEL", "c2", &two, &conf).silent();
+    assert_eq!(leases(&node, "/run/tripod/ipam/pods"), "");
+}
+
 fn ipam_call(verb: &str, conf: &Value, container: &str) -> Call {
     Call::new(verb, conf).argv0("tripod-ipam").container(container).env("CNI_NETNS", "/run/netns/pod")
 }
