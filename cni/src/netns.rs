@@ -1,7 +1,7 @@
 //! The sandbox's network namespace: the only file that enters one.
 //!
 //! A netlink socket belongs to the namespace it was made in, for good, so the thread goes in, opens what
-//! it needs and comes back; there is no `` on the way.
+//! it needs and comes back; nothing that could end elsewhere lies in between.
 
 use std::fs::File;
 use std::io;
