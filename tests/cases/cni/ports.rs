@@ -1,77 +1,19 @@
 //! Host ports on the real kernel: who reaches a pod by them, who may have them, and what they leave.
 
+mod lab;
+mod repair;
+
 use std::net::UdpSocket;
 use std::thread;
 
 use serde_json::{Value, json};
-use tripod_cni::nft::Nft;
-use tripod_cni::record::{Entry, Records};
 use tripod_tests::exec::Call;
 use tripod_tests::namespace::Namespace;
 use tripod_tests::reach::{self, Server};
 
-use super::{attach, conf, dual, footprint};
-
-/// A node with an uplink, and somebody at its other end.
-pub(crate) struct Lab {
-    pub(crate) node: Namespace,
-    pub(crate) outside: Namespace,
-}
-
-pub(crate) fn lab() -> Option<Lab> {
-    let node = Namespace::node()?;
-    let outside = Namespace::sandbox();
-    let path = outside.path();
-    node.sh(&format!(
-        "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; \
-         ip link add uplink type veth peer name eth1; ip link set eth1 netns {}; ip link set uplink up; \
-         ip address add 192.0.2.9/24 dev uplink; ip address add 192.0.2.10/24 dev uplink; \
-         ip address add 2001:db8::9/64 dev uplink nodad",
-        path.display()
-    ));
-    outside.sh("ip link set eth1 up; ip address add 192.0.2.1/24 dev eth1; \
-                ip address add 2001:db8::1/64 dev eth1 nodad; ip route add 10.1.0.0/24 via 192.0.2.9");
-    Some(Lab { node, outside })
-}
-
-/// Both families, with these host ports as containerd writes them.
-pub(crate) fn with_ports(ports: &Value) -> Value {
-    let mut conf = dual("1.1.0");
-    conf["runtimeConfig"] = json!({"portMappings": ports});
-    conf
-}
-
-pub(crate) fn port(protocol: &str, host: u16, container: u16, ip: &str) -> Value {
-    json!({"HostPort": host, "ContainerPort": container, "Protocol": protocol, "HostIP": ip})
-}
-
-pub(crate) fn add(node: &Namespace, pod: &Namespace, container: &str, ports: Value) -> Value {
-    Call::new("ADD", &with_ports(&ports)).container(container).netns(&pod.path()).run(node).ok()
-}
-
-fn del(node: &Namespace, container: &str) {
-    Call::new("DEL", &dual("1.1.0")).container(container).env("CNI_NETNS", "").run(node).silent();
-}
-
-fn rules(node: &Namespace) -> Value {
-    node.json("nft -j list ruleset")
-}
-
-/// Elements of all maps and sets of the table.
-fn elements(node: &Namespace) -> usize {
-    let objects = node.json("nft -j list table inet tripod");
-    let sets = objects["nftables"].as_array().expect("objects").iter();
-    sets.filter_map(|object| object["map"]["elem"].as_array().or(object["set"]["elem"].as_array()))
-        .map(Vec::len)
-        .sum()
-}
-
-fn seen(server: &Server, from: &Namespace, target: &str) -> String {
-    let peer = server
-        .asked_from(from, target)
-        .unwrap_or_else(|error| panic!("{server:?} {target} from {from:?}: {error}"));
-    peer.ip().to_string()
-}
+use super::{attach, conf, footprint};
+pub(crate) use lab::{Lab, add, lab, port, with_ports};
+use lab::{del, elements, rules, seen};
 
 #[test]
 fn a_host_port_leads_to_the_pod_from_everywhere() {
@@ -224,142 +166,6 @@ fn ten_ports_come_and_go_and_leave_the_rules_as_they_were() {
         del(&node, "c1");
         assert_eq!((rules(&node), footprint(&node)), before);
     }
-}
-
-#[test]
-fn the_chains_read_back_as_they_were_meant() {
-    let Some(node) = Namespace::node() else { return };
-    attach(&node, &Namespace::sandbox(), "c1");
-    assert!(!node.sh("nft list ruleset").contains("hostports"), "no port, no chain");
-    add(&node, &Namespace::sandbox(), "c2", json!([port("tcp", 80, 80, "")]));
-    let text = node.sh("nft list table inet tripod");
-    let mut rest = text.as_str();
-    for line in [
-        "map hostports4 {\n\t\ttype inet_proto . inet_service : ipv4_addr . inet_service",
-        "chain hostports {\n\t\ttype nat hook prerouting priority dstnat + 5; policy accept;",
-        "ip daddr 127.0.0.0/8 return",
-        "dnat ip to meta l4proto . ip daddr . th dport map @hostip_ports4",
-        "dnat ip6 to meta l4proto . ip6 daddr . th dport map @hostip_ports6",
-        "fib daddr type local dnat ip to meta l4proto . th dport map @hostports4",
-        "fib daddr type local dnat ip6 to meta l4proto . th dport map @hostports6",
-        "chain hostports_output {\n\t\ttype nat hook output priority -95; policy accept;",
-        "dnat ip to meta l4proto . ip daddr . th dport map @hostip_ports4",
-        "ip daddr 127.0.0.0/8 ip daddr != 127.0.0.1 return",
-        "ip6 daddr ::1 return",
-        "fib daddr type local dnat ip to meta l4proto . th dport map @hostports4",
-        "chain hostports_postrouting {\n\t\ttype nat hook postrouting priority srcnat - 5; policy accept;",
-        "ip saddr . ip daddr @hairpin4 masquerade",
-        "ip6 saddr . ip6 daddr @hairpin6 masquerade",
-        "ip saddr 127.0.0.0/8 ip daddr . ip daddr @hairpin4 masquerade",
-        "ct status dnat iifname . oifname @bounce ip daddr . ip daddr @hairpin4 masquerade",
-    ] {
-        let found = rest.find(line);
-        rest = &rest
-            [found.unwrap_or_else(|| panic!("{line:?} is not, or not there, in\n{text}")) + line.len()..];
-    }
-    node.sh("nft list ruleset > /run/rules; nft flush ruleset; nft -f /run/rules");
-    assert_eq!(node.sh("nft list table inet tripod"), text);
-}
-
-#[test]
-fn flushed_rules_disturb_neither_the_next_add_nor_any_del() {
-    let Some(Lab { node, outside }) = lab() else { return };
-    let (one, two, three) = (Namespace::sandbox(), Namespace::sandbox(), Namespace::sandbox());
-    add(&node, &one, "c1", json!([port("tcp", 8001, 80, "")]));
-    let before = node.sh("nft list ruleset");
-    for damage in
-        ["nft flush ruleset", "nft flush table inet tripod", "nft flush chain inet tripod hostports"]
-    {
-        node.sh(damage);
-        add(&node, &two, "c2", json!([port("tcp", 8002, 80, "")]));
-        let server = Server::listen(&two, "tcp", 80);
-        seen(&server, &outside, "192.0.2.9:8002");
-        del(&node, "c2");
-        // What was c1's is the agent's to restore, from its record.
-        restore(&node);
-        assert_eq!(node.sh("nft list ruleset"), before, "{damage}");
-        let server = Server::listen(&one, "tcp", 80);
-        seen(&server, &outside, "192.0.2.9:8001");
-    }
-    node.sh("nft flush ruleset");
-    del(&node, "c1");
-    add(&node, &three, "c3", json!([port("tcp", 8001, 80, "")]));
-    // Another's port is not taken away, whatever a late DEL believes.
-    node.sh("nft flush ruleset");
-    add(&node, &two, "c2", json!([port("tcp", 8001, 80, "")]));
-    let held = rules(&node);
-    del(&node, "c3");
-    assert_eq!(rules(&node), held);
-}
-
-#[test]
-fn what_is_left_when_only_a_map_was_emptied_goes_with_the_pod() {
-    let Some(Lab { node, .. }) = lab() else { return };
-    let one = Namespace::sandbox();
-    add(&node, &one, "c1", json!([port("tcp", 8001, 80, ""), port("udp", 8001, 80, "::")]));
-    node.sh("nft flush map inet tripod hostports4; nft flush map inet tripod hostports6");
-    del(&node, "c1");
-    let left = node.sh("nft list ruleset");
-    assert!(!left.contains("elements"), "{left}");
-}
-
-fn restore(node: &Namespace) {
-    node.run(|| {
-        let nft = Nft::open().expect("a socket");
-        tripod_cni::nft::base::ensure_guard(&nft).expect("the guard");
-        let records = Records::new("/run/tripod/attachments".into());
-        for entry in records.list().expect("records") {
-            let Ok(Entry::Whole(record)) = entry else { panic!("{entry:?}") };
-            tripod_cni::restore(&nft, &records, &record).expect("the kernel takes it");
-        }
-    });
-}
-
-#[test]
-fn check_names_a_lost_port_and_lost_chains() {
-    for (loss, named) in [
-        ("nft delete element inet tripod hostports4 { tcp . 8080 }", "host port tcp 8080"),
-        ("nft delete element inet tripod hostip_ports6 { udp . 2001:db8::9 . 53 }", "udp 53 of 2001:db8::9"),
-        ("nft flush set inet tripod hairpin4", "hairpin"),
-        ("nft flush chain inet tripod hostports_output", "host port chains"),
-        (
-            "nft delete element inet tripod hostports4 { tcp . 8080 }; \
-             nft 'add element inet tripod hostports4 { tcp . 8080 : 10.1.0.9 . 80 }'",
-            "host port tcp 8080",
-        ),
-    ] {
-        let Some(node) = Namespace::node() else { return };
-        let pod = Namespace::sandbox();
-        let ports = json!([port("tcp", 8080, 80, ""), port("udp", 53, 53, "2001:db8::9")]);
-        let mut conf = with_ports(&ports);
-        conf["prevResult"] = add(&node, &pod, "c1", ports);
-        let check = Call::new("CHECK", &conf).netns(&pod.path());
-        check.clone().run(&node).silent();
-        node.sh(loss);
-        let (code, text) = check.run(&node).failed();
-        assert!(code == 106 && text.contains(named), "{loss}: {code} {text}");
-    }
-}
-
-#[test]
-fn a_killed_add_and_a_lost_record_leave_no_port_taken() {
-    let Some(node) = Namespace::node() else { return };
-    let pod = Namespace::sandbox();
-    let ports = || json!([port("tcp", 8080, 80, ""), port("udp", 53, 53, "192.0.2.9")]);
-    add(&node, &pod, "c1", ports());
-    // What a kill between the last change and the completed record leaves.
-    node.sh("sed -i 's/\"complete\"/\"intent\"/; s/\"addresses\":\\[[^]]*\\]/\"addresses\":[]/' /run/tripod/attachments/*.json");
-    add(&node, &pod, "c1", ports());
-    assert_eq!(elements(&node), 3 + 2);
-    node.sh("rm /run/tripod/attachments/*.json");
-    add(&node, &Namespace::sandbox(), "c2", json!([port("tcp", 8081, 80, "")]));
-    let both = elements(&node);
-    del(&node, "c1");
-    assert_eq!((both, elements(&node)), (5 + 4, 4));
-    let mut gc = dual("1.1.0");
-    gc["cni.dev/valid-attachments"] = json!([]);
-    Call::new("GC", &gc).run(&node).silent();
-    assert_eq!(elements(&node), 0);
 }
 
 #[test]
