@@ -128,8 +128,9 @@ impl Plugins {
     }
 }
 
+/// The kernel's numbers fit. Were one not to, it must not become 0, by which a signal reaches our own group.
 fn process(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap_or_default())
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
 }
 
 /// A plugin and whatever it started, killed together when nobody waits for it any more: a child of it

@@ -93,8 +93,8 @@ pub(crate) fn pause(moment: Duration) -> io::Result<()> {
     check()
 }
 
-/// Does `work`, which may block for ever, on a thread of its own. `ETIMEDOUT` after `patience`; the thread is left
-/// behind then, and with this process it ends.
+/// Does `work`, which may block for ever, on a thread of its own. `ETIMEDOUT` after `patience`; the thread
+/// is left behind then, and with this process it ends.
 pub(crate) fn aside<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
