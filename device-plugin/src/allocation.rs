@@ -1,14 +1,14 @@
 //! What containers need in order to use the devices they were given: pure, and as long as the request,
 //! not as the inventory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tripod_proto::deviceplugin::v1beta1::{
-    AllocateRequest, AllocateResponse, ContainerAllocateRequest, ContainerAllocateResponse, DeviceSpec,
+    AllocateRequest, AllocateResponse, ContainerAllocateRequest, ContainerAllocateResponse, DeviceSpec, Mount,
 };
 
 use crate::config::resource_name::ResourceName;
-use crate::device::{DeviceNode, Health};
+use crate::device::{self, Found, Health};
 use crate::inventory::Snapshot;
 
 /// Read and write, for block devices as for character devices. Not `m`: the runtime makes the node, so
@@ -66,22 +66,51 @@ fn for_container(
     if snapshot.sharing().one_each && asked > 1 {
         return Err(AllocationError::MoreThanOne { asked, resource: snapshot.resource().clone() });
     }
-    let mut nodes = BTreeSet::new();
+    let mut needs = Needs::default();
     for id in &request.devices_ids {
-        // Replicas of one device bring the same nodes, which a container has once.
-        nodes.extend(usable_nodes(snapshot, id)?.iter().map(|node| node.path.as_str()));
+        needs.add(usable(snapshot, id)?);
     }
-    let devices = nodes.into_iter().map(device_spec).collect();
-    Ok(ContainerAllocateResponse { devices, ..ContainerAllocateResponse::default() })
+    Ok(needs.answer())
 }
 
-fn usable_nodes<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a [DeviceNode], AllocationError> {
+/// What several devices need together. Replicas of one device bring the same nodes, and parts of one card
+/// the same mounts, which a container has once.
+#[derive(Debug, Default)]
+struct Needs<'a> {
+    nodes: BTreeSet<&'a str>,
+    mounts: BTreeSet<&'a device::Mount>,
+    env: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+impl<'a> Needs<'a> {
+    fn add(&mut self, found: &'a Found) {
+        self.nodes.extend(found.nodes.iter().chain(&found.edits.nodes).map(|node| node.path.as_str()));
+        self.mounts.extend(&found.edits.mounts);
+        for (name, value) in &found.edits.env {
+            let values = self.env.entry(name).or_default();
+            if !values.contains(&value.as_str()) {
+                values.push(value);
+            }
+        }
+    }
+
+    fn answer(self) -> ContainerAllocateResponse {
+        ContainerAllocateResponse {
+            devices: self.nodes.into_iter().map(device_spec).collect(),
+            mounts: self.mounts.into_iter().map(mount).collect(),
+            envs: self.env.into_iter().map(|(name, values)| (name.to_owned(), values.join(","))).collect(),
+            ..ContainerAllocateResponse::default()
+        }
+    }
+}
+
+fn usable<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a Found, AllocationError> {
     let resource = || snapshot.resource().clone();
     let listed = snapshot
         .find(id)
         .ok_or_else(|| AllocationError::Unknown { id: id.to_owned(), resource: resource() })?;
     match &listed.device.found.health {
-        Health::Healthy => Ok(&listed.device.found.nodes),
+        Health::Healthy => Ok(&listed.device.found),
         Health::Unhealthy { reason } => Err(AllocationError::Unhealthy {
             id: id.to_owned(),
             resource: resource(),
@@ -98,15 +127,23 @@ fn device_spec(path: &str) -> DeviceSpec {
     }
 }
 
+fn mount(mount: &device::Mount) -> Mount {
+    Mount {
+        container_path: mount.container_path.clone(),
+        host_path: mount.host_path.clone(),
+        read_only: mount.read_only,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sharing;
+    use crate::config::sharing::Sharing;
     use crate::inventory::merge;
     use crate::inventory::tests::{devices, found};
 
     fn snapshot(replicas: u32) -> Snapshot {
-        shared(Sharing { replicas, one_each: false })
+        shared(Sharing::among(replicas))
     }
 
     fn shared(sharing: Sharing) -> Snapshot {
@@ -145,8 +182,34 @@ mod tests {
     }
 
     #[test]
+    fn what_several_devices_need_is_given_once_and_their_values_joined() {
+        let mount = device::Mount {
+            host_path: "/usr/lib/libx.so".to_owned(),
+            container_path: "/usr/lib/libx.so".to_owned(),
+            read_only: true,
+        };
+        let mut devices = devices(&["/dev/a", "/dev/b"]);
+        for device in &mut devices {
+            let env = [("FUNCTIONS".to_owned(), device.id.clone()), ("CARD".to_owned(), "x".to_owned())];
+            device.found.edits = device::Edits {
+                nodes: vec![found("/dev/shared").nodes.remove(0)],
+                mounts: vec![mount.clone()],
+                env: env.into(),
+                hooks: Vec::new(),
+            };
+        }
+        let snapshot =
+            Snapshot::new(ResourceName::parse("example.com/x").unwrap(), devices, Sharing::EXCLUSIVE);
+        let response = allocate(&snapshot, &request(&[&["b", "a"]])).unwrap();
+        assert_eq!(paths(&response), [vec!["/dev/a", "/dev/b", "/dev/shared"]]);
+        let container = &response.container_responses[0];
+        assert_eq!(container.mounts.len(), 1);
+        assert_eq!((container.envs["FUNCTIONS"].as_str(), container.envs["CARD"].as_str()), ("b,a", "x"));
+    }
+
+    #[test]
     fn a_container_gets_one_of_what_is_shared_unless_the_config_lets_it_have_more() {
-        let snapshot = shared(Sharing { replicas: 2, one_each: true });
+        let snapshot = shared(Sharing { one_each: true, ..Sharing::among(2) });
         assert_eq!(paths(&allocate(&snapshot, &request(&[&["a::0"], &["a::1"]])).unwrap()).len(), 2);
         let error = allocate(&snapshot, &request(&[&["a::0", "b::0"]])).unwrap_err();
         assert!(error.to_string().starts_with("a container asked for 2 of example.com/x"), "{error}");

@@ -10,10 +10,13 @@ pub mod criteria;
 pub mod path_pattern;
 pub mod problem;
 pub mod resource_name;
+pub mod sharing;
+pub mod strategy;
 pub mod watch;
 
 mod check;
 mod field;
+mod quantity;
 mod yaml;
 
 use crate::device::Kind;
@@ -21,6 +24,8 @@ use criteria::Criteria;
 use path_pattern::PathPattern;
 use problem::Problem;
 use resource_name::ResourceName;
+use sharing::Sharing;
+use strategy::Strategy;
 
 /// Largest config file; a ConfigMap holds no more.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -39,10 +44,12 @@ pub struct Resource {
     pub name: ResourceName,
     /// Which devices belong to it.
     pub selector: Selector,
-    /// How many containers may hold one device at the same time.
+    /// On which terms containers get them.
     pub sharing: Sharing,
     /// Whether the kubelet is told no NUMA nodes.
     pub exclude_topology: bool,
+    /// How its devices reach a container.
+    pub strategy: Strategy,
 }
 
 /// Which devices are meant.
@@ -52,20 +59,6 @@ pub enum Selector {
     Path(Vec<PathPattern>),
     /// Devices of a kind by what is known of them.
     Criteria(Kind, Criteria),
-}
-
-/// How a device is shared among containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sharing {
-    /// How many containers may hold one device at the same time; at least 1.
-    pub replicas: u32,
-    /// Whether a container that asks for more than one is refused.
-    pub one_each: bool,
-}
-
-impl Sharing {
-    /// One container has a device to itself.
-    pub const EXCLUSIVE: Sharing = Sharing { replicas: 1, one_each: false };
 }
 
 impl Selector {

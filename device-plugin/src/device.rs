@@ -1,11 +1,14 @@
 //! What is known about one device.
 
+mod edits;
 mod kind;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::criteria::Properties;
 use crate::hostroot::DeviceNumber;
+pub use edits::{Edits, Hook, Mount};
 pub use kind::Kind;
 
 /// Whether a device can be handed out.
@@ -46,8 +49,16 @@ pub struct Found {
     pub model: Option<String>,
     /// The NUMA node it hangs on, when known.
     pub numa: Option<u32>,
-    /// Its nodes; not empty.
+    /// Its memory in bytes, when it has its own.
+    pub memory: Option<u64>,
+    /// The key of the device it is a part of.
+    pub parent: Option<String>,
+    /// Links to other devices, by their keys: the more, the better connected.
+    pub links: BTreeMap<String, u32>,
+    /// Its own nodes. A device without any is a network interface, or nothing at all.
     pub nodes: Vec<DeviceNode>,
+    /// What a container needs beside them.
+    pub edits: Edits,
     /// Its health by what the scan could observe.
     pub health: Health,
     /// What criteria can look at.
@@ -63,6 +74,27 @@ pub struct Device {
     pub found: Found,
     /// The first scan that did not see it any more, by its number.
     pub vanished: Option<u64>,
+}
+
+impl Found {
+    /// A healthy device of which nothing is known but its names.
+    pub fn new(kind: Kind, key: impl Into<String>, id: impl Into<String>) -> Found {
+        Found {
+            key: key.into(),
+            id: id.into(),
+            kind,
+            vendor: None,
+            model: None,
+            numa: None,
+            memory: None,
+            parent: None,
+            links: BTreeMap::new(),
+            nodes: Vec::new(),
+            edits: Edits::default(),
+            health: Health::Healthy,
+            properties: Properties::new(),
+        }
+    }
 }
 
 impl Health {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use crate::config::criteria::Criteria;
+use crate::config::criteria::{Criteria, Property};
 use crate::config::resource_name::ResourceName;
 use crate::config::{Resource, Selector};
 use crate::device::{Found, Kind};
@@ -104,24 +104,40 @@ struct Owner {
     shared: bool,
 }
 
+/// What no two resources may offer both: different names for it, and different backends that find it, mean
+/// the same device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Claim {
+    Node(DeviceNumber),
+    Function(String),
+}
+
+/// Parts of a device share its PCI function.
+fn claims(found: &Found) -> Vec<(Claim, &str)> {
+    let nodes = found.nodes.iter().map(|node| (Claim::Node(node.number), node.path.as_str()));
+    let function = found.properties.get(&Property::Address).filter(|_| found.parent.is_none());
+    nodes.chain(function.map(|address| (Claim::Function(address.clone()), address.as_str()))).collect()
+}
+
 /// Keeps in `scan` what `resource` may offer: a device belongs to the first resource that finds it. Two
 /// resources offer the same one only if both let containers share it.
-fn claim(resource: &Resource, scan: &mut Scan, owners: &mut HashMap<DeviceNumber, Owner>) {
-    let shared = resource.sharing.replicas > 1;
+fn claim(resource: &Resource, scan: &mut Scan, owners: &mut HashMap<Claim, Owner>) {
+    let shared = resource.sharing.is_shared();
     let faults = &mut scan.faults;
     scan.found.retain(|found| {
-        for node in &found.nodes {
-            match owners.get(&node.number) {
+        let claims = claims(found);
+        for (claim, name) in &claims {
+            match owners.get(claim) {
                 Some(owner) if owner.resource == resource.name => return false,
                 Some(owner) if !(shared && owner.shared) => {
-                    faults.insert(format!("{} belongs to {} already", node.path, owner.resource));
+                    faults.insert(format!("{name} belongs to {} already", owner.resource));
                     return false;
                 }
                 _ => {}
             }
         }
         let owner = Owner { resource: resource.name.clone(), shared };
-        owners.extend(found.nodes.iter().map(|node| (node.number, owner.clone())));
+        owners.extend(claims.into_iter().map(|(claim, _)| (claim, owner.clone())));
         true
     });
 }
@@ -129,16 +145,18 @@ fn claim(resource: &Resource, scan: &mut Scan, owners: &mut HashMap<DeviceNumber
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sharing;
     use crate::config::path_pattern::PathPattern;
+    use crate::config::sharing::Sharing;
+    use crate::config::strategy::Strategy;
     use crate::inventory::tests::found;
 
     fn resource(name: &str, count: u32) -> Resource {
         Resource {
             name: ResourceName::parse(name).unwrap(),
             selector: Selector::Path(Vec::new()),
-            sharing: Sharing { replicas: count, one_each: false },
+            sharing: Sharing::among(count),
             exclude_topology: false,
+            strategy: Strategy::Auto,
         }
     }
 

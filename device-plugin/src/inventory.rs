@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use tripod_proto::deviceplugin::v1beta1 as wire;
 
+use crate::config::sharing::Sharing;
 use crate::device::{Device, Found, Health};
 
 mod id;
@@ -58,22 +59,25 @@ pub fn merge(previous: &[Device], found: Vec<Found>, scan: u64) -> Vec<Device> {
 
 fn vanish(device: &Device, scan: u64) -> Device {
     let mut device = device.clone();
-    let node = device.found.nodes.first().map_or(device.found.key.as_str(), |node| node.path.as_str());
-    device.found.health = Health::Unhealthy { reason: format!("its node {node} is gone") };
+    let reason = match device.found.nodes.first() {
+        Some(node) => format!("its node {} is gone", node.path),
+        None => "it is gone".to_owned(),
+    };
+    device.found.health = Health::Unhealthy { reason };
     device.vanished = device.vanished.or(Some(scan));
     device
 }
 
-/// Cuts `devices`, each listed `count` times, to `limit` bytes. Devices that were listed before go first,
+/// Cuts `devices`, each listed as often as `sharing` lets it be held, to `limit` bytes. Devices that were listed before go first,
 /// then new ones, then those that have vanished, latest first.
-pub fn fit(devices: Vec<Device>, previous: &[Device], count: u32, limit: usize) -> Fitted {
+pub fn fit(devices: Vec<Device>, previous: &[Device], sharing: Sharing, limit: usize) -> Fitted {
     let listed: HashSet<&str> = previous.iter().map(|d| d.id.as_str()).collect();
     let mut ranked = devices;
     ranked.sort_by_key(|d| (d.vanished.is_some(), Reverse(d.vanished), !listed.contains(d.id.as_str())));
     let (mut bytes, mut vanished, mut left_out) = (0_usize, 0, 0);
     let mut kept = Vec::with_capacity(ranked.len());
     for device in ranked {
-        bytes = bytes.saturating_add(listed_size(&device, count));
+        bytes = bytes.saturating_add(listed_size(&device, sharing.replicas(&device.found)));
         vanished += usize::from(device.vanished.is_some());
         if bytes <= limit && vanished <= limits::MAX_VANISHED {
             kept.push(device);
@@ -123,17 +127,9 @@ pub(crate) mod tests {
 
     pub(crate) fn found(path: &str) -> Found {
         let number = DeviceNumber { block: false, major: 1, minor: 3 };
-        Found {
-            key: path.to_owned(),
-            id: path.trim_start_matches("/dev/").replace('/', "-"),
-            kind: Kind::Path,
-            vendor: None,
-            model: None,
-            numa: None,
-            nodes: vec![DeviceNode { path: path.to_owned(), number }],
-            health: Health::Healthy,
-            properties: crate::config::criteria::Properties::new(),
-        }
+        let nodes = vec![DeviceNode { path: path.to_owned(), number }];
+        let id = path.trim_start_matches("/dev/").replace('/', "-");
+        Found { nodes, ..Found::new(Kind::Path, path, id) }
     }
 
     pub(crate) fn devices(paths: &[&str]) -> Vec<Device> {
@@ -189,10 +185,16 @@ pub(crate) mod tests {
         let old = devices(&["/dev/b", "/dev/gone"]);
         let new = merge(&old, vec![found("/dev/a"), found("/dev/b")], 2);
         let one = limits::entry_size("b", None);
-        assert_eq!(ids(&fit(new.clone(), &old, 1, one).devices), [("b", true)]);
-        assert_eq!(fit(new.clone(), &old, 1, one).left_out, 1);
-        assert_eq!(ids(&fit(new.clone(), &old, 1, 2 * one).devices), [("a", true), ("b", true)]);
-        assert_eq!(fit(new.clone(), &old, 1, 100 * one), Fitted { devices: new, left_out: 0 });
+        assert_eq!(ids(&fit(new.clone(), &old, Sharing::EXCLUSIVE, one).devices), [("b", true)]);
+        assert_eq!(fit(new.clone(), &old, Sharing::EXCLUSIVE, one).left_out, 1);
+        assert_eq!(
+            ids(&fit(new.clone(), &old, Sharing::EXCLUSIVE, 2 * one).devices),
+            [("a", true), ("b", true)]
+        );
+        assert_eq!(
+            fit(new.clone(), &old, Sharing::EXCLUSIVE, 100 * one),
+            Fitted { devices: new, left_out: 0 }
+        );
     }
 
     #[test]
@@ -200,7 +202,7 @@ pub(crate) mod tests {
         let paths: Vec<_> = (0..limits::MAX_VANISHED).map(|n| format!("/dev/old{n:04}")).collect();
         let old = merge(&[], paths.iter().map(|p| found(p)).collect(), 1);
         let old = merge(&old, vec![found("/dev/last")], 2);
-        let new = fit(merge(&old, Vec::new(), 3), &old, 1, limits::MAX_LIST_BYTES);
+        let new = fit(merge(&old, Vec::new(), 3), &old, Sharing::EXCLUSIVE, limits::MAX_LIST_BYTES);
         assert_eq!((new.devices.len(), new.left_out), (limits::MAX_VANISHED, 0));
         assert!(new.devices.iter().any(|d| d.id == "last"));
     }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::Resource;
-use crate::device::{Device, Health};
+use crate::device::{Device, Found, Health};
 use crate::discovery::{self, Scan};
 use crate::inventory::{self, Change, Fitted, Snapshot, limits};
 use crate::registration::Registration;
@@ -88,11 +88,21 @@ pub(crate) fn take_stock(resource: &Resource, previous: &[Device], scan: &mut Sc
     let backend = discovery::backend(&resource.selector);
     let kept: Vec<_> = previous.iter().filter(|device| backend.selects(&device.found)).cloned().collect();
     let mut found = std::mem::take(&mut scan.found);
+    scan.faults.extend(found.iter().filter(|found| resource.sharing.replicas(found) == 0).map(too_small));
     if resource.exclude_topology {
         found.iter_mut().for_each(|found| found.numa = None);
     }
     let merged = inventory::merge(&kept, found, number);
-    inventory::fit(merged, &kept, resource.sharing.replicas, limits::MAX_LIST_BYTES)
+    inventory::fit(merged, &kept, resource.sharing, limits::MAX_LIST_BYTES)
+}
+
+fn too_small(found: &Found) -> String {
+    match found.memory {
+        Some(bytes) => {
+            format!("{}: has {bytes} bytes of memory, less than one unit: make `unit` smaller", found.id)
+        }
+        None => format!("{}: its memory is not known, so none of it can be offered", found.id),
+    }
 }
 
 fn log_changes(resource: &Resource, old: &[Device], new: &[Device]) {

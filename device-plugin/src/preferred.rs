@@ -51,17 +51,14 @@ fn choose(snapshot: &Snapshot, request: &ContainerPreferredAllocationRequest) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sharing;
     use crate::config::resource_name::ResourceName;
+    use crate::config::sharing::Sharing;
     use crate::inventory::tests::devices;
 
     fn chosen(replicas: u32, available: &[&str], must: &[&str], size: i32) -> Vec<String> {
         let resource = ResourceName::parse("example.com/x").unwrap();
-        let snapshot = Snapshot::new(
-            resource,
-            devices(&["/dev/a", "/dev/b", "/dev/c"]),
-            Sharing { replicas, one_each: false },
-        );
+        let snapshot =
+            Snapshot::new(resource, devices(&["/dev/a", "/dev/b", "/dev/c"]), Sharing::among(replicas));
         let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
         let container = ContainerPreferredAllocationRequest {
             available_device_i_ds: owned(available),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::cli::{DiscoverArgs, Output};
 use crate::config::Config;
+use crate::device::Device;
 use crate::discovery::{self, Known};
 use crate::error::RunError;
 use crate::hostroot::HostRoot;
@@ -29,9 +30,13 @@ struct Row {
     vendor: Option<String>,
     model: Option<String>,
     numa: Option<u32>,
+    /// Bytes.
+    memory: Option<u64>,
+    /// What it is a part of.
+    parent: Option<String>,
     health: String,
     nodes: Vec<String>,
-    /// Other ids with the weight of the link to them; kinds without links have none.
+    /// Other devices of the resource, by id without replica suffix, with the weight of the link to them.
     links: BTreeMap<String, u32>,
 }
 
@@ -60,7 +65,7 @@ fn rows(config: &Config, root: &HostRoot) -> Vec<Row> {
 }
 
 fn resource_rows(snapshot: &Snapshot) -> Vec<Row> {
-    let row = |(id, device): (&str, &crate::device::Device)| Row {
+    let row = |(id, device): (&str, &Device)| Row {
         id: id.to_owned(),
         resource: snapshot.resource().to_string(),
         kind: device.found.kind.to_string(),
@@ -69,9 +74,16 @@ fn resource_rows(snapshot: &Snapshot) -> Vec<Row> {
         numa: device.found.numa,
         health: device.found.health.to_string(),
         nodes: device.found.nodes.iter().map(|node| node.path.clone()).collect(),
-        links: BTreeMap::new(),
+        memory: device.found.memory,
+        parent: device.found.parent.clone(),
+        links: links(device, snapshot),
     };
     snapshot.ids().map(row).collect()
+}
+
+fn links(device: &Device, snapshot: &Snapshot) -> BTreeMap<String, u32> {
+    let linked = |other: &Device| Some((other.id.clone(), *device.found.links.get(&other.found.key)?));
+    snapshot.devices().iter().filter_map(linked).collect()
 }
 
 fn print(output: Output, rows: Vec<Row>, stdout: &mut dyn Write) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::field::{Field, Table};
 use super::problem::{Problem, Problems};
 use super::resource_name::ResourceName;
+use super::strategy::Strategy;
 use super::yaml::Node;
 use super::{Config, Resource, Selector};
 use crate::device::Kind;
@@ -57,10 +58,11 @@ fn resource(
         .required("match", "say which devices belong to the resource", problems)
         .and_then(|field| selector::check(field, problems));
     let kind = selector.as_ref().map(Selector::kind);
-    let sharing = sharing::check(&table, problems);
+    let sharing = sharing::check(&table, kind, problems);
     let exclude_topology = exclude_topology(&table, kind, problems);
-    strategy(&table, problems);
-    let resource = Resource { name: name?, selector: selector?, sharing: sharing?, exclude_topology };
+    let strategy = strategy(&table, kind, problems);
+    let (name, selector) = (name?, selector?);
+    let resource = Resource { name, selector, sharing: sharing?, exclude_topology, strategy: strategy? };
     fits_one_message(&table, &resource, problems);
     Some(resource)
 }
@@ -105,14 +107,21 @@ fn exclude_topology(table: &Table<'_>, kind: Option<Kind>, problems: &mut Proble
     field.boolean(problems).unwrap_or(false)
 }
 
-/// What is offered needs nothing but its nodes, so `auto` and `device-specs` come to the same.
-fn strategy(table: &Table<'_>, problems: &mut Problems) {
-    let Some(field) = table.field("strategy") else { return };
-    let Some(text) = field.text(problems) else { return };
-    if !matches!(text, "auto" | "device-specs") {
-        let message = format!("{text:?} is not available in this version");
-        field.problem(problems, message, "use auto or device-specs");
-    }
+fn strategy(table: &Table<'_>, kind: Option<Kind>, problems: &mut Problems) -> Option<Strategy> {
+    let Some(field) = table.field("strategy") else { return Some(Strategy::Auto) };
+    let text = field.text(problems)?;
+    let strategy = Strategy::ALL.into_iter().find(|strategy| strategy.name() == text);
+    let suits = |strategy: &Strategy| kind.is_none_or(|kind| strategy.suits(kind));
+    let message = match strategy {
+        None => format!("{text:?} is an unknown strategy"),
+        Some(strategy) if !strategy.is_available() => format!("{text} is not available in this version"),
+        Some(strategy) if !suits(&strategy) => format!("{text} is for GPUs of NVIDIA"),
+        Some(strategy) => return Some(strategy),
+    };
+    let words = Strategy::ALL.into_iter().filter(|strategy| strategy.is_available() && suits(strategy));
+    let words: Vec<_> = words.map(Strategy::name).collect();
+    field.problem(problems, message, format!("use one of {}", words.join(", ")));
+    None
 }
 
 /// What the config alone makes certain: every literal path, or at least one device, `count` times.
@@ -121,7 +130,7 @@ fn fits_one_message(table: &Table<'_>, resource: &Resource, problems: &mut Probl
         Selector::Path(patterns) => patterns.iter().filter(|pattern| pattern.is_literal()).count(),
         Selector::Criteria(..) => 1,
     };
-    let bytes = limits::least_list_size(literals.max(1), resource.sharing.replicas);
+    let bytes = limits::least_list_size(literals.max(1), resource.sharing.least_replicas());
     if bytes > limits::MAX_LIST_BYTES {
         let message = format!(
             "makes a device list of at least {bytes} bytes, more than the {} the kubelet reads in one message",
@@ -152,7 +161,8 @@ mod tests {
                     - name: example.com/kvm\n    rename: example.com/kvm.shared\n    count: 10\n    strategy: auto\n    \
                     match:\n      kind: path\n      paths: [/dev/kvm]\n";
         let config = Config::parse(text).unwrap();
-        let seen: Vec<_> = config.resources.iter().map(|r| (r.name.as_str(), r.sharing.replicas)).collect();
+        let seen: Vec<_> =
+            config.resources.iter().map(|r| (r.name.as_str(), r.sharing.least_replicas())).collect();
         assert_eq!(seen, [("example.com/serial", 1), ("example.com/kvm.shared", 10)]);
     }
 
@@ -162,7 +172,8 @@ mod tests {
                     serial: 'A*'}\n  sharing: {mode: time-slicing, replicas: 4}\n";
         let config = Config::parse(text).unwrap();
         let [resource] = config.resources.as_slice() else { panic!("one resource") };
-        assert_eq!(resource.sharing, crate::config::Sharing { replicas: 4, one_each: true });
+        let four = crate::config::sharing::Sharing::among(4);
+        assert_eq!(resource.sharing, crate::config::sharing::Sharing { one_each: true, ..four });
         let Selector::Criteria(Kind::Usb, criteria) = &resource.selector else { panic!("{resource:?}") };
         assert_eq!(criteria.0.len(), 3);
     }
@@ -252,7 +263,7 @@ mod tests {
         let cases = [
             ("sharing: {mode: mps}", "resources[0].sharing.mode", "mps is not available in this version"),
             ("excludeTopology: true", "resources[0].excludeTopology", "is for kinds that report NUMA nodes"),
-            ("strategy: cdi-cri", "resources[0].strategy", "\"cdi-cri\" is not available in this version"),
+            ("strategy: cdi-cri", "resources[0].strategy", "cdi-cri is not available in this version"),
         ];
         for (line, key, message) in cases {
             let text =

@@ -70,6 +70,11 @@ impl Kind {
         !matches!(self, Kind::Path | Kind::Usb | Kind::Sample)
     }
 
+    /// Whether its devices have a memory of their own.
+    pub fn has_memory(self) -> bool {
+        matches!(self, Kind::Nvidia | Kind::Amd | Kind::IntelGpu)
+    }
+
     /// What its devices can be selected by.
     pub fn properties(self) -> &'static [Property] {
         use Property::{Address, Device, Driver, LinkType, Model, PfName, Product, Serial, Uuid, Vendor};

@@ -1,9 +1,8 @@
 //! Device nodes by path.
 
 use super::{Discovery, Scan};
-use crate::config::criteria::Properties;
 use crate::config::path_pattern::{Component, PathPattern};
-use crate::device::{DeviceNode, Found, Health, Kind};
+use crate::device::{DeviceNode, Found, Kind};
 use crate::hostroot::{HostRoot, Inode};
 use crate::inventory::limits;
 
@@ -111,17 +110,8 @@ fn nodes_in(folder: &str, root: &HostRoot, scan: &mut Scan) -> Vec<DeviceNode> {
 }
 
 fn device(path: &str, nodes: Vec<DeviceNode>) -> Found {
-    Found {
-        key: path.to_owned(),
-        id: path.trim_start_matches("/dev/").replace('/', "-"),
-        kind: Kind::Path,
-        vendor: None,
-        model: None,
-        numa: None,
-        nodes,
-        health: Health::Healthy,
-        properties: Properties::new(),
-    }
+    let id = path.trim_start_matches("/dev/").replace('/', "-");
+    Found { nodes, ..Found::new(Kind::Path, path, id) }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! each, named after the ports that lead to it, beside folders of interfaces, whose names have a `:`.
 
 use super::Scan;
-use crate::config::criteria::{Properties, Property};
-use crate::device::{DeviceNode, Found, Health, Kind};
+use crate::config::criteria::Property;
+use crate::device::{DeviceNode, Found, Kind};
 use crate::hostroot::{HostRoot, Inode};
 use crate::inventory::limits;
 
@@ -52,16 +52,14 @@ fn look_at(name: &str, root: &HostRoot) -> Result<Option<Found>, String> {
     let stays = serial.clone().unwrap_or_else(|| name.to_owned());
     let known = [(Property::Vendor, Some(vendor.clone())), (Property::Product, Some(product.clone()))];
     let known = known.into_iter().chain([(Property::Serial, serial)]);
+    let key = format!("usb:{vendor}:{product}:{stays}");
+    let id = format!("{vendor}-{product}-{}", printable(&stays));
     Ok(Some(Found {
-        key: format!("usb:{vendor}:{product}:{stays}"),
-        id: format!("{vendor}-{product}-{}", printable(&stays)),
-        kind: Kind::Usb,
         vendor: read("manufacturer")?,
         model: read("product")?,
-        numa: None,
         nodes: vec![node],
-        health: Health::Healthy,
-        properties: known.filter_map(|(property, value)| Some((property, value?))).collect::<Properties>(),
+        properties: known.filter_map(|(property, value)| Some((property, value?))).collect(),
+        ..Found::new(Kind::Usb, key, id)
     }))
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
 
 use super::id::replica_id;
-use crate::config::Sharing;
 use crate::config::resource_name::ResourceName;
+use crate::config::sharing::Sharing;
 use crate::device::Device;
 
 /// Immutable; shared by all calls and streams that see this moment.
@@ -39,10 +39,10 @@ pub struct Listed<'a> {
 impl Snapshot {
     /// The snapshot in which each of `devices` is listed as often as it may be held.
     pub fn new(resource: ResourceName, devices: Vec<Device>, sharing: Sharing) -> Snapshot {
-        let count = sharing.replicas;
         let mut list = ListAndWatchResponse::default();
         let mut entries = HashMap::new();
         for (index, device) in devices.iter().enumerate() {
+            let count = sharing.replicas(&device.found);
             for replica in 0..count {
                 let id = replica_id(&device.id, replica, count);
                 let healthy = device.found.health.is_healthy();
