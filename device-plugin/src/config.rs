@@ -5,8 +5,10 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub mod criteria;
+pub mod naming;
 pub mod path_pattern;
 pub mod problem;
 pub mod resource_name;
@@ -19,11 +21,11 @@ mod field;
 mod quantity;
 mod yaml;
 
-use crate::device::Kind;
+use crate::device::{Found, Kind};
 use criteria::Criteria;
+use naming::Naming;
 use path_pattern::PathPattern;
 use problem::Problem;
-use resource_name::ResourceName;
 use sharing::Sharing;
 use strategy::Strategy;
 
@@ -33,22 +35,22 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// A checked config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The resources in the order of the file. A device that several of them match belongs to the first.
-    pub resources: Vec<Resource>,
+    /// The rules in the order of the file. A device that several of them match belongs to the first.
+    pub rules: Vec<Arc<Rule>>,
 }
 
-/// One resource as the kubelet will see it.
+/// One item of `resources`: which devices are offered, under which name, on which terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resource {
-    /// The advertised name: `rename` where given, else `name`.
-    pub name: ResourceName,
-    /// Which devices belong to it.
+pub struct Rule {
+    /// What is advertised: `rename` where given, else `name`.
+    pub naming: Naming,
+    /// Which devices are meant.
     pub selector: Selector,
     /// On which terms containers get them.
     pub sharing: Sharing,
-    /// Whether the kubelet is told no NUMA nodes.
+    /// Whether the kubelet is told no NUMA nodes of them.
     pub exclude_topology: bool,
-    /// How its devices reach a container.
+    /// How they reach a container.
     pub strategy: Strategy,
 }
 
@@ -68,6 +70,15 @@ impl Selector {
             Selector::Path(_) => Kind::Path,
             Selector::Criteria(kind, _) => *kind,
         }
+    }
+
+    /// Whether `found` is meant, present or not.
+    pub fn selects(&self, found: &Found) -> bool {
+        found.kind == self.kind()
+            && match self {
+                Selector::Path(patterns) => patterns.iter().any(|pattern| pattern.matches(&found.key)),
+                Selector::Criteria(_, criteria) => criteria.admit(&found.properties),
+            }
     }
 }
 

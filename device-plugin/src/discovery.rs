@@ -1,204 +1,185 @@
-//! Finding devices. A backend per kind looks below a [`HostRoot`]; what they find is shared out here.
+//! Finding devices. A finder per kind looks below a [`HostRoot`]; what they find is shared out here.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
-use crate::config::criteria::{Criteria, Property};
+use crate::config::naming::Naming;
 use crate::config::resource_name::ResourceName;
-use crate::config::{Resource, Selector};
+use crate::config::{Rule, Selector};
 use crate::device::{Found, Kind};
-use crate::hostroot::{DeviceNumber, HostRoot};
+use crate::hostroot::HostRoot;
 
+mod claim;
+mod numa;
 mod path;
+mod pci;
 mod usb;
 
-/// One way of finding devices, set up for one resource.
-pub trait Discovery: fmt::Debug + Send + Sync {
-    /// Looks once. Blocking. What cannot be read is a fault of the scan and hides nothing else.
-    fn scan(&self, root: &HostRoot) -> Scan;
+use claim::Claims;
 
-    /// Whether a device that was found before would still be one of the resource's, present or not.
-    fn selects(&self, found: &Found) -> bool;
-}
-
-/// What one look found.
-#[derive(Debug, Default)]
+/// What one look for the devices of one kind found.
+#[derive(Clone, Debug, Default)]
 pub struct Scan {
     /// The devices, in order of preference: the first of several names for one device stays.
     pub found: Vec<Found>,
     /// The host's folders in which a change would change the outcome.
     pub folders: BTreeSet<String>,
-    /// What went wrong, each in one sentence for a person.
+    /// What went wrong, each in one sentence for a person. It hides nothing else.
     pub faults: BTreeSet<String>,
 }
 
-/// The backend for `selector`.
-pub fn backend(selector: &Selector) -> Box<dyn Discovery> {
-    match selector {
-        Selector::Path(patterns) => Box::new(path::PathDiscovery::new(patterns.clone())),
-        Selector::Criteria(kind, criteria) => {
-            Box::new(Chosen { finder: finder(*kind), criteria: criteria.clone() })
-        }
-    }
+/// What one look at a node found for all rules.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// What is offered under each name, in the order of the rules.
+    pub lots: Vec<Lot>,
+    /// The host's folders in which a change would change the outcome.
+    pub folders: BTreeSet<String>,
+    /// What went wrong.
+    pub faults: BTreeSet<Fault>,
 }
+
+/// What a rule offers under one name.
+#[derive(Clone, Debug)]
+pub struct Lot {
+    /// The name.
+    pub name: ResourceName,
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// The devices.
+    pub found: Vec<Found>,
+}
+
+/// Something that went wrong while devices were looked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// The resource it concerns, as the config names it.
+    pub resource: String,
+    /// One sentence for a person.
+    pub text: String,
+}
+
+/// What is listed under a name already.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// How its rule names devices.
+    pub naming: Naming,
+    /// The keys of its devices.
+    pub keys: HashSet<String>,
+}
+
+/// By name, what is listed already.
+pub type Known = BTreeMap<ResourceName, Listed>;
 
 /// Finds every device of a kind. Blocking.
 type Finder = fn(&HostRoot) -> Scan;
 
-/// None of a kind that a config cannot name yet.
+/// None of a kind that a config cannot name yet, and none of paths, which only patterns tell apart.
 fn finder(kind: Kind) -> Finder {
     match kind {
         Kind::Usb => usb::scan,
+        Kind::Pci => pci::scan,
         _ => |_| Scan::default(),
     }
 }
 
-/// The devices of a kind that a resource means.
-struct Chosen {
-    finder: Finder,
-    criteria: Criteria,
-}
-
-impl fmt::Debug for Chosen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Chosen").field(&self.criteria).finish()
+/// Looks for the devices of all `rules`, in their order, and settles what is offered under which name.
+/// Each kind is looked for once.
+pub fn survey(rules: &[Arc<Rule>], known: &Known, root: &HostRoot) -> Survey {
+    let mut scans = BTreeMap::new();
+    let mut claims = Claims::default();
+    let mut survey = Survey::default();
+    for rule in rules {
+        let mut scan = match &rule.selector {
+            Selector::Path(patterns) => path::scan(patterns, root),
+            Selector::Criteria(kind, _) => scans.entry(*kind).or_insert_with(|| finder(*kind)(root)).clone(),
+        };
+        scan.found.retain(|found| rule.selector.selects(found));
+        // A device that is listed, and perhaps in use, keeps its name when a link to it appears.
+        let listed = |found: &Found| known.values().any(|listed| listed.keys.contains(&found.key));
+        scan.found.sort_by_key(|found| !listed(found));
+        claims.settle(rule, &mut scan);
+        survey.add(rule, scan, known);
     }
+    survey
 }
 
-impl Discovery for Chosen {
-    fn scan(&self, root: &HostRoot) -> Scan {
-        let mut scan = (self.finder)(root);
-        scan.found.retain(|found| self.criteria.admit(&found.properties));
-        scan
-    }
-
-    fn selects(&self, found: &Found) -> bool {
-        self.criteria.admit(&found.properties)
-    }
-}
-
-/// Keys of the devices that each resource has listed before.
-pub type Known = HashMap<ResourceName, HashSet<String>>;
-
-/// Scans for all `resources`, in their order, and settles which of them owns what.
-pub fn scan(resources: &[Resource], known: &Known, root: &HostRoot) -> Vec<Scan> {
-    let mut owners = HashMap::new();
-    resources
-        .iter()
-        .map(|resource| {
-            let mut scan = backend(&resource.selector).scan(root);
-            if let Some(known) = known.get(&resource.name) {
-                // A device that is listed, and perhaps in use, keeps its name when a link to it appears.
-                scan.found.sort_by_key(|found| !known.contains(&found.key));
-            }
-            claim(resource, &mut scan, &mut owners);
-            scan
-        })
-        .collect()
-}
-
-/// Who owns a device.
-#[derive(Clone, Debug)]
-struct Owner {
-    resource: ResourceName,
-    shared: bool,
-}
-
-/// What no two resources may offer both: different names for it, and different backends that find it, mean
-/// the same device.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Claim {
-    Node(DeviceNumber),
-    Function(String),
-}
-
-/// Parts of a device share its PCI function.
-fn claims(found: &Found) -> Vec<(Claim, &str)> {
-    let nodes = found.nodes.iter().map(|node| (Claim::Node(node.number), node.path.as_str()));
-    let function = found.properties.get(&Property::Address).filter(|_| found.parent.is_none());
-    nodes.chain(function.map(|address| (Claim::Function(address.clone()), address.as_str()))).collect()
-}
-
-/// Keeps in `scan` what `resource` may offer: a device belongs to the first resource that finds it. Two
-/// resources offer the same one only if both let containers share it.
-fn claim(resource: &Resource, scan: &mut Scan, owners: &mut HashMap<Claim, Owner>) {
-    let shared = resource.sharing.is_shared();
-    let faults = &mut scan.faults;
-    scan.found.retain(|found| {
-        let claims = claims(found);
-        for (claim, name) in &claims {
-            match owners.get(claim) {
-                Some(owner) if owner.resource == resource.name => return false,
-                Some(owner) if !(shared && owner.shared) => {
-                    faults.insert(format!("{name} belongs to {} already", owner.resource));
-                    return false;
-                }
-                _ => {}
+impl Survey {
+    fn add(&mut self, rule: &Arc<Rule>, scan: Scan, known: &Known) {
+        let mut faults = scan.faults;
+        for (name, found) in named(rule, scan.found, known, &mut faults) {
+            let found = tailored(found, rule, &name);
+            if self.lots.iter().any(|lot| lot.name == name) {
+                faults.insert(format!("{name} is offered by an earlier rule already"));
+            } else {
+                self.lots.push(Lot { name, rule: rule.clone(), found });
             }
         }
-        let owner = Owner { resource: resource.name.clone(), shared };
-        owners.extend(claims.into_iter().map(|(claim, _)| (claim, owner.clone())));
-        true
-    });
+        let resource = rule.naming.to_string();
+        self.folders.extend(scan.folders);
+        self.faults.extend(faults.into_iter().map(|text| Fault { resource: resource.clone(), text }));
+    }
+}
+
+/// Gives devices what depends on the name they are offered under.
+fn tailored(mut found: Vec<Found>, rule: &Rule, name: &ResourceName) -> Vec<Found> {
+    if rule.selector.kind() == Kind::Pci {
+        found.iter_mut().for_each(|found| pci::tailor(found, rule, name));
+    }
+    found
+}
+
+/// Sorts `found` by name. A fixed name is offered without any device too, and so is one that follows from
+/// devices while there are any listed under it.
+fn named(
+    rule: &Rule,
+    found: Vec<Found>,
+    known: &Known,
+    faults: &mut BTreeSet<String>,
+) -> BTreeMap<ResourceName, Vec<Found>> {
+    let listed = known.iter().filter(|(_, listed)| listed.naming == rule.naming && !listed.keys.is_empty());
+    let mut named: BTreeMap<_, _> = listed.map(|(name, _)| (name.clone(), Vec::new())).collect();
+    if let Naming::Fixed(name) = &rule.naming {
+        named.insert(name.clone(), Vec::new());
+    }
+    for found in found {
+        match rule.naming.name(&found.properties) {
+            Ok(name) => named.entry(name).or_default().push(found),
+            Err(reason) => drop(faults.insert(format!("{} cannot be named: {reason}", found.id))),
+        }
+    }
+    named
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::path_pattern::PathPattern;
-    use crate::config::sharing::Sharing;
-    use crate::config::strategy::Strategy;
-    use crate::inventory::tests::found;
+    use crate::config::Config;
 
-    fn resource(name: &str, count: u32) -> Resource {
-        Resource {
-            name: ResourceName::parse(name).unwrap(),
-            selector: Selector::Path(Vec::new()),
-            sharing: Sharing::among(count),
-            exclude_topology: false,
-            strategy: Strategy::Auto,
-        }
-    }
-
-    /// Keys that two resources keep when both find the same device, the first under two names.
-    fn shared_out(counts: [u32; 2]) -> (Vec<String>, Vec<String>, Vec<String>) {
-        let mut owners = HashMap::new();
-        let mut first = Scan { found: vec![found("/dev/link"), found("/dev/a")], ..Scan::default() };
-        let mut second = Scan { found: vec![found("/dev/a")], ..Scan::default() };
-        claim(&resource("a/first", counts[0]), &mut first, &mut owners);
-        claim(&resource("a/second", counts[1]), &mut second, &mut owners);
-        let keys = |scan: &Scan| scan.found.iter().map(|f| f.key.clone()).collect();
-        (keys(&first), keys(&second), second.faults.into_iter().collect())
-    }
-
-    #[test]
-    fn a_device_belongs_to_the_first_resource_and_is_listed_once() {
-        let (first, second, faults) = shared_out([1, 2]);
-        assert_eq!(first, ["/dev/link"]);
-        assert!(second.is_empty());
-        assert_eq!(faults, ["/dev/a belongs to a/first already"]);
+    fn keys(config: &str, known: &[&str]) -> Vec<(String, Vec<String>)> {
+        let rules = Config::parse(config).unwrap().rules;
+        let keys = known.iter().map(|key| (*key).to_owned()).collect();
+        let name = rules[0].naming.name(&BTreeMap::new()).unwrap();
+        let known = Known::from([(name, Listed { naming: rules[0].naming.clone(), keys })]);
+        let lots = survey(&rules, &known, &HostRoot::new("/")).lots;
+        let keys = |lot: Lot| (lot.name.to_string(), lot.found.into_iter().map(|found| found.key).collect());
+        lots.into_iter().map(keys).collect()
     }
 
     #[test]
     fn a_device_that_is_listed_keeps_its_name_when_it_gets_a_better_one() {
-        let selector =
-            |paths: [&str; 2]| Selector::Path(paths.map(|p| PathPattern::parse(p).unwrap()).to_vec());
-        let resource = Resource { selector: selector(["/dev/core", "/dev/null"]), ..resource("a/b", 1) };
-        let same = Resource { selector: selector(["/dev/null", "/dev/nul?"]), ..resource.clone() };
-        let keys = |resource: Resource, known: &[&str]| -> Vec<String> {
-            let known = known.iter().map(|key| (*key).to_owned()).collect();
-            let known = Known::from([(resource.name.clone(), known)]);
-            let scans = scan(&[resource], &known, &HostRoot::new("/"));
-            scans.into_iter().flat_map(|scan| scan.found).map(|found| found.key).collect()
+        let same = "version: v1\nresources: [{name: a/b, match: {paths: [/dev/null, '/dev/nul?']}}]";
+        let two = "version: v1\nresources: [{name: a/b, match: {paths: [/dev/core, /dev/null]}}]";
+        let lot = |keys: &[&str]| {
+            vec![("a/b".to_owned(), keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())]
         };
-        assert_eq!(keys(same, &[]), ["/dev/null"]);
-        assert_eq!(keys(resource, &["/dev/null"]), ["/dev/null"]);
+        assert_eq!(keys(same, &[]), lot(&["/dev/null"]));
+        assert_eq!(keys(two, &["/dev/null"]), lot(&["/dev/null"]));
     }
 
     #[test]
-    fn resources_that_both_share_may_offer_the_same_device() {
-        let (first, second, faults) = shared_out([2, 3]);
-        assert_eq!((first, second), (vec!["/dev/link".to_owned()], vec!["/dev/a".to_owned()]));
-        assert!(faults.is_empty());
+    fn a_fixed_name_is_offered_without_any_device_too() {
+        let config = "version: v1\nresources: [{name: a/b, match: {paths: [/dev/not-there]}}]";
+        assert_eq!(keys(config, &[]), [("a/b".to_owned(), Vec::new())]);
     }
 }

@@ -9,6 +9,8 @@ use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
 
 /// Longest attribute, in bytes: the kernel gives them a page.
 const LONGEST_ATTRIBUTE: u64 = 4096;
+/// Longest table, such as that of all routes, in bytes.
+const LONGEST_TABLE: u64 = 16 * 1024 * 1024;
 
 /// Where the host's `/` is.
 #[derive(Clone, Debug)]
@@ -69,6 +71,16 @@ impl HostRoot {
     /// A made tree may hold anything: what is no file is an error and not waited for, and what is longer
     /// than an attribute is cut.
     pub fn attribute(&self, path: &str) -> io::Result<Option<String>> {
+        let text = self.text(path, LONGEST_ATTRIBUTE)?;
+        Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+    }
+
+    /// The text of a file of many lines, such as `/proc/net/route`; empty when there is none.
+    pub fn table(&self, path: &str) -> io::Result<String> {
+        Ok(self.text(path, LONGEST_TABLE)?.unwrap_or_default())
+    }
+
+    fn text(&self, path: &str, longest: u64) -> io::Result<Option<String>> {
         let root = open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let how = OpenHow::new()
             .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
@@ -79,9 +91,32 @@ impl HostRoot {
             Err(error) => return Err(error.into()),
         };
         let mut bytes = Vec::new();
-        file.take(LONGEST_ATTRIBUTE).read_to_end(&mut bytes)?;
-        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-        Ok(Some(text).filter(|text| !text.is_empty()))
+        file.take(longest).read_to_end(&mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The last name of what the link at `path` points to, such as the driver of `…/driver` in `/sys`; `None`
+    /// when there is no such link. It need not lead anywhere.
+    pub fn link_name(&self, path: &str) -> Option<String> {
+        let target = std::fs::read_link(self.locate(path)).ok()?;
+        target.file_name()?.to_str().map(str::to_owned)
+    }
+
+    /// Where the host's `path` leads when all links are followed, as the host would name it; `None` when it
+    /// leads nowhere.
+    pub fn resolve(&self, path: &str) -> Option<String> {
+        let root =
+            open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let found = openat2(root.as_fd(), Path::new(path), how).ok()?;
+        let name = |fd: std::os::fd::BorrowedFd<'_>| {
+            std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd))).ok()
+        };
+        let (base, found) = (name(root.as_fd())?, name(found.as_fd())?);
+        let below = found.strip_prefix(&base).ok()?;
+        Some(format!("/{}", below.to_str()?))
     }
 
     /// Names in the host's folder `path`, sorted; names that are not UTF-8 are left out. Empty when

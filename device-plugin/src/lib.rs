@@ -37,6 +37,7 @@ pub mod socket;
 
 mod command;
 mod offer;
+mod stock;
 
 use cli::{Cli, Verb};
 use error::RunError;

@@ -1,23 +1,22 @@
 //! The long-running verb: offers what the config says and the node has, until told to stop.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::config::Config;
 use crate::config::resource_name::ResourceName;
 use crate::config::watch::ConfigWatch;
-use crate::config::{Config, Resource};
-use crate::device::Device;
-use crate::discovery::{self, Scan};
+use crate::discovery::{self, Fault, Lot, Survey};
 use crate::error::{RunError, chain};
 use crate::folder_watch::{FolderWatch, Interest};
 use crate::hostroot::HostRoot;
-use crate::inventory::Fitted;
-use crate::offer::{Offer, take_stock};
+use crate::offer::Offer;
 use crate::socket::PluginDir;
+use crate::stock::Stock;
 use crate::{kubelet_watch, readiness};
 
 /// How often the node is scanned when no event says so.
@@ -83,22 +82,24 @@ struct Node {
     folders: FolderWatch,
     config: Config,
     offers: BTreeMap<ResourceName, Offer>,
+    faults: BTreeSet<Fault>,
     scans: u64,
-}
-
-/// The outcome of a scan for one resource.
-#[derive(Debug)]
-struct Stock {
-    resource: Resource,
-    fitted: Fitted,
-    faults: BTreeSet<String>,
 }
 
 impl Node {
     fn new(root: HostRoot, dir: PluginDir) -> Node {
         let directory = kubelet_watch::watch(dir.clone());
         let folders = FolderWatch::open(Interest::Names, RESCAN);
-        Node { root, dir, directory, folders, config: Config::default(), offers: BTreeMap::new(), scans: 0 }
+        Node {
+            root,
+            dir,
+            directory,
+            folders,
+            config: Config::default(),
+            offers: BTreeMap::new(),
+            faults: BTreeSet::new(),
+            scans: 0,
+        }
     }
 
     /// Puts the first config into force. Lists too long for the kubelet are cut, as at a rescan: a node
@@ -110,30 +111,21 @@ impl Node {
     }
 
     /// Puts a changed config into force, whole or not at all. While somebody is there to read it, asking
-    /// for more than the kubelet can be told of is an error of the resources that were changed.
+    /// for more than the kubelet can be told of is an error of the rules that were changed.
     async fn change(&mut self, config: Config) -> Result<(), RunError> {
         let stocks = self.scan(&config).await?;
-        let is_old = |stock: &Stock| self.config.resources.contains(&stock.resource);
-        if let Some(stock) = stocks.iter().find(|stock| stock.fitted.left_out > 0 && !is_old(stock)) {
-            let (resource, left_out) = (stock.resource.name.clone(), stock.fitted.left_out);
+        let is_old = |stock: &Stock| self.config.rules.contains(&stock.rule);
+        if let Some(stock) = stocks.iter().find(|stock| stock.left_out > 0 && !is_old(stock)) {
+            let (resource, left_out) = (stock.name.clone(), stock.left_out);
             return Err(RunError::TooManyDevices { resource, left_out });
         }
         self.enforce(config, stocks).await;
         Ok(())
     }
 
-    /// Offers what `config` says. Resources that it does not change stay registered.
     async fn enforce(&mut self, config: Config, stocks: Vec<Stock>) {
-        let wanted: HashSet<_> = config.resources.iter().map(|r| r.name.clone()).collect();
-        let dropped: Vec<_> = self.offers.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
-        for name in dropped {
-            if let Some(offer) = self.offers.remove(&name) {
-                tracing::info!(resource = %name, "no longer offering");
-                offer.stop().await;
-            }
-        }
         self.config = config;
-        self.publish(stocks);
+        self.publish(stocks).await;
     }
 
     async fn reload(&mut self, config: Config) {
@@ -145,59 +137,66 @@ impl Node {
 
     async fn rescan(&mut self) {
         match self.scan(&self.config.clone()).await {
-            Ok(stocks) => self.publish(stocks),
+            Ok(stocks) => self.publish(stocks).await,
             Err(error) => tracing::error!("{}", chain(&error)),
         }
     }
 
     /// Looks for the devices of `config`, with every folder watched in which one may appear.
     async fn scan(&mut self, config: &Config) -> Result<Vec<Stock>, RunError> {
-        let mut scans = Vec::new();
+        let mut survey = Survey::default();
         for _ in 0..SCANS_IN_A_ROW {
-            scans = self.look(config).await?;
-            let folders = scans.iter().flat_map(|scan| &scan.folders);
+            survey = self.look(config).await?;
+            let folders = survey.folders.iter();
             if !self.folders.follow(&folders.map(|folder| self.root.locate(folder)).collect()) {
                 break;
             }
         }
         self.scans += 1;
-        let stock = |(resource, mut scan): (&Resource, Scan)| {
-            let previous = self.devices(&resource.name);
-            let fitted = take_stock(resource, &previous, &mut scan, self.scans);
-            Stock { resource: resource.clone(), fitted, faults: scan.faults }
+        let Survey { lots, mut faults, .. } = survey;
+        let stock = |lot: Lot| {
+            let previous = self.offers.get(&lot.name).map(Offer::devices).unwrap_or_default();
+            Stock::take(lot, &previous, self.scans, &mut faults)
         };
-        Ok(config.resources.iter().zip(scans).map(stock).collect())
+        let stocks = lots.into_iter().map(stock).collect();
+        self.report(faults);
+        Ok(stocks)
     }
 
-    async fn look(&self, config: &Config) -> Result<Vec<Scan>, RunError> {
-        let (resources, root) = (config.resources.clone(), self.root.clone());
-        let known: HashMap<_, _> = resources
-            .iter()
-            .map(|resource| {
-                let keys = self.devices(&resource.name).into_iter().map(|device| device.found.key);
-                (resource.name.clone(), keys.collect())
-            })
-            .collect();
-        tokio::task::spawn_blocking(move || discovery::scan(&resources, &known, &root))
+    async fn look(&self, config: &Config) -> Result<Survey, RunError> {
+        let (rules, root) = (config.rules.clone(), self.root.clone());
+        let known = self.offers.iter().map(|(name, offer)| (name.clone(), offer.listed())).collect();
+        tokio::task::spawn_blocking(move || discovery::survey(&rules, &known, &root))
             .await
             .map_err(|error| RunError::System { act: "scan the node", source: error.into() })
     }
 
-    fn devices(&self, resource: &ResourceName) -> Vec<Device> {
-        self.offers.get(resource).map(Offer::devices).unwrap_or_default()
+    /// Reports what the scan before did not.
+    fn report(&mut self, faults: BTreeSet<Fault>) {
+        for fault in faults.difference(&self.faults) {
+            tracing::warn!(resource = fault.resource, "{}", fault.text);
+        }
+        self.faults = faults;
     }
 
-    fn publish(&mut self, stocks: Vec<Stock>) {
-        for Stock { resource, fitted, faults } in stocks {
-            let name = resource.name.clone();
-            let offer = match self.offers.remove(&name) {
-                Some(mut offer) => {
-                    offer.update(resource, fitted.devices);
-                    offer
+    /// Offers `stocks` and nothing else. What is offered already stays registered.
+    async fn publish(&mut self, stocks: Vec<Stock>) {
+        let wanted: HashSet<_> = stocks.iter().map(|stock| &stock.name).collect();
+        let dropped: Vec<_> = self.offers.keys().filter(|name| !wanted.contains(name)).cloned().collect();
+        for name in dropped {
+            if let Some(offer) = self.offers.remove(&name) {
+                tracing::info!(resource = %name, "no longer offering");
+                offer.stop().await;
+            }
+        }
+        for stock in stocks {
+            match self.offers.get_mut(&stock.name) {
+                Some(offer) => offer.update(&stock),
+                None => {
+                    let offer = Offer::start(&stock, self.dir.clone(), self.directory.clone());
+                    self.offers.insert(stock.name, offer);
                 }
-                None => Offer::start(resource, fitted.devices, self.dir.clone(), self.directory.clone()),
-            };
-            self.offers.entry(name).or_insert(offer).report(faults, fitted.left_out);
+            }
         }
     }
 

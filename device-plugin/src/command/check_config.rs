@@ -46,7 +46,7 @@ fn findings(path: &Path, outcome: &Result<Config, ConfigError>) -> Vec<Finding> 
     };
     match outcome {
         Ok(config) => {
-            vec![finding("ok", file.to_string(), format!("{} resources", config.resources.len()), "")]
+            vec![finding("ok", file.to_string(), format!("{} resources", config.rules.len()), "")]
         }
         Err(ConfigError::Invalid { problems, .. }) => problems
             .iter()

@@ -12,7 +12,7 @@ use crate::discovery::{self, Known};
 use crate::error::RunError;
 use crate::hostroot::HostRoot;
 use crate::inventory::Snapshot;
-use crate::offer::take_stock;
+use crate::stock::Stock;
 
 /// The document printed.
 #[derive(Debug, Serialize)]
@@ -49,17 +49,14 @@ pub(crate) fn run(args: &DiscoverArgs, stdout: &mut dyn Write) -> Result<(), Run
 }
 
 fn rows(config: &Config, root: &HostRoot) -> Vec<Row> {
-    let scans = discovery::scan(&config.resources, &Known::default(), root);
+    let survey = discovery::survey(&config.rules, &Known::default(), root);
+    let mut faults = survey.faults;
     let mut rows = Vec::new();
-    for (resource, mut scan) in config.resources.iter().zip(scans) {
-        let fitted = take_stock(resource, &[], &mut scan, 0);
-        for fault in scan.faults {
-            tracing::warn!(resource = %resource.name, "{fault}");
-        }
-        if fitted.left_out > 0 {
-            tracing::warn!(resource = %resource.name, left_out = fitted.left_out, "too many devices for one list");
-        }
-        rows.extend(resource_rows(&Snapshot::new(resource.name.clone(), fitted.devices, resource.sharing)));
+    for lot in survey.lots {
+        rows.extend(resource_rows(&Stock::take(lot, &[], 0, &mut faults).snapshot()));
+    }
+    for fault in faults {
+        tracing::warn!(resource = fault.resource, "{}", fault.text);
     }
     rows
 }

@@ -1,13 +1,14 @@
 //! From the tree of a document to a checked config, or to everything that is wrong with it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::field::{Field, Table};
+use super::naming::Naming;
 use super::problem::{Problem, Problems};
-use super::resource_name::ResourceName;
 use super::strategy::Strategy;
 use super::yaml::Node;
-use super::{Config, Resource, Selector};
+use super::{Config, Rule, Selector};
 use crate::device::Kind;
 use crate::inventory::limits;
 
@@ -35,8 +36,8 @@ fn document_fields(document: &Node, problems: &mut Problems) -> Option<Config> {
     let list = table.required("resources", "list the resources to offer, or []", problems)?;
     let items = list.list(MAX_RESOURCES, problems)?;
     let mut names = BTreeMap::new();
-    let resources = items.iter().map(|item| resource(item, &mut names, problems)).collect::<Vec<_>>();
-    Some(Config { resources: resources.into_iter().flatten().collect() })
+    let rules: Vec<_> = items.iter().map(|item| rule(item, &mut names, problems)).collect();
+    Some(Config { rules: rules.into_iter().flatten().map(Arc::new).collect() })
 }
 
 fn version(table: &Table<'_>, problems: &mut Problems) {
@@ -47,36 +48,33 @@ fn version(table: &Table<'_>, problems: &mut Problems) {
     }
 }
 
-fn resource(
-    field: &Field<'_>,
-    names: &mut BTreeMap<String, u64>,
-    problems: &mut Problems,
-) -> Option<Resource> {
+fn rule(field: &Field<'_>, names: &mut BTreeMap<String, u64>, problems: &mut Problems) -> Option<Rule> {
     let table = field.table(&RESOURCE_KEYS, problems)?;
-    let name = advertised_name(&table, names, problems);
     let selector = table
         .required("match", "say which devices belong to the resource", problems)
         .and_then(|field| selector::check(field, problems));
     let kind = selector.as_ref().map(Selector::kind);
+    let naming = advertised_name(&table, kind.unwrap_or(Kind::Path), names, problems);
     let sharing = sharing::check(&table, kind, problems);
     let exclude_topology = exclude_topology(&table, kind, problems);
     let strategy = strategy(&table, kind, problems);
-    let (name, selector) = (name?, selector?);
-    let resource = Resource { name, selector, sharing: sharing?, exclude_topology, strategy: strategy? };
-    fits_one_message(&table, &resource, problems);
-    Some(resource)
+    let (naming, selector) = (naming?, selector?);
+    let rule = Rule { naming, selector, sharing: sharing?, exclude_topology, strategy: strategy? };
+    fits_one_message(&table, &rule, problems);
+    Some(rule)
 }
 
 /// `rename` replaces `name` towards the kubelet; both must be valid and what is advertised unique.
 fn advertised_name(
     table: &Table<'_>,
+    kind: Kind,
     names: &mut BTreeMap<String, u64>,
     problems: &mut Problems,
-) -> Option<ResourceName> {
+) -> Option<Naming> {
     let field = table.required("name", "name the resource, for example example.com/serial", problems);
-    let name = field.and_then(|field| resource_name(field, problems));
+    let name = field.and_then(|field| naming(field, kind, problems));
     let (field, name) = match table.field("rename") {
-        Some(rename) => (rename, resource_name(rename, problems)),
+        Some(rename) => (rename, naming(rename, kind, problems)),
         None => (field?, name),
     };
     let name = name?;
@@ -87,15 +85,18 @@ fn advertised_name(
     Some(name)
 }
 
-fn resource_name(field: &Field<'_>, problems: &mut Problems) -> Option<ResourceName> {
+fn naming(field: &Field<'_>, kind: Kind, problems: &mut Problems) -> Option<Naming> {
     let text = field.text(problems)?;
-    match ResourceName::parse(text) {
-        Ok(name) => Some(name),
-        Err(error) => {
-            field.problem(problems, format!("{text:?} {error}"), "use a name such as example.com/serial");
-            None
-        }
-    }
+    let naming = Naming::parse(text, kind).map_err(|error| {
+        let keys: Vec<_> =
+            kind.properties().iter().map(|property| format!("{{{}}}", property.key())).collect();
+        let fix = match keys.as_slice() {
+            [] => "use a name such as example.com/serial".to_owned(),
+            keys => format!("use a name such as example.com/serial; it may hold {}", keys.join(", ")),
+        };
+        field.problem(problems, format!("{text:?} {error}"), fix);
+    });
+    naming.ok()
 }
 
 /// Whether the kubelet is told no NUMA nodes. Only of kinds that have any.
@@ -125,12 +126,12 @@ fn strategy(table: &Table<'_>, kind: Option<Kind>, problems: &mut Problems) -> O
 }
 
 /// What the config alone makes certain: every literal path, or at least one device, `count` times.
-fn fits_one_message(table: &Table<'_>, resource: &Resource, problems: &mut Problems) {
-    let literals = match &resource.selector {
+fn fits_one_message(table: &Table<'_>, rule: &Rule, problems: &mut Problems) {
+    let literals = match &rule.selector {
         Selector::Path(patterns) => patterns.iter().filter(|pattern| pattern.is_literal()).count(),
         Selector::Criteria(..) => 1,
     };
-    let bytes = limits::least_list_size(literals.max(1), resource.sharing.least_replicas());
+    let bytes = limits::least_list_size(literals.max(1), rule.sharing.least_replicas());
     if bytes > limits::MAX_LIST_BYTES {
         let message = format!(
             "makes a device list of at least {bytes} bytes, more than the {} the kubelet reads in one message",
@@ -162,8 +163,8 @@ mod tests {
                     match:\n      kind: path\n      paths: [/dev/kvm]\n";
         let config = Config::parse(text).unwrap();
         let seen: Vec<_> =
-            config.resources.iter().map(|r| (r.name.as_str(), r.sharing.least_replicas())).collect();
-        assert_eq!(seen, [("example.com/serial", 1), ("example.com/kvm.shared", 10)]);
+            config.rules.iter().map(|r| (r.naming.to_string(), r.sharing.least_replicas())).collect();
+        assert_eq!(seen, [("example.com/serial".to_owned(), 1), ("example.com/kvm.shared".to_owned(), 10)]);
     }
 
     #[test]
@@ -171,10 +172,10 @@ mod tests {
         let text = "version: v1\nresources:\n- name: a/b\n  match: {kind: usb, vendor: '0403', product: ['6001', '6015'], \
                     serial: 'A*'}\n  sharing: {mode: time-slicing, replicas: 4}\n";
         let config = Config::parse(text).unwrap();
-        let [resource] = config.resources.as_slice() else { panic!("one resource") };
+        let [rule] = config.rules.as_slice() else { panic!("one rule") };
         let four = crate::config::sharing::Sharing::among(4);
-        assert_eq!(resource.sharing, crate::config::sharing::Sharing { one_each: true, ..four });
-        let Selector::Criteria(Kind::Usb, criteria) = &resource.selector else { panic!("{resource:?}") };
+        assert_eq!(rule.sharing, crate::config::sharing::Sharing { one_each: true, ..four });
+        let Selector::Criteria(Kind::Usb, criteria) = &rule.selector else { panic!("{rule:?}") };
         assert_eq!(criteria.0.len(), 3);
     }
 

@@ -38,6 +38,12 @@ pub enum Property {
     Model,
     /// UUID, of a GPU or of an accelerator's function.
     Uuid,
+    /// What a GPU is cut into: `1g.10gb`, `cpx_nps4`; of one that is not cut `full`.
+    Profile,
+    /// `af` for accelerator functions, `region` for the regions they are programmed into.
+    Mode,
+    /// `true` where the function has RDMA devices.
+    Rdma,
 }
 
 /// What a scan knows of a device that criteria can look at.
@@ -82,7 +88,7 @@ pub enum PatternError {
 
 impl Property {
     /// All of them.
-    pub const ALL: [Property; 10] = [
+    pub const ALL: [Property; 13] = [
         Property::Vendor,
         Property::Device,
         Property::Product,
@@ -93,6 +99,9 @@ impl Property {
         Property::LinkType,
         Property::Model,
         Property::Uuid,
+        Property::Profile,
+        Property::Mode,
+        Property::Rdma,
     ];
 
     /// Its key in `match`.
@@ -108,6 +117,9 @@ impl Property {
             Property::LinkType => "linkType",
             Property::Model => "model",
             Property::Uuid => "uuid",
+            Property::Profile => "profile",
+            Property::Mode => "mode",
+            Property::Rdma => "rdma",
         }
     }
 
@@ -122,6 +134,9 @@ impl Property {
             Property::LinkType => "ethernet",
             Property::Model => "*H200*",
             Property::Uuid => "GPU-8f3d*",
+            Property::Profile => "1g.10gb",
+            Property::Mode => "af",
+            Property::Rdma => "true",
         }
     }
 
@@ -145,6 +160,14 @@ impl Criteria {
             let value = properties.get(property);
             value.is_some_and(|value| accepted.iter().any(|pattern| pattern.matches(value)))
         })
+    }
+}
+
+impl Criteria {
+    /// Whether only functions with RDMA devices are meant.
+    pub fn wants_rdma(&self) -> bool {
+        let accepted = self.0.get(&Property::Rdma);
+        accepted.is_some_and(|accepted| accepted.iter().any(|pattern| pattern.matches("true")))
     }
 }
 

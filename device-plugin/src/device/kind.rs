@@ -62,7 +62,7 @@ impl Kind {
 
     /// Whether this version finds devices of it.
     pub fn is_available(self) -> bool {
-        matches!(self, Kind::Path | Kind::Usb)
+        matches!(self, Kind::Path | Kind::Usb | Kind::Pci)
     }
 
     /// Whether its devices hang on NUMA nodes.
@@ -77,14 +77,18 @@ impl Kind {
 
     /// What its devices can be selected by.
     pub fn properties(self) -> &'static [Property] {
-        use Property::{Address, Device, Driver, LinkType, Model, PfName, Product, Serial, Uuid, Vendor};
+        use Property::{
+            Address, Device, Driver, LinkType, Mode, Model, PfName, Product, Profile, Rdma, Serial, Uuid,
+            Vendor,
+        };
         match self {
             Kind::Path | Kind::Sample => &[],
             Kind::Usb => &[Vendor, Product, Serial],
-            Kind::Pci => &[Vendor, Device, Driver, Address, PfName, LinkType],
-            Kind::Nvidia | Kind::Amd => &[Model, Uuid, Address, Device],
+            Kind::Pci => &[Vendor, Device, Driver, Address, PfName, LinkType, Rdma],
+            Kind::Nvidia | Kind::Amd => &[Model, Uuid, Address, Device, Profile],
             Kind::IntelGpu => &[Model, Driver, Address, Device],
-            Kind::Dfl | Kind::Xrt => &[Vendor, Device, Address, Model, Uuid],
+            Kind::Dfl => &[Vendor, Device, Address, Uuid, Mode],
+            Kind::Xrt => &[Vendor, Device, Address, Model, Uuid],
             Kind::FpgaManager => &[Model],
         }
     }

@@ -1,6 +1,6 @@
 //! Device nodes by path.
 
-use super::{Discovery, Scan};
+use super::Scan;
 use crate::config::path_pattern::{Component, PathPattern};
 use crate::device::{DeviceNode, Found, Kind};
 use crate::hostroot::{HostRoot, Inode};
@@ -9,37 +9,20 @@ use crate::inventory::limits;
 /// Most nodes of one folder that is offered as a device.
 const MAX_NODES: usize = 256;
 
-/// Finds the nodes its patterns match. A matched folder, such as `/dev/snd`, is one device made of all
+/// Finds the nodes that `patterns` match. A matched folder, such as `/dev/snd`, is one device made of all
 /// nodes directly in it.
-#[derive(Debug)]
-pub(super) struct PathDiscovery {
-    patterns: Vec<PathPattern>,
-}
-
-impl PathDiscovery {
-    pub(super) fn new(patterns: Vec<PathPattern>) -> PathDiscovery {
-        PathDiscovery { patterns }
-    }
-}
-
-impl Discovery for PathDiscovery {
-    fn scan(&self, root: &HostRoot) -> Scan {
-        let mut scan = Scan::default();
-        for pattern in &self.patterns {
-            for path in expand(pattern, root, &mut scan) {
-                look_at(&path, pattern, root, &mut scan);
-            }
+pub(super) fn scan(patterns: &[PathPattern], root: &HostRoot) -> Scan {
+    let mut scan = Scan::default();
+    for pattern in patterns {
+        for path in expand(pattern, root, &mut scan) {
+            look_at(&path, pattern, root, &mut scan);
         }
-        if scan.found.len() > limits::MAX_FOUND {
-            scan.faults.insert(format!("only the first {} devices are read", limits::MAX_FOUND));
-            scan.found.truncate(limits::MAX_FOUND);
-        }
-        scan
     }
-
-    fn selects(&self, found: &Found) -> bool {
-        found.kind == Kind::Path && self.patterns.iter().any(|pattern| pattern.matches(&found.key))
+    if scan.found.len() > limits::MAX_FOUND {
+        scan.faults.insert(format!("only the first {} devices are read", limits::MAX_FOUND));
+        scan.found.truncate(limits::MAX_FOUND);
     }
+    scan
 }
 
 /// The paths that `pattern` may mean: all literal ones, and of the others those that exist.
@@ -121,8 +104,8 @@ mod tests {
     use super::*;
 
     fn scan(root: &std::path::Path, patterns: &[&str]) -> Scan {
-        let patterns = patterns.iter().map(|text| PathPattern::parse(text).unwrap()).collect();
-        PathDiscovery::new(patterns).scan(&HostRoot::new(root))
+        let patterns: Vec<_> = patterns.iter().map(|text| PathPattern::parse(text).unwrap()).collect();
+        super::scan(&patterns, &HostRoot::new(root))
     }
 
     fn paths(scan: &Scan) -> Vec<(&str, &str)> {

@@ -153,7 +153,7 @@ async fn discover_prints_what_would_be_offered() {
     let row = |id: &str| {
         serde_json::json!({
             "id": id, "resource": SERIAL, "kind": "path", "vendor": null, "model": null, "numa": null,
-            "health": "Healthy", "nodes": ["/dev/ttyT0"], "links": {},
+            "memory": null, "parent": null, "health": "Healthy", "nodes": ["/dev/ttyT0"], "links": {},
         })
     };
     let expected = serde_json::json!({"version": "v1", "devices": [row("ttyT0::0"), row("ttyT0::1")]});

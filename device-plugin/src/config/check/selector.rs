@@ -95,6 +95,10 @@ fn criteria(table: &Table<'_>, kind: Kind, problems: &mut Problems) -> Option<Cr
 
 /// A string, or a list of strings.
 fn accepted(field: &Field<'_>, property: Property, problems: &mut Problems) -> Option<Vec<Pattern>> {
+    if property == Property::Rdma {
+        let wanted = field.boolean(problems)?;
+        return property.pattern(&wanted.to_string()).ok().map(|pattern| vec![pattern]);
+    }
     let items = field.one_or_more(MAX_VALUES, problems)?;
     if items.is_empty() {
         field.problem(problems, "is empty and would match nothing", "give a value, or remove the key");

@@ -1,0 +1,76 @@
+//! PCI functions, as `/sys/bus/pci/devices` lists them (Documentation/ABI/testing/sysfs-bus-pci).
+
+use std::collections::BTreeSet;
+
+use crate::discovery::numa;
+use crate::hostroot::HostRoot;
+use crate::inventory::limits;
+
+const FUNCTIONS: &str = "/sys/bus/pci/devices";
+
+/// One function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::discovery) struct Function {
+    /// `0000:3b:00.1`.
+    pub(in crate::discovery) address: String,
+    /// Its folder below `/sys`, by the list of functions.
+    pub(in crate::discovery) folder: String,
+    /// Four hexadecimal digits, as the following one.
+    pub(in crate::discovery) vendor: String,
+    pub(in crate::discovery) device: String,
+    /// Six hexadecimal digits: class, subclass and programming interface.
+    pub(in crate::discovery) class: String,
+    /// The driver it is bound to.
+    pub(in crate::discovery) driver: Option<String>,
+    /// The NUMA node it hangs on.
+    pub(in crate::discovery) numa: Option<u32>,
+}
+
+/// The functions that `wanted` picks by vendor and class. What cannot be read is left out and told.
+pub(in crate::discovery) fn functions(
+    root: &HostRoot,
+    faults: &mut BTreeSet<String>,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Vec<Function> {
+    let addresses = root.names(FUNCTIONS).unwrap_or_else(|error| {
+        faults.insert(format!("cannot read the folder {FUNCTIONS}: {error}"));
+        Vec::new()
+    });
+    let mut functions = Vec::new();
+    for address in addresses.into_iter().take(limits::MAX_FOUND) {
+        match look_at(&address, root, &wanted) {
+            Ok(function) => functions.extend(function),
+            Err(fault) => drop(faults.insert(fault)),
+        }
+    }
+    functions
+}
+
+fn look_at(
+    address: &str,
+    root: &HostRoot,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Result<Option<Function>, String> {
+    let folder = format!("{FUNCTIONS}/{address}");
+    let need = |attribute: &str| {
+        let path = format!("{folder}/{attribute}");
+        let text = root.attribute(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        let digits = text.as_deref().and_then(|text| text.strip_prefix("0x")).map(str::to_owned);
+        digits.ok_or_else(|| format!("{path} is no hexadecimal number: {address} is left out"))
+    };
+    let (vendor, class) = (need("vendor")?, need("class")?);
+    if !wanted(&vendor, &class) {
+        return Ok(None);
+    }
+    let driver = root.link_name(&format!("{folder}/driver"));
+    let numa = numa::node(root, &folder);
+    Ok(Some(Function {
+        address: address.to_owned(),
+        vendor,
+        device: need("device")?,
+        class,
+        driver,
+        numa,
+        folder,
+    }))
+}

@@ -1,0 +1,62 @@
+//! What one name has to offer now: what was found for it, beside what was listed before.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::config::Rule;
+use crate::config::resource_name::ResourceName;
+use crate::device::{Device, Found};
+use crate::discovery::{Fault, Lot};
+use crate::inventory::{self, Fitted, Snapshot, limits};
+
+/// The devices to list under a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Stock {
+    pub(crate) name: ResourceName,
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) devices: Vec<Device>,
+    /// How many do not fit in one message to the kubelet.
+    pub(crate) left_out: usize,
+}
+
+impl Stock {
+    /// What there is of `lot` in scan number `scan`, given the devices that were listed under its name.
+    pub(crate) fn take(lot: Lot, previous: &[Device], scan: u64, faults: &mut BTreeSet<Fault>) -> Stock {
+        let Lot { name, rule, mut found } = lot;
+        let still_meant = |device: &&Device| {
+            let named = rule.naming.name(&device.found.properties);
+            rule.selector.selects(&device.found) && named.as_ref() == Ok(&name)
+        };
+        let kept: Vec<_> = previous.iter().filter(still_meant).cloned().collect();
+        if rule.exclude_topology {
+            found.iter_mut().for_each(|found| found.numa = None);
+        }
+        let fault = |text| Fault { resource: rule.naming.to_string(), text };
+        let none_of_it = |found: &&Found| rule.sharing.replicas(found) == 0;
+        faults.extend(found.iter().filter(none_of_it).map(|found| fault(too_small(found))));
+        let merged = inventory::merge(&kept, found, scan);
+        let Fitted { devices, left_out } =
+            inventory::fit(merged, &kept, rule.sharing, limits::MAX_LIST_BYTES);
+        if left_out > 0 {
+            faults.insert(fault(format!(
+                "{left_out} devices are left out: the list would be too long for the kubelet; \
+                 lower `count` or `replicas`, or match fewer"
+            )));
+        }
+        Stock { name, rule, devices, left_out }
+    }
+
+    /// What the kubelet is to be told of it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.name.clone(), self.devices.clone(), self.rule.sharing)
+    }
+}
+
+fn too_small(found: &Found) -> String {
+    match found.memory {
+        Some(bytes) => {
+            format!("{}: has {bytes} bytes of memory, less than one unit: make `unit` smaller", found.id)
+        }
+        None => format!("{}: its memory is not known, so none of it can be offered", found.id),
+    }
+}
