@@ -8,6 +8,7 @@ use tripod_tests::kubelet::{Happening, Kubelet, View};
 mod configuring;
 mod devices;
 mod node;
+mod pci;
 mod registering;
 mod usb;
 

@@ -59,6 +59,25 @@ impl Node {
         std::fs::write(path, text).unwrap();
     }
 
+    /// A link of the made host tree, as `/sys` is full of.
+    pub(super) fn link(&self, path: &str, target: &str) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
+    }
+
+    /// What `discover` prints of this node: its devices, and what it logs.
+    pub(super) fn discover(&self) -> (Vec<serde_json::Value>, String) {
+        let mut command = std::process::Command::new(program("tripod-device-plugin"));
+        command.args(["discover", "--output", "json", "--config"]).arg(self.config());
+        let output = command.arg("--host-root").arg(self.root()).output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{log}");
+        let mut document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let devices = document["devices"].take();
+        (serde_json::from_value(devices).unwrap(), log)
+    }
+
     /// A node of the kernel's memory devices (major 1): harmless, and never the same device twice.
     pub(super) fn add_device(&self, name: &str, minor: u64) {
         std::fs::create_dir_all(self.dev(name).parent().unwrap()).unwrap();

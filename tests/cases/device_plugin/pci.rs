@@ -1,0 +1,191 @@
+//! Kind `pci`, on a made `/sys/bus/pci`: a card with virtual functions, functions bound to `vfio-pci`, RDMA.
+
+use super::*;
+
+const CARD: &str = "0000:3b:00.0";
+
+/// A PCI function as the kernel shows it.
+fn function(node: &Node, address: &str, [vendor, device, class]: [&str; 3], driver: &str) {
+    let folder = folder(address);
+    for (name, text) in [("vendor", vendor), ("device", device), ("class", class), ("numa_node", "1")] {
+        node.write(&format!("{folder}/{name}"), &format!("{text}\n"));
+    }
+    node.link(&format!("{folder}/driver"), &format!("../../../bus/pci/drivers/{driver}"));
+}
+
+fn folder(address: &str) -> String {
+    format!("sys/bus/pci/devices/{address}")
+}
+
+fn interface(node: &Node, address: &str, name: &str, state: &str) {
+    let folder = format!("{}/net/{name}", folder(address));
+    node.write(&format!("{folder}/type"), "1\n");
+    node.write(&format!("{folder}/operstate"), &format!("{state}\n"));
+}
+
+/// A network card of Intel with four virtual functions, the last two bound to `vfio-pci`; a bridge, and the
+/// card of the node's own network.
+fn host(rules: &str) -> Option<Node> {
+    let node = Node::new(&format!("version: v1\nresources:\n{rules}"))?;
+    node.write("sys/devices/system/node/node1/cpulist", "8-15\n");
+    function(&node, "0000:00:01.0", ["0x8086", "0x1901", "0x060400"], "pcieport");
+    function(&node, CARD, ["0x8086", "0x1572", "0x020000"], "i40e");
+    interface(&node, CARD, "eth0", "up");
+    node.write(&format!("{}/sriov_numvfs", folder(CARD)), "4\n");
+    for number in 0..4 {
+        let address = format!("0000:3b:02.{number}");
+        let driver = if number < 2 { "iavf" } else { "vfio-pci" };
+        function(&node, &address, ["0x8086", "0x154c", "0x020000"], driver);
+        node.link(&format!("{}/physfn", folder(&address)), &format!("../{CARD}"));
+        node.link(&format!("{}/virtfn{number}", folder(CARD)), &format!("../{address}"));
+    }
+    interface(&node, "0000:3b:02.0", "eth0v0", "down");
+    function(&node, "0000:5e:00.0", ["0x15b3", "0x1017", "0x020000"], "mlx5_core");
+    interface(&node, "0000:5e:00.0", "eth9", "up");
+    node.write(
+        "proc/net/route",
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+         eth9\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
+    );
+    node.write("proc/net/ipv6_route", "");
+    Some(node)
+}
+
+/// Binds to an IOMMU group, whose node is there.
+fn group(node: &Node, address: &str, group: u64, name: &str) {
+    node.link(
+        &format!("{}/iommu_group", folder(address)),
+        &format!("../../../../kernel/iommu_groups/{group}"),
+    );
+    node.write(&format!("sys/kernel/iommu_groups/{group}/type"), "DMA\n");
+    if name == "vfio-noiommu" {
+        node.write(&format!("sys/kernel/iommu_groups/{group}/name"), "vfio-noiommu\n");
+        node.add_device(&format!("vfio/noiommu-{group}"), group);
+    } else {
+        node.add_device(&format!("vfio/{group}"), group);
+    }
+}
+
+fn addresses(devices: &[serde_json::Value]) -> Vec<&str> {
+    devices.iter().map(|device| device["id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn virtual_functions_are_chosen_by_number_and_told_by_address() {
+    let rules = "- name: example.com/sriov-a\n  match: {kind: pci, pfName: 'eth0#0-1', linkType: ethernet}\n";
+    let Some(node) = host(rules) else { return };
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    let list = kubelet.until_allocatable("example.com/sriov-a", 2).await.unwrap();
+    assert_eq!(ids(&list), ["0000:3b:02.0", "0000:3b:02.1"]);
+    assert_eq!(list[0].topology.as_ref().unwrap().nodes[0].id, 1);
+    let given = kubelet.allocate("example.com/sriov-a", &["0000:3b:02.1", "0000:3b:02.0"]).await.unwrap();
+    let container = &given.container_responses[0];
+    assert_eq!(container.envs["PCIDEVICE_EXAMPLE_COM_SRIOV_A"], "0000:3b:02.1,0000:3b:02.0");
+    assert!(container.devices.is_empty(), "{container:?}");
+}
+
+#[tokio::test]
+async fn what_the_node_itself_uses_is_not_offered() {
+    let Some(node) = host("- {name: example.com/any, match: {kind: pci}}\n") else { return };
+    group(&node, "0000:3b:02.2", 5, "");
+    group(&node, "0000:3b:02.3", 6, "");
+    let (devices, log) = node.discover();
+    assert_eq!(addresses(&devices), ["0000:3b:02.0", "0000:3b:02.1", "0000:3b:02.2", "0000:3b:02.3"]);
+    assert!(log.is_empty(), "{log}");
+}
+
+#[tokio::test]
+async fn a_function_bound_to_vfio_comes_with_the_node_of_its_group() {
+    let Some(node) = host("- {name: example.com/vfio, match: {kind: pci, driver: vfio-pci}}\n") else {
+        return;
+    };
+    node.add_device("vfio/vfio", 9);
+    group(&node, "0000:3b:02.2", 5, "");
+    group(&node, "0000:3b:02.3", 7, "vfio-noiommu");
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable("example.com/vfio", 2).await.unwrap();
+    for (id, nodes) in [
+        ("0000:3b:02.2", ["/dev/vfio/5", "/dev/vfio/vfio"]),
+        ("0000:3b:02.3", ["/dev/vfio/noiommu-7", "/dev/vfio/vfio"]),
+    ] {
+        let given = kubelet.allocate("example.com/vfio", &[id]).await.unwrap();
+        let specs = &given.container_responses[0].devices;
+        assert_eq!(specs.iter().map(|spec| spec.host_path.as_str()).collect::<Vec<_>>(), nodes);
+    }
+    node.remove_device("vfio/5");
+    let list = kubelet.until_allocatable("example.com/vfio", 1).await.unwrap();
+    assert_eq!((list[0].health.as_str(), list[1].health.as_str()), ("Unhealthy", "Healthy"));
+    let refused = kubelet.allocate("example.com/vfio", &["0000:3b:02.2"]).await.unwrap_err();
+    assert!(refused.message().contains("its node /dev/vfio/5 is not there"), "{refused}");
+}
+
+#[tokio::test]
+async fn functions_of_one_iommu_group_are_one_to_containers() {
+    let Some(node) = host("- {name: example.com/vfio, match: {kind: pci, driver: vfio-pci}}\n") else {
+        return;
+    };
+    group(&node, "0000:3b:02.2", 5, "");
+    node.link(&format!("{}/iommu_group", folder("0000:3b:02.3")), "../../../../kernel/iommu_groups/5");
+    let (devices, log) = node.discover();
+    assert_eq!(addresses(&devices), ["0000:3b:02.2"]);
+    assert!(log.contains("0000:3b:02.3 shares /dev/vfio/5 with another device"), "{log}");
+}
+
+#[tokio::test]
+async fn verbs_nodes_come_where_rdma_was_asked_for() {
+    let rules = "- {name: example.com/rdma, match: {kind: pci, pfName: 'eth0#0', rdma: true}}\n\
+                 - {name: example.com/net, match: {kind: pci, pfName: 'eth0#1'}}\n";
+    let Some(node) = host(rules) else { return };
+    for (number, minor) in [(0, 3), (1, 5)] {
+        let address = format!("0000:3b:02.{number}");
+        node.write(&format!("{}/infiniband_verbs/uverbs{number}/dev", folder(&address)), "231:192\n");
+        node.add_device(&format!("infiniband/uverbs{number}"), minor);
+    }
+    node.add_device("infiniband/rdma_cm", 7);
+    let (devices, _) = node.discover();
+    let nodes: Vec<_> = devices.iter().map(|device| device["nodes"].to_string()).collect();
+    assert_eq!(nodes, ["[\"/dev/infiniband/uverbs0\"]", "[]"]);
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable("example.com/rdma", 1).await.unwrap();
+    let given = kubelet.allocate("example.com/rdma", &["0000:3b:02.0"]).await.unwrap();
+    let specs = &given.container_responses[0].devices;
+    let paths: Vec<_> = specs.iter().map(|spec| spec.host_path.as_str()).collect();
+    assert_eq!(paths, ["/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs0"]);
+}
+
+#[tokio::test]
+async fn a_card_without_link_makes_its_virtual_functions_unhealthy_until_it_has_one() {
+    let rules = "- {name: example.com/net, match: {kind: pci, pfName: 'eth0#0-1'}, excludeTopology: true}\n";
+    let Some(node) = host(rules) else { return };
+    interface(&node, CARD, "eth0", "down");
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let plugin = node.run();
+    let list = kubelet.until("two devices", |view| {
+        view.devices("example.com/net").filter(|list| list.len() == 2).map(<[_]>::to_vec)
+    });
+    assert!(
+        list.await.unwrap().iter().all(|device| device.health == "Unhealthy" && device.topology.is_none())
+    );
+    interface(&node, CARD, "eth0", "up");
+    // The kernel tells nobody of a link by inotify: any change of /dev makes the plugin look.
+    node.add_device("nudge", 3);
+    kubelet.until_allocatable("example.com/net", 2).await.unwrap();
+    assert!(plugin.log().contains("device recovered"), "{}", plugin.log());
+}
+
+#[tokio::test]
+async fn a_function_that_cannot_be_read_hides_no_other() {
+    let rules = "- {name: 'example.com/{driver}', match: {kind: pci, device: 154c}}\n";
+    let Some(node) = host(rules) else { return };
+    node.write(&format!("{}/vendor", folder("0000:99:00.0")), "8086\n");
+    group(&node, "0000:3b:02.2", 5, "");
+    group(&node, "0000:3b:02.3", 6, "");
+    let (devices, log) = node.discover();
+    let named: Vec<_> = devices.iter().map(|device| device["resource"].as_str().unwrap()).collect();
+    let [net, vfio] = ["example.com/iavf", "example.com/vfio-pci"];
+    assert_eq!(named, [net, net, vfio, vfio]);
+    assert!(log.contains("0000:99:00.0/vendor is no hexadecimal number: 0000:99:00.0 is left out"), "{log}");
+}
