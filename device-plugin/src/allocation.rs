@@ -1,19 +1,17 @@
 //! What containers need in order to use the devices they were given: pure, and as long as the request,
 //! not as the inventory.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use tripod_proto::deviceplugin::v1beta1::{
-    AllocateRequest, AllocateResponse, ContainerAllocateRequest, ContainerAllocateResponse, DeviceSpec, Mount,
+    AllocateRequest, AllocateResponse, ContainerAllocateRequest, ContainerAllocateResponse,
 };
 
 use crate::config::resource_name::ResourceName;
-use crate::device::{self, Found, Health};
+use crate::device::{Device, Health};
 use crate::inventory::Snapshot;
 
-/// Read and write, for block devices as for character devices. Not `m`: the runtime makes the node, so
-/// a container needs no right to make others.
-const PERMISSIONS: &str = "rw";
+mod needs;
+
+use needs::Needs;
 
 /// Why devices cannot be handed out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +33,14 @@ pub enum AllocationError {
         asked: usize,
         /// The resource asked.
         resource: ResourceName,
+    },
+    /// Nothing of the resource can reach a container now.
+    #[error("nothing of {resource} can be given to a container: {reason}")]
+    Withheld {
+        /// The resource asked.
+        resource: ResourceName,
+        /// Why.
+        reason: String,
     },
     /// The device failed after the kubelet chose it.
     #[error("device {id} of {resource} is unhealthy: {reason}")]
@@ -66,72 +72,30 @@ fn for_container(
     if snapshot.sharing().one_each && asked > 1 {
         return Err(AllocationError::MoreThanOne { asked, resource: snapshot.resource().clone() });
     }
-    let mut needs = Needs::default();
+    if let Some(reason) = snapshot.why_withheld() {
+        let (resource, reason) = (snapshot.resource().clone(), reason.to_owned());
+        return Err(AllocationError::Withheld { resource, reason });
+    }
+    let mut needs = Needs::of(snapshot.resource());
     for id in &request.devices_ids {
-        needs.add(usable(snapshot, id)?);
+        let device = usable(snapshot, id)?;
+        needs.add(device, snapshot.way(&device.found));
     }
     Ok(needs.answer())
 }
 
-/// What several devices need together. Replicas of one device bring the same nodes, and parts of one card
-/// the same mounts, which a container has once.
-#[derive(Debug, Default)]
-struct Needs<'a> {
-    nodes: BTreeSet<&'a str>,
-    mounts: BTreeSet<&'a device::Mount>,
-    env: BTreeMap<&'a str, Vec<&'a str>>,
-}
-
-impl<'a> Needs<'a> {
-    fn add(&mut self, found: &'a Found) {
-        self.nodes.extend(found.nodes.iter().chain(&found.edits.nodes).map(|node| node.path.as_str()));
-        self.mounts.extend(&found.edits.mounts);
-        for (name, value) in &found.edits.env {
-            let values = self.env.entry(name).or_default();
-            if !values.contains(&value.as_str()) {
-                values.push(value);
-            }
-        }
-    }
-
-    fn answer(self) -> ContainerAllocateResponse {
-        ContainerAllocateResponse {
-            devices: self.nodes.into_iter().map(device_spec).collect(),
-            mounts: self.mounts.into_iter().map(mount).collect(),
-            envs: self.env.into_iter().map(|(name, values)| (name.to_owned(), values.join(","))).collect(),
-            ..ContainerAllocateResponse::default()
-        }
-    }
-}
-
-fn usable<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a Found, AllocationError> {
+fn usable<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a Device, AllocationError> {
     let resource = || snapshot.resource().clone();
     let listed = snapshot
         .find(id)
         .ok_or_else(|| AllocationError::Unknown { id: id.to_owned(), resource: resource() })?;
     match &listed.device.found.health {
-        Health::Healthy => Ok(&listed.device.found),
+        Health::Healthy => Ok(listed.device),
         Health::Unhealthy { reason } => Err(AllocationError::Unhealthy {
             id: id.to_owned(),
             resource: resource(),
             reason: reason.clone(),
         }),
-    }
-}
-
-fn device_spec(path: &str) -> DeviceSpec {
-    DeviceSpec {
-        container_path: path.to_owned(),
-        host_path: path.to_owned(),
-        permissions: PERMISSIONS.to_owned(),
-    }
-}
-
-fn mount(mount: &device::Mount) -> Mount {
-    Mount {
-        container_path: mount.container_path.clone(),
-        host_path: mount.host_path.clone(),
-        read_only: mount.read_only,
     }
 }
 
@@ -183,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_several_devices_need_is_given_once_and_their_values_joined() {
-        let mount = device::Mount {
+        let mount = crate::device::Mount {
             host_path: "/usr/lib/libx.so".to_owned(),
             container_path: "/usr/lib/libx.so".to_owned(),
             read_only: true,
@@ -191,7 +155,7 @@ mod tests {
         let mut devices = devices(&["/dev/a", "/dev/b"]);
         for device in &mut devices {
             let env = [("FUNCTIONS".to_owned(), device.id.clone()), ("CARD".to_owned(), "x".to_owned())];
-            device.found.edits = device::Edits {
+            device.found.edits = crate::device::Edits {
                 nodes: vec![found("/dev/shared").nodes.remove(0)],
                 mounts: vec![mount.clone()],
                 env: env.into(),
@@ -205,6 +169,37 @@ mod tests {
         let container = &response.container_responses[0];
         assert_eq!(container.mounts.len(), 1);
         assert_eq!((container.envs["FUNCTIONS"].as_str(), container.envs["CARD"].as_str()), ("b,a", "x"));
+    }
+
+    #[test]
+    fn each_strategy_says_a_device_in_its_own_words() {
+        use crate::config::strategy::Strategy;
+        let answer = |strategy| {
+            let name = ResourceName::parse("example.com/card").unwrap();
+            let snapshot =
+                Snapshot::new(name, devices(&["/dev/a", "/dev/b"]), Sharing::EXCLUSIVE).by(strategy);
+            allocate(&snapshot, &request(&[&["a", "b"]])).unwrap().container_responses.remove(0)
+        };
+        let nodes = answer(Strategy::Auto);
+        assert_eq!((nodes.devices.len(), nodes.cdi_devices.len()), (2, 0));
+        let cdi = answer(Strategy::CdiCri);
+        let names: Vec<_> = cdi.cdi_devices.iter().map(|device| device.name.as_str()).collect();
+        assert_eq!((names, cdi.devices.len()), (vec!["example.com/card=a", "example.com/card=b"], 0));
+        let annotated = answer(Strategy::CdiAnnotations);
+        let (key, value) = annotated.annotations.iter().next().unwrap();
+        assert!(key.starts_with("cdi.k8s.io/tripod_"), "{key}");
+        assert_eq!(value, "example.com/card=a,example.com/card=b");
+        assert_eq!(answer(Strategy::Envvar).envs["NVIDIA_VISIBLE_DEVICES"], "a,b");
+        let mounted = answer(Strategy::VolumeMounts);
+        assert_eq!(mounted.mounts[1].container_path, "/var/run/nvidia-container-devices/b");
+        assert_eq!(mounted.envs["NVIDIA_VISIBLE_DEVICES"], "/var/run/nvidia-container-devices");
+    }
+
+    #[test]
+    fn what_is_withheld_is_refused_with_the_reason() {
+        let snapshot = snapshot(1).withheld(Some("no room".to_owned()));
+        let error = allocate(&snapshot, &request(&[&["a"]])).unwrap_err();
+        assert_eq!(error.to_string(), "nothing of example.com/x can be given to a container: no room");
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct RunArgs {
     /// The kubelet's device plugin directory, which holds kubelet.sock and our sockets.
     #[arg(long, value_name = "FOLDER", default_value = "/var/lib/kubelet/device-plugins")]
     pub plugin_dir: PathBuf,
-    /// Where CDI specs are written. Devices of kind path need none, so nothing is written yet.
+    /// Where CDI specs are written, if a strategy or a device needs one.
     #[arg(long, value_name = "FOLDER", default_value = "/var/run/cdi")]
     pub cdi_dir: PathBuf,
     /// Where /livez and /readyz are answered; empty for nowhere.

@@ -1,6 +1,6 @@
 //! The device plugin leg. The DaemonSet runs it, long-lived, on each node; it speaks gRPC with the
-//! kubelet over Unix sockets, reads `/dev` and its config, and writes nothing but sockets in the
-//! kubelet's device plugin directory.
+//! kubelet over Unix sockets, reads `/dev`, `/sys` and its config, and writes nothing but sockets in the
+//! kubelet's device plugin directory, and CDI specs where a strategy wants them.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | [`hostroot`], [`discovery`], [`device`] | finding devices below the host's root |
 //! | [`inventory`] | pure: devices over time, their ids, the list the kubelet gets |
 //! | [`allocation`], [`preferred`] | pure: answers to the kubelet |
+//! | [`cdi`] | specs for the container runtime |
 //! | [`service`] | the gRPC face of one resource |
 //! | [`registration`], [`socket`], [`kubelet_watch`] | staying registered |
 //! | [`lifecycle`], [`readiness`], [`folder_watch`] | the running process |
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub mod allocation;
+pub mod cdi;
 pub mod cli;
 pub mod config;
 pub mod device;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::cdi;
 use crate::config::Config;
 use crate::config::resource_name::ResourceName;
 use crate::config::watch::ConfigWatch;
@@ -33,6 +34,8 @@ pub struct Places {
     pub host_root: HostRoot,
     /// The kubelet's device plugin directory.
     pub plugin_dir: PathBuf,
+    /// The folder of CDI specs.
+    pub cdi_dir: PathBuf,
     /// Where probes are answered, if anywhere.
     pub health: Option<SocketAddr>,
 }
@@ -47,7 +50,7 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
         tracing::info!(%address, "answering probes");
     }
     sweep(&dir);
-    let mut node = Node::new(places.host_root, dir);
+    let mut node = Node::new(places.host_root, dir, cdi::Folder::new(places.cdi_dir));
     node.start(config).await?;
     ready.send_replace(true);
     loop {
@@ -78,6 +81,7 @@ fn sweep(dir: &PluginDir) {
 struct Node {
     root: HostRoot,
     dir: PluginDir,
+    cdi: cdi::Folder,
     directory: watch::Receiver<u64>,
     folders: FolderWatch,
     config: Config,
@@ -87,12 +91,13 @@ struct Node {
 }
 
 impl Node {
-    fn new(root: HostRoot, dir: PluginDir) -> Node {
+    fn new(root: HostRoot, dir: PluginDir, cdi: cdi::Folder) -> Node {
         let directory = kubelet_watch::watch(dir.clone());
         let folders = FolderWatch::open(Interest::Names, RESCAN);
         Node {
             root,
             dir,
+            cdi,
             directory,
             folders,
             config: Config::default(),
@@ -179,8 +184,30 @@ impl Node {
         self.faults = faults;
     }
 
+    /// Writes the CDI specs of `stocks`, before the kubelet can give any of them to a container, and removes
+    /// those of what is offered no longer. Of what cannot be written nothing can be had.
+    async fn describe(&self, stocks: &mut [Stock]) {
+        let (folder, specs) = (self.cdi.clone(), stocks.iter().filter_map(Stock::spec).collect::<Vec<_>>());
+        let written = tokio::task::spawn_blocking(move || {
+            let removed = folder.sweep(|kind| specs.iter().any(|spec| spec.kind() == kind));
+            (folder.write(&specs), removed)
+        });
+        let (failed, removed) = match written.await {
+            Ok(outcome) => outcome,
+            Err(error) => return tracing::error!(%error, "writing CDI specs ended badly"),
+        };
+        for stock in stocks {
+            stock.withheld = failed.get(stock.name.as_str()).map(|error| chain(error));
+        }
+        match removed {
+            Ok(names) => names.iter().for_each(|file| tracing::info!(file, "removed a CDI spec")),
+            Err(error) => tracing::warn!(%error, "cannot look for CDI specs that are wanted no longer"),
+        }
+    }
+
     /// Offers `stocks` and nothing else. What is offered already stays registered.
-    async fn publish(&mut self, stocks: Vec<Stock>) {
+    async fn publish(&mut self, mut stocks: Vec<Stock>) {
+        self.describe(&mut stocks).await;
         let wanted: HashSet<_> = stocks.iter().map(|stock| &stock.name).collect();
         let dropped: Vec<_> = self.offers.keys().filter(|name| !wanted.contains(name)).cloned().collect();
         for name in dropped {

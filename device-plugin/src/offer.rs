@@ -28,6 +28,7 @@ impl Offer {
     pub(crate) fn start(stock: &Stock, dir: PluginDir, directory: watch::Receiver<u64>) -> Offer {
         tracing::info!(resource = %stock.name, devices = stock.devices.len(), "offering");
         log_changes(&stock.name, &[], &stock.devices);
+        log_withheld(&stock.name, None, stock.withheld.as_deref());
         let (snapshots, receiver) = watch::channel(Arc::new(stock.snapshot()));
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(Registration::new(dir, receiver, directory, stopped).run());
@@ -52,6 +53,7 @@ impl Offer {
             let changed = **snapshot != new;
             if changed {
                 log_changes(&stock.name, snapshot.devices(), new.devices());
+                log_withheld(&stock.name, snapshot.why_withheld(), new.why_withheld());
                 *snapshot = Arc::new(new);
             }
             changed
@@ -79,6 +81,16 @@ fn log_changes(resource: &ResourceName, old: &[Device], new: &[Device]) {
                 tracing::warn!(%resource, device_id = device.id, reason, "device failed");
             }
         }
+    }
+}
+
+fn log_withheld(resource: &ResourceName, before: Option<&str>, now: Option<&str>) {
+    match now {
+        Some(reason) if before != now => {
+            tracing::error!(%resource, "nothing can be given to containers: {reason}")
+        }
+        None if before.is_some() => tracing::info!(%resource, "devices can be given to containers again"),
+        _ => {}
     }
 }
 

@@ -130,7 +130,9 @@ fn refusal(error: &AllocationError) -> Status {
         AllocationError::Unknown { .. } | AllocationError::MoreThanOne { .. } => {
             Status::invalid_argument(error.to_string())
         }
-        AllocationError::Unhealthy { .. } => Status::unavailable(error.to_string()),
+        AllocationError::Unhealthy { .. } | AllocationError::Withheld { .. } => {
+            Status::unavailable(error.to_string())
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::cdi;
+use crate::cdi::spec::Spec;
 use crate::config::Rule;
 use crate::config::resource_name::ResourceName;
 use crate::device::{Device, Found};
@@ -17,6 +19,8 @@ pub(crate) struct Stock {
     pub(crate) devices: Vec<Device>,
     /// How many do not fit in one message to the kubelet.
     pub(crate) left_out: usize,
+    /// Why none of them can be given to a container, if so.
+    pub(crate) withheld: Option<String>,
 }
 
 impl Stock {
@@ -43,12 +47,21 @@ impl Stock {
                  lower `count` or `replicas`, or match fewer"
             )));
         }
-        Stock { name, rule, devices, left_out }
+        Stock { name, rule, devices, left_out, withheld: None }
     }
 
     /// What the kubelet is to be told of it.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.name.clone(), self.devices.clone(), self.rule.sharing)
+            .by(self.rule.strategy)
+            .withheld(self.withheld.clone())
+    }
+
+    /// The CDI spec that containers with its devices need, if any does.
+    pub(crate) fn spec(&self) -> Option<Spec> {
+        let is_kind = cdi::name::kind(&self.name).is_some();
+        let needs_spec = |device: &&Device| self.rule.strategy.way(&device.found, is_kind).needs_spec();
+        Spec::of(&self.name, self.devices.iter().filter(needs_spec))
     }
 }
 

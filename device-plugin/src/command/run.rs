@@ -20,6 +20,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
             config: args.config,
             host_root: HostRoot::new(args.host_root),
             plugin_dir: args.plugin_dir,
+            cdi_dir: args.cdi_dir,
             health: args.health_addr.0,
         };
         lifecycle::run(places, stop).await

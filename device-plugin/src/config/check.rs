@@ -9,6 +9,7 @@ use super::problem::{Problem, Problems};
 use super::strategy::Strategy;
 use super::yaml::Node;
 use super::{Config, Rule, Selector};
+use crate::cdi;
 use crate::device::Kind;
 use crate::inventory::limits;
 
@@ -59,6 +60,7 @@ fn rule(field: &Field<'_>, names: &mut BTreeMap<String, u64>, problems: &mut Pro
     let exclude_topology = exclude_topology(&table, kind, problems);
     let strategy = strategy(&table, kind, problems);
     let (naming, selector) = (naming?, selector?);
+    cdi_takes(&table, &naming, strategy, problems);
     let rule = Rule { naming, selector, sharing: sharing?, exclude_topology, strategy: strategy? };
     fits_one_message(&table, &rule, problems);
     Some(rule)
@@ -115,14 +117,24 @@ fn strategy(table: &Table<'_>, kind: Option<Kind>, problems: &mut Problems) -> O
     let suits = |strategy: &Strategy| kind.is_none_or(|kind| strategy.suits(kind));
     let message = match strategy {
         None => format!("{text:?} is an unknown strategy"),
-        Some(strategy) if !strategy.is_available() => format!("{text} is not available in this version"),
         Some(strategy) if !suits(&strategy) => format!("{text} is for GPUs of NVIDIA"),
         Some(strategy) => return Some(strategy),
     };
-    let words = Strategy::ALL.into_iter().filter(|strategy| strategy.is_available() && suits(strategy));
+    let words = Strategy::ALL.into_iter().filter(suits);
     let words: Vec<_> = words.map(Strategy::name).collect();
     field.problem(problems, message, format!("use one of {}", words.join(", ")));
     None
+}
+
+/// A name that follows from devices begins with letters of the config as well, which is what CDI asks for.
+fn cdi_takes(table: &Table<'_>, naming: &Naming, strategy: Option<Strategy>, problems: &mut Problems) {
+    let (Naming::Fixed(name), Some(field)) = (naming, table.field("strategy")) else { return };
+    let Some(strategy @ (Strategy::CdiCri | Strategy::CdiAnnotations)) = strategy else { return };
+    if cdi::name::kind(name).is_none() {
+        let message = format!("{strategy} needs a name that CDI takes, which {name} is not");
+        let fix = "use a name with at least two characters on both sides of the slash, each side beginning with a letter";
+        field.problem(problems, message, fix);
+    }
 }
 
 /// What the config alone makes certain: every literal path, or at least one device, `count` times.
@@ -264,7 +276,13 @@ mod tests {
         let cases = [
             ("sharing: {mode: mps}", "resources[0].sharing.mode", "mps is not available in this version"),
             ("excludeTopology: true", "resources[0].excludeTopology", "is for kinds that report NUMA nodes"),
-            ("strategy: cdi-cri", "resources[0].strategy", "cdi-cri is not available in this version"),
+            ("strategy: envvar", "resources[0].strategy", "envvar is for GPUs of NVIDIA"),
+            ("strategy: cdi", "resources[0].strategy", "\"cdi\" is an unknown strategy"),
+            (
+                "strategy: cdi-cri",
+                "resources[0].strategy",
+                "cdi-cri needs a name that CDI takes, which a/b is not",
+            ),
         ];
         for (line, key, message) in cases {
             let text =

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::device::Kind;
+use crate::device::{Found, Kind};
 
 /// Which words of the kubelet's protocol name a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,28 @@ pub enum Strategy {
     Envvar,
     /// Mounts whose names NVIDIA's container runtime reads.
     VolumeMounts,
+}
+
+/// How one device reaches a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By nodes and mounts.
+    Nodes,
+    /// By its CDI name.
+    Cdi,
+    /// By its CDI name in an annotation.
+    CdiAnnotation,
+    /// By its id in a variable.
+    Envvar,
+    /// By its id in the path of a mount.
+    VolumeMounts,
+}
+
+impl Way {
+    /// Whether the runtime must find a CDI spec.
+    pub fn needs_spec(self) -> bool {
+        matches!(self, Way::Cdi | Way::CdiAnnotation)
+    }
 }
 
 impl Strategy {
@@ -50,9 +72,17 @@ impl Strategy {
         !matches!(self, Strategy::Envvar | Strategy::VolumeMounts) || kind == Kind::Nvidia
     }
 
-    /// Whether this version knows how.
-    pub fn is_available(self) -> bool {
-        matches!(self, Strategy::Auto | Strategy::DeviceSpecs)
+    /// How `found`, of a resource that is (or is not) a CDI kind, reaches a container.
+    pub fn way(self, found: &Found, is_cdi_kind: bool) -> Way {
+        match self {
+            Strategy::DeviceSpecs => Way::Nodes,
+            Strategy::Envvar => Way::Envvar,
+            Strategy::VolumeMounts => Way::VolumeMounts,
+            Strategy::Auto if found.edits.hooks.is_empty() => Way::Nodes,
+            _ if !is_cdi_kind => Way::Nodes,
+            Strategy::Auto | Strategy::CdiCri => Way::Cdi,
+            Strategy::CdiAnnotations => Way::CdiAnnotation,
+        }
     }
 }
 

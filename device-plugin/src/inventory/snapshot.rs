@@ -6,15 +6,19 @@ use std::sync::Arc;
 use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
 
 use super::id::replica_id;
+use crate::cdi;
 use crate::config::resource_name::ResourceName;
 use crate::config::sharing::Sharing;
-use crate::device::Device;
+use crate::config::strategy::{Strategy, Way};
+use crate::device::{Device, Found};
 
 /// Immutable; shared by all calls and streams that see this moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     resource: ResourceName,
     sharing: Sharing,
+    strategy: Strategy,
+    withheld: Option<String>,
     devices: Vec<Device>,
     list: ListAndWatchResponse,
     entries: HashMap<Arc<str>, Entry>,
@@ -50,7 +54,27 @@ impl Snapshot {
                 list.devices.push(super::wire_device(&id, healthy, device.found.numa));
             }
         }
-        Snapshot { resource, sharing, devices, list, entries }
+        Snapshot { resource, sharing, strategy: Strategy::Auto, withheld: None, devices, list, entries }
+    }
+
+    /// The same, with the devices reaching containers by `strategy`.
+    pub fn by(self, strategy: Strategy) -> Snapshot {
+        Snapshot { strategy, ..self }
+    }
+
+    /// The same, with nothing to be had of it, for this `reason`, if there is one.
+    pub fn withheld(self, reason: Option<String>) -> Snapshot {
+        Snapshot { withheld: reason, ..self }
+    }
+
+    /// Why nothing can be had of it.
+    pub fn why_withheld(&self) -> Option<&str> {
+        self.withheld.as_deref()
+    }
+
+    /// How `found` reaches a container.
+    pub fn way(&self, found: &Found) -> Way {
+        self.strategy.way(found, cdi::name::kind(&self.resource).is_some())
     }
 
     /// The resource this is the state of.
@@ -87,6 +111,10 @@ impl Snapshot {
 
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Snapshot) -> bool {
-        self.resource == other.resource && self.sharing == other.sharing && self.devices == other.devices
+        self.resource == other.resource
+            && self.sharing == other.sharing
+            && self.strategy == other.strategy
+            && self.withheld == other.withheld
+            && self.devices == other.devices
     }
 }

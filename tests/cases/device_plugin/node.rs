@@ -40,6 +40,10 @@ impl Node {
         self.folder.path().join("device-plugins")
     }
 
+    pub(super) fn cdi(&self) -> PathBuf {
+        self.folder.path().join("cdi")
+    }
+
     pub(super) fn config(&self) -> PathBuf {
         self.folder.path().join("device-plugin.yaml")
     }
@@ -101,6 +105,8 @@ impl Node {
             .arg(self.root())
             .arg("--plugin-dir")
             .arg(self.plugins())
+            .arg("--cdi-dir")
+            .arg(self.cdi())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .kill_on_drop(true)

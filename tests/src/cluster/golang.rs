@@ -21,7 +21,7 @@ struct Family {
     flags: &'static [&'static str],
 }
 
-const FAMILIES: [Family; 5] = [
+const FAMILIES: [Family; 6] = [
     Family {
         folder: "kube",
         target: ".",
@@ -40,6 +40,7 @@ const FAMILIES: [Family; 5] = [
     },
     Family { folder: "tools", target: "tool", program: "", flags: &[] },
     Family { folder: "ocicni", target: ".", program: "ocicni", flags: &[] },
+    Family { folder: "cdi", target: ".", program: "cdi", flags: &[] },
 ];
 
 /// Builds every program into `folder`. Go decides what is up to date.
