@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::config::sharing::Sharing;
     use crate::inventory::merge;
-    use crate::inventory::tests::{devices, found};
+    use crate::inventory::tests::{devices, found, moment};
 
     fn snapshot(replicas: u32) -> Snapshot {
         shared(Sharing::among(replicas))
@@ -112,7 +112,7 @@ mod tests {
 
     fn shared(sharing: Sharing) -> Snapshot {
         let known = devices(&["/dev/a", "/dev/b", "/dev/c"]);
-        let devices = merge(&known, vec![found("/dev/a"), found("/dev/b")], 2);
+        let devices = merge(&known, vec![found("/dev/a"), found("/dev/b")], moment(2));
         Snapshot::new(ResourceName::parse("example.com/x").unwrap(), devices, sharing)
     }
 

@@ -67,6 +67,9 @@ pub struct RunArgs {
     /// Where CDI specs are written, if a strategy or a device needs one.
     #[arg(long, value_name = "FOLDER", default_value = "/var/run/cdi")]
     pub cdi_dir: PathBuf,
+    /// Where the node agent listens for news of devices; nobody need.
+    #[arg(long, value_name = "SOCKET", default_value = "/run/tripod/agent.sock")]
+    pub agent_socket: PathBuf,
     /// Where /livez and /readyz are answered; empty for nowhere.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9676", value_parser = health_address)]
     pub health_addr: HealthAddress,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::criteria::Properties;
+use crate::health::Standing;
 use crate::hostroot::DeviceNumber;
 pub use edits::{Edits, Hook, Mount};
 pub use kind::Kind;
@@ -59,10 +60,21 @@ pub struct Found {
     pub nodes: Vec<DeviceNode>,
     /// What a container needs beside them.
     pub edits: Edits,
-    /// Its health by what the scan could observe.
+    /// Its health: of a fresh scan what that could observe, of an [`inventory`](crate::inventory) the verdict.
     pub health: Health,
+    /// What tells of trouble by how it changes.
+    pub vitals: Vitals,
     /// What criteria can look at.
     pub properties: Properties,
+}
+
+/// What tells of trouble by how it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Lanes of its PCIe link. Fewer than there were is a fault; what a slot offers from the start is not.
+    pub lanes: Option<u32>,
+    /// Counts of errors, by what they are called; a rise is a fault.
+    pub errors: BTreeMap<&'static str, u64>,
 }
 
 /// A device of an inventory.
@@ -70,8 +82,10 @@ pub struct Found {
 pub struct Device {
     /// Its id, unique within the resource, without replica suffix.
     pub id: String,
-    /// What the last scan that saw it found; unhealthy when later ones did not see it.
+    /// What the last scan that saw it found, but for its health, which is the verdict of its standing.
     pub found: Found,
+    /// What its past says of it.
+    pub standing: Standing,
     /// The first scan that did not see it any more, by its number.
     pub vanished: Option<u64>,
 }
@@ -92,6 +106,7 @@ impl Found {
             nodes: Vec::new(),
             edits: Edits::default(),
             health: Health::Healthy,
+            vitals: Vitals::default(),
             properties: Properties::new(),
         }
     }

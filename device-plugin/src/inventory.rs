@@ -2,11 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
 
 use tripod_proto::deviceplugin::v1beta1 as wire;
 
 use crate::config::sharing::Sharing;
-use crate::device::{Device, Found, Health};
+use crate::device::{Device, Found};
+use crate::health::Standing;
 
 mod id;
 pub mod limits;
@@ -37,34 +39,47 @@ pub struct Fitted {
     pub left_out: usize,
 }
 
-/// Merges the devices `found` by scan number `scan` into the `previous` ones, ordered by key. Known
+/// When a scan was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Which scan it was, counted from 1.
+    pub scan: u64,
+    /// When.
+    pub at: Instant,
+}
+
+/// Merges the devices `found` at this `moment` into the `previous` ones, ordered by key. Known
 /// devices keep their ids. One that was not found stays, unhealthy: of an allocated device that is
 /// missing from the list the kubelet would report that it is healthy.
-pub fn merge(previous: &[Device], found: Vec<Found>, scan: u64) -> Vec<Device> {
+pub fn merge(previous: &[Device], found: Vec<Found>, moment: Moment) -> Vec<Device> {
     let mut known: BTreeMap<&str, &Device> = previous.iter().map(|d| (d.found.key.as_str(), d)).collect();
     let mut taken: HashSet<String> = previous.iter().map(|d| d.id.clone()).collect();
     let mut devices = Vec::with_capacity(found.len());
     for found in found {
-        let id = match known.remove(found.key.as_str()) {
-            Some(device) => device.id.clone(),
-            None => id::device_id(&found.id, &found.key, &taken),
+        let (id, standing) = match known.remove(found.key.as_str()) {
+            Some(device) => {
+                (device.id.clone(), device.standing.look(&device.found.vitals, &found, moment.at))
+            }
+            None => (id::device_id(&found.id, &found.key, &taken), Standing::first(&found, moment.at)),
         };
         taken.insert(id.clone());
-        devices.push(Device { id, found, vanished: None });
+        let found = Found { health: standing.verdict(), ..found };
+        devices.push(Device { id, found, standing, vanished: None });
     }
-    devices.extend(known.values().map(|device| vanish(device, scan)));
+    devices.extend(known.values().map(|device| vanish(device, moment)));
     devices.sort_by(|a, b| a.found.key.cmp(&b.found.key));
     devices
 }
 
-fn vanish(device: &Device, scan: u64) -> Device {
+fn vanish(device: &Device, moment: Moment) -> Device {
     let mut device = device.clone();
     let reason = match device.found.nodes.first() {
         Some(node) => format!("its node {} is gone", node.path),
         None => "it is gone".to_owned(),
     };
-    device.found.health = Health::Unhealthy { reason };
-    device.vanished = device.vanished.or(Some(scan));
+    device.standing = device.standing.gone(reason, moment.at);
+    device.found.health = device.standing.verdict();
+    device.vanished = device.vanished.or(Some(moment.scan));
     device
 }
 
@@ -122,7 +137,7 @@ fn wire_device(id: &str, healthy: bool, numa: Option<u32>) -> wire::Device {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::device::{DeviceNode, Kind};
+    use crate::device::{DeviceNode, Health, Kind};
     use crate::hostroot::DeviceNumber;
 
     pub(crate) fn found(path: &str) -> Found {
@@ -132,8 +147,12 @@ pub(crate) mod tests {
         Found { nodes, ..Found::new(Kind::Path, path, id) }
     }
 
+    pub(crate) fn moment(scan: u64) -> Moment {
+        Moment { scan, at: Instant::now() }
+    }
+
     pub(crate) fn devices(paths: &[&str]) -> Vec<Device> {
-        merge(&[], paths.iter().map(|path| found(path)).collect(), 1)
+        merge(&[], paths.iter().map(|path| found(path)).collect(), moment(1))
     }
 
     fn ids(devices: &[Device]) -> Vec<(&str, bool)> {
@@ -143,18 +162,18 @@ pub(crate) mod tests {
     #[test]
     fn a_device_that_vanished_stays_listed_unhealthy_and_recovers_with_its_id() {
         let first = devices(&["/dev/a", "/dev/b"]);
-        let second = merge(&first, vec![found("/dev/b")], 2);
+        let second = merge(&first, vec![found("/dev/b")], moment(2));
         assert_eq!(ids(&second), [("a", false), ("b", true)]);
         let reason = Health::Unhealthy { reason: "its node /dev/a is gone".to_owned() };
         assert_eq!(second[0].found.health, reason);
-        let third = merge(&second, vec![found("/dev/a"), found("/dev/b")], 3);
-        assert_eq!(third, first);
+        let third = merge(&second, vec![found("/dev/a"), found("/dev/b")], moment(3));
+        assert_eq!(ids(&third), ids(&first));
     }
 
     #[test]
     fn two_paths_that_would_have_one_id_get_two_and_keep_them() {
-        let nested_first = merge(&[], vec![found("/dev/a/b")], 1);
-        let both = merge(&nested_first, vec![found("/dev/a-b"), found("/dev/a/b")], 2);
+        let nested_first = merge(&[], vec![found("/dev/a/b")], moment(1));
+        let both = merge(&nested_first, vec![found("/dev/a-b"), found("/dev/a/b")], moment(2));
         let by_key: Vec<_> = both.iter().map(|d| (d.found.key.as_str(), d.id.as_str())).collect();
         let hashed = format!("a-b-{}", hash8("/dev/a-b"));
         assert_eq!(by_key, [("/dev/a-b", hashed.as_str()), ("/dev/a/b", "a-b")]);
@@ -163,7 +182,7 @@ pub(crate) mod tests {
     #[test]
     fn changes_name_what_happened() {
         let old = devices(&["/dev/a", "/dev/b", "/dev/c"]);
-        let new = merge(&old[..2], vec![found("/dev/a"), found("/dev/d")], 2);
+        let new = merge(&old[..2], vec![found("/dev/a"), found("/dev/d")], moment(2));
         let said: Vec<_> = changes(&old, &new)
             .into_iter()
             .map(|change| match change {
@@ -183,7 +202,7 @@ pub(crate) mod tests {
     #[test]
     fn a_list_is_cut_at_its_limit_old_devices_first() {
         let old = devices(&["/dev/b", "/dev/gone"]);
-        let new = merge(&old, vec![found("/dev/a"), found("/dev/b")], 2);
+        let new = merge(&old, vec![found("/dev/a"), found("/dev/b")], moment(2));
         let one = limits::entry_size("b", None);
         assert_eq!(ids(&fit(new.clone(), &old, Sharing::EXCLUSIVE, one).devices), [("b", true)]);
         assert_eq!(fit(new.clone(), &old, Sharing::EXCLUSIVE, one).left_out, 1);
@@ -200,9 +219,9 @@ pub(crate) mod tests {
     #[test]
     fn only_so_many_vanished_devices_are_remembered_latest_first() {
         let paths: Vec<_> = (0..limits::MAX_VANISHED).map(|n| format!("/dev/old{n:04}")).collect();
-        let old = merge(&[], paths.iter().map(|p| found(p)).collect(), 1);
-        let old = merge(&old, vec![found("/dev/last")], 2);
-        let new = fit(merge(&old, Vec::new(), 3), &old, Sharing::EXCLUSIVE, limits::MAX_LIST_BYTES);
+        let old = merge(&[], paths.iter().map(|p| found(p)).collect(), moment(1));
+        let old = merge(&old, vec![found("/dev/last")], moment(2));
+        let new = fit(merge(&old, Vec::new(), moment(3)), &old, Sharing::EXCLUSIVE, limits::MAX_LIST_BYTES);
         assert_eq!((new.devices.len(), new.left_out), (limits::MAX_VANISHED, 0));
         assert!(new.devices.iter().any(|d| d.id == "last"));
     }

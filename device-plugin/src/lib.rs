@@ -6,12 +6,12 @@
 //! |---|---|
 //! | [`config`] | `device-plugin.yaml`, checked |
 //! | [`hostroot`], [`discovery`], [`device`] | finding devices below the host's root |
-//! | [`inventory`] | pure: devices over time, their ids, the list the kubelet gets |
+//! | [`inventory`], [`health`] | pure: devices over time, their ids, the list the kubelet gets |
 //! | [`allocation`], [`preferred`] | pure: answers to the kubelet |
 //! | [`cdi`] | specs for the container runtime |
 //! | [`service`] | the gRPC face of one resource |
 //! | [`registration`], [`socket`], [`kubelet_watch`] | staying registered |
-//! | [`lifecycle`], [`readiness`], [`folder_watch`] | the running process |
+//! | [`lifecycle`], [`readiness`], [`folder_watch`], `telemetry` | the running process |
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -27,6 +27,7 @@ pub mod device;
 pub mod discovery;
 pub mod error;
 pub mod folder_watch;
+pub mod health;
 pub mod hostroot;
 pub mod inventory;
 pub mod kubelet_watch;
@@ -40,6 +41,7 @@ pub mod socket;
 mod command;
 mod offer;
 mod stock;
+mod telemetry;
 
 use cli::{Cli, Verb};
 use error::RunError;

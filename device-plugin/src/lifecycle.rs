@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::cdi;
 use crate::config::Config;
@@ -15,9 +16,11 @@ use crate::discovery::{self, Fault, Lot, Survey};
 use crate::error::{RunError, chain};
 use crate::folder_watch::{FolderWatch, Interest};
 use crate::hostroot::HostRoot;
+use crate::inventory::Moment;
 use crate::offer::Offer;
 use crate::socket::PluginDir;
 use crate::stock::Stock;
+use crate::telemetry::Agent;
 use crate::{kubelet_watch, readiness};
 
 /// How often the node is scanned when no event says so.
@@ -36,6 +39,8 @@ pub struct Places {
     pub plugin_dir: PathBuf,
     /// The folder of CDI specs.
     pub cdi_dir: PathBuf,
+    /// Where the node agent listens for news.
+    pub agent_socket: PathBuf,
     /// Where probes are answered, if anywhere.
     pub health: Option<SocketAddr>,
 }
@@ -50,19 +55,30 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
         tracing::info!(%address, "answering probes");
     }
     sweep(&dir);
-    let mut node = Node::new(places.host_root, dir, cdi::Folder::new(places.cdi_dir));
+    let mut node =
+        Node::new(places.host_root, dir, cdi::Folder::new(places.cdi_dir), Agent::at(&places.agent_socket));
     node.start(config).await?;
     ready.send_replace(true);
     loop {
+        let due = node.due();
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             config = config_watch.next() => node.reload(config).await,
             () = node.folders.settled() => node.rescan().await,
+            () = at(due) => node.rescan().await,
         }
     }
     ready.send_replace(false);
     node.stop().await;
     Ok(())
+}
+
+/// Waits for `moment`, or for ever.
+async fn at(moment: Option<std::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn sweep(dir: &PluginDir) {
@@ -82,6 +98,7 @@ struct Node {
     root: HostRoot,
     dir: PluginDir,
     cdi: cdi::Folder,
+    agent: Agent,
     directory: watch::Receiver<u64>,
     folders: FolderWatch,
     config: Config,
@@ -91,13 +108,14 @@ struct Node {
 }
 
 impl Node {
-    fn new(root: HostRoot, dir: PluginDir, cdi: cdi::Folder) -> Node {
+    fn new(root: HostRoot, dir: PluginDir, cdi: cdi::Folder, agent: Agent) -> Node {
         let directory = kubelet_watch::watch(dir.clone());
         let folders = FolderWatch::open(Interest::Names, RESCAN);
         Node {
             root,
             dir,
             cdi,
+            agent,
             directory,
             folders,
             config: Config::default(),
@@ -158,10 +176,11 @@ impl Node {
             }
         }
         self.scans += 1;
+        let moment = Moment { scan: self.scans, at: Instant::now().into_std() };
         let Survey { lots, mut faults, .. } = survey;
         let stock = |lot: Lot| {
             let previous = self.offers.get(&lot.name).map(Offer::devices).unwrap_or_default();
-            Stock::take(lot, &previous, self.scans, &mut faults)
+            Stock::take(lot, &previous, moment, &mut faults)
         };
         let stocks = lots.into_iter().map(stock).collect();
         self.report(faults);
@@ -220,11 +239,17 @@ impl Node {
             match self.offers.get_mut(&stock.name) {
                 Some(offer) => offer.update(&stock),
                 None => {
-                    let offer = Offer::start(&stock, self.dir.clone(), self.directory.clone());
+                    let offer =
+                        Offer::start(&stock, self.dir.clone(), self.directory.clone(), self.agent.clone());
                     self.offers.insert(stock.name, offer);
                 }
             }
         }
+    }
+
+    /// When a device's probation ends.
+    fn due(&self) -> Option<std::time::Instant> {
+        self.offers.values().filter_map(Offer::due).min()
     }
 
     /// Ends all offers at the same time: each may have calls to finish.

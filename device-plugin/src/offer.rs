@@ -1,6 +1,7 @@
 //! One resource on offer: its inventory over time, and its registration.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,11 +14,13 @@ use crate::inventory::{self, Change, Snapshot};
 use crate::registration::Registration;
 use crate::socket::PluginDir;
 use crate::stock::Stock;
+use crate::telemetry::Agent;
 
 /// A name under which devices are offered.
 #[derive(Debug)]
 pub(crate) struct Offer {
     naming: Naming,
+    agent: Agent,
     snapshots: watch::Sender<Arc<Snapshot>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -25,19 +28,29 @@ pub(crate) struct Offer {
 
 impl Offer {
     /// Starts to offer `stock`.
-    pub(crate) fn start(stock: &Stock, dir: PluginDir, directory: watch::Receiver<u64>) -> Offer {
+    pub(crate) fn start(
+        stock: &Stock,
+        dir: PluginDir,
+        directory: watch::Receiver<u64>,
+        agent: Agent,
+    ) -> Offer {
         tracing::info!(resource = %stock.name, devices = stock.devices.len(), "offering");
-        log_changes(&stock.name, &[], &stock.devices);
+        tell_changes(&stock.name, &[], &stock.devices, &agent);
         log_withheld(&stock.name, None, stock.withheld.as_deref());
         let (snapshots, receiver) = watch::channel(Arc::new(stock.snapshot()));
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(Registration::new(dir, receiver, directory, stopped).run());
-        Offer { naming: stock.rule.naming.clone(), snapshots, stop, task }
+        Offer { naming: stock.rule.naming.clone(), agent, snapshots, stop, task }
     }
 
     /// The devices as they are known now.
     pub(crate) fn devices(&self) -> Vec<Device> {
         self.snapshots.borrow().devices().to_vec()
+    }
+
+    /// When the first of its devices' probations ends.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.snapshots.borrow().devices().iter().filter_map(|device| device.standing.due()).min()
     }
 
     /// What a survey needs to know of what is listed.
@@ -52,7 +65,7 @@ impl Offer {
         self.snapshots.send_if_modified(|snapshot| {
             let changed = **snapshot != new;
             if changed {
-                log_changes(&stock.name, snapshot.devices(), new.devices());
+                tell_changes(&stock.name, snapshot.devices(), new.devices(), &self.agent);
                 log_withheld(&stock.name, snapshot.why_withheld(), new.why_withheld());
                 *snapshot = Arc::new(new);
             }
@@ -70,8 +83,9 @@ impl Offer {
     }
 }
 
-fn log_changes(resource: &ResourceName, old: &[Device], new: &[Device]) {
+fn tell_changes(resource: &ResourceName, old: &[Device], new: &[Device], agent: &Agent) {
     for change in inventory::changes(old, new) {
+        agent.tell(resource, &change);
         match change {
             Change::Appeared(device) => tracing::info!(%resource, device_id = device.id, "device appeared"),
             Change::Recovered(device) => tracing::info!(%resource, device_id = device.id, "device recovered"),
@@ -94,7 +108,8 @@ fn log_withheld(resource: &ResourceName, before: Option<&str>, now: Option<&str>
     }
 }
 
-fn reason(device: &Device) -> &str {
+/// Why `device` cannot be handed out.
+pub(crate) fn reason(device: &Device) -> &str {
     match &device.found.health {
         Health::Healthy => "",
         Health::Unhealthy { reason } => reason,

@@ -9,7 +9,7 @@ use crate::config::Rule;
 use crate::config::resource_name::ResourceName;
 use crate::device::{Device, Found};
 use crate::discovery::{Fault, Lot};
-use crate::inventory::{self, Fitted, Snapshot, limits};
+use crate::inventory::{self, Fitted, Moment, Snapshot, limits};
 
 /// The devices to list under a name.
 #[derive(Clone, Debug)]
@@ -24,8 +24,8 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
-    /// What there is of `lot` in scan number `scan`, given the devices that were listed under its name.
-    pub(crate) fn take(lot: Lot, previous: &[Device], scan: u64, faults: &mut BTreeSet<Fault>) -> Stock {
+    /// What there is of `lot` at this `moment`, given the devices that were listed under its name.
+    pub(crate) fn take(lot: Lot, previous: &[Device], moment: Moment, faults: &mut BTreeSet<Fault>) -> Stock {
         let Lot { name, rule, mut found } = lot;
         let still_meant = |device: &&Device| {
             let named = rule.naming.name(&device.found.properties);
@@ -38,7 +38,7 @@ impl Stock {
         let fault = |text| Fault { resource: rule.naming.to_string(), text };
         let none_of_it = |found: &&Found| rule.sharing.replicas(found) == 0;
         faults.extend(found.iter().filter(none_of_it).map(|found| fault(too_small(found))));
-        let merged = inventory::merge(&kept, found, scan);
+        let merged = inventory::merge(&kept, found, moment);
         let Fitted { devices, left_out } =
             inventory::fit(merged, &kept, rule.sharing, limits::MAX_LIST_BYTES);
         if left_out > 0 {

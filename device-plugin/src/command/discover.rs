@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ use crate::device::Device;
 use crate::discovery::{self, Known};
 use crate::error::RunError;
 use crate::hostroot::HostRoot;
-use crate::inventory::Snapshot;
+use crate::inventory::{Moment, Snapshot};
 use crate::stock::Stock;
 
 /// The document printed.
@@ -51,9 +52,10 @@ pub(crate) fn run(args: &DiscoverArgs, stdout: &mut dyn Write) -> Result<(), Run
 fn rows(config: &Config, root: &HostRoot) -> Vec<Row> {
     let survey = discovery::survey(&config.rules, &Known::default(), root);
     let mut faults = survey.faults;
+    let now = Moment { scan: 1, at: Instant::now() };
     let mut rows = Vec::new();
     for lot in survey.lots {
-        rows.extend(resource_rows(&Stock::take(lot, &[], 0, &mut faults).snapshot()));
+        rows.extend(resource_rows(&Stock::take(lot, &[], now, &mut faults).snapshot()));
     }
     for fault in faults {
         tracing::warn!(resource = fault.resource, "{}", fault.text);

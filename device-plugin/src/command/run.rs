@@ -21,6 +21,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
             host_root: HostRoot::new(args.host_root),
             plugin_dir: args.plugin_dir,
             cdi_dir: args.cdi_dir,
+            agent_socket: args.agent_socket,
             health: args.health_addr.0,
         };
         lifecycle::run(places, stop).await

@@ -61,6 +61,7 @@ fn device(function: &Function, interface: &Interface, root: &HostRoot) -> Found 
         health: health(interface, nodes.missing),
         nodes: nodes.own,
         edits: nodes.shared,
+        vitals: function.vitals.clone(),
         properties: properties(function, interface, root),
         ..Found::new(Kind::Pci, &function.address, &function.address)
     }

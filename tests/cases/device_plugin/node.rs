@@ -44,6 +44,11 @@ impl Node {
         self.folder.path().join("cdi")
     }
 
+    /// Where the plugin sends news.
+    pub(super) fn agent(&self) -> PathBuf {
+        self.folder.path().join("agent.sock")
+    }
+
     pub(super) fn config(&self) -> PathBuf {
         self.folder.path().join("device-plugin.yaml")
     }
@@ -107,6 +112,8 @@ impl Node {
             .arg(self.plugins())
             .arg("--cdi-dir")
             .arg(self.cdi())
+            .arg("--agent-socket")
+            .arg(self.agent())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .kill_on_drop(true)

@@ -189,3 +189,36 @@ async fn a_function_that_cannot_be_read_hides_no_other() {
     assert_eq!(named, [net, net, vfio, vfio]);
     assert!(log.contains("0000:99:00.0/vendor is no hexadecimal number: 0000:99:00.0 is left out"), "{log}");
 }
+
+#[tokio::test]
+async fn an_error_that_cost_the_link_is_told_and_not_forgotten_at_once() {
+    let rules = "- {name: example.com/net, match: {kind: pci, pfName: 'eth0#0-1'}}\n";
+    let Some(node) = host(rules) else { return };
+    let counter = format!("{}/aer_dev_fatal", folder("0000:3b:02.1"));
+    let count = |fatal: u64| format!("Undefined 0\nDLP {fatal}\nTOTAL_ERR_FATAL {fatal}\n");
+    node.write(&counter, &count(2));
+    let agent = std::os::unix::net::UnixDatagram::bind(node.agent()).unwrap();
+    agent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable("example.com/net", 2).await.unwrap();
+    node.write(&counter, &count(3));
+    node.add_device("nudge", 3);
+    kubelet.until_allocatable("example.com/net", 1).await.unwrap();
+    let told = "its count of fatal PCIe errors rose from 2 to 3";
+    let refused = kubelet.allocate("example.com/net", &["0000:3b:02.1"]).await.unwrap_err();
+    assert!(refused.message().contains(told), "{refused}");
+    let mut datagram = [0; 2048];
+    let length = agent.recv(&mut datagram).unwrap();
+    let news: serde_json::Value = serde_json::from_slice(&datagram[..length]).unwrap();
+    assert_eq!((&news["v"], &news["leg"]), (&1.into(), &"device-plugin".into()));
+    assert_eq!(news["event"]["reason"], "DeviceUnhealthy");
+    let message = news["event"]["message"].as_str().unwrap();
+    assert_eq!(message, format!("device 0000:3b:02.1 of example.com/net failed: {told}"));
+    node.add_device("again", 5);
+    let watched = kubelet.until("the time on probation", |view| {
+        let refused = view.devices("example.com/net")?.iter().any(|device| device.health == "Unhealthy");
+        refused.then_some(())
+    });
+    watched.await.unwrap();
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::device::Vitals;
 use crate::discovery::numa;
 use crate::hostroot::HostRoot;
 use crate::inventory::limits;
@@ -24,6 +25,8 @@ pub(in crate::discovery) struct Function {
     pub(in crate::discovery) driver: Option<String>,
     /// The NUMA node it hangs on.
     pub(in crate::discovery) numa: Option<u32>,
+    /// Its link, and what the kernel counts of errors on it.
+    pub(in crate::discovery) vitals: Vitals,
 }
 
 /// The functions that `wanted` picks by vendor and class. What cannot be read is left out and told.
@@ -71,6 +74,18 @@ fn look_at(
         class,
         driver,
         numa,
+        vitals: vitals(&folder, root),
         folder,
     }))
+}
+
+/// A link without a card says 0 lanes. Errors that the kernel calls fatal cost the link; others it repaired
+/// (Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats).
+fn vitals(folder: &str, root: &HostRoot) -> Vitals {
+    let read = |attribute: &str| root.attribute(&format!("{folder}/{attribute}")).ok().flatten();
+    let lanes = read("current_link_width").and_then(|lanes| lanes.parse().ok()).filter(|lanes| *lanes > 0);
+    let fatal = read("aer_dev_fatal").and_then(|table| {
+        table.lines().find_map(|line| line.strip_prefix("TOTAL_ERR_FATAL ")?.trim().parse().ok())
+    });
+    Vitals { lanes, errors: fatal.map(|count| ("fatal PCIe errors", count)).into_iter().collect() }
 }
