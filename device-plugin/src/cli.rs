@@ -61,6 +61,9 @@ pub struct RunArgs {
     /// Where the host's / is mounted.
     #[arg(long, value_name = "FOLDER", default_value = "/")]
     pub host_root: PathBuf,
+    /// Where NVIDIA's driver is on the host, for example /run/nvidia/driver where an operator installs it.
+    #[arg(long, value_name = "FOLDER", default_value = "/")]
+    pub nvidia_driver_root: String,
     /// The kubelet's device plugin directory, which holds kubelet.sock and our sockets.
     #[arg(long, value_name = "FOLDER", default_value = "/var/lib/kubelet/device-plugins")]
     pub plugin_dir: PathBuf,
@@ -84,6 +87,9 @@ pub struct DiscoverArgs {
     /// Where the host's / is mounted.
     #[arg(long, value_name = "FOLDER", default_value = "/")]
     pub host_root: PathBuf,
+    /// Where NVIDIA's driver is on the host, for example /run/nvidia/driver where an operator installs it.
+    #[arg(long, value_name = "FOLDER", default_value = "/")]
+    pub nvidia_driver_root: String,
     /// For programs or for people.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

@@ -22,6 +22,7 @@ mod quantity;
 mod yaml;
 
 use crate::device::{Found, Kind};
+use crate::discovery::nvidia::xid::Policy;
 use criteria::Criteria;
 use naming::Naming;
 use path_pattern::PathPattern;
@@ -37,6 +38,8 @@ const MAX_FILE: u64 = 1024 * 1024;
 pub struct Config {
     /// The rules in the order of the file. A device that several of them match belongs to the first.
     pub rules: Vec<Arc<Rule>>,
+    /// What must happen after an error of NVIDIA's driver.
+    pub xids: Policy,
 }
 
 /// One item of `resources`: which devices are offered, under which name, on which terms.

@@ -60,6 +60,8 @@ pub struct Found {
     pub nodes: Vec<DeviceNode>,
     /// What a container needs beside them.
     pub edits: Edits,
+    /// The full name under which somebody else's CDI spec describes it.
+    pub cdi: Option<String>,
     /// Its health: of a fresh scan what that could observe, of an [`inventory`](crate::inventory) the verdict.
     pub health: Health,
     /// What tells of trouble by how it changes.
@@ -105,6 +107,7 @@ impl Found {
             links: BTreeMap::new(),
             nodes: Vec::new(),
             edits: Edits::default(),
+            cdi: None,
             health: Health::Healthy,
             vitals: Vitals::default(),
             properties: Properties::new(),

@@ -15,6 +15,8 @@ mod path;
 mod pci;
 mod usb;
 
+pub mod nvidia;
+
 use claim::Claims;
 
 /// What one look for the devices of one kind found.
@@ -74,6 +76,22 @@ pub type Known = BTreeMap<ResourceName, Listed>;
 /// Finds every device of a kind. Blocking.
 type Finder = fn(&HostRoot) -> Scan;
 
+/// A node, and what is held open to look at it.
+#[derive(Debug)]
+pub struct Host {
+    /// Its file tree.
+    pub root: HostRoot,
+    /// The driver of its NVIDIA GPUs.
+    pub nvidia: nvidia::Driver,
+}
+
+fn scan(kind: Kind, host: &Host) -> Scan {
+    match kind {
+        Kind::Nvidia => nvidia::scan(&host.root, &host.nvidia),
+        _ => finder(kind)(&host.root),
+    }
+}
+
 /// None of a kind that a config cannot name yet, and none of paths, which only patterns tell apart.
 fn finder(kind: Kind) -> Finder {
     match kind {
@@ -85,14 +103,14 @@ fn finder(kind: Kind) -> Finder {
 
 /// Looks for the devices of all `rules`, in their order, and settles what is offered under which name.
 /// Each kind is looked for once.
-pub fn survey(rules: &[Arc<Rule>], known: &Known, root: &HostRoot) -> Survey {
+pub fn survey(rules: &[Arc<Rule>], known: &Known, host: &Host) -> Survey {
     let mut scans = BTreeMap::new();
     let mut claims = Claims::default();
     let mut survey = Survey::default();
     for rule in rules {
         let mut scan = match &rule.selector {
-            Selector::Path(patterns) => path::scan(patterns, root),
-            Selector::Criteria(kind, _) => scans.entry(*kind).or_insert_with(|| finder(*kind)(root)).clone(),
+            Selector::Path(patterns) => path::scan(patterns, &host.root),
+            Selector::Criteria(kind, _) => scans.entry(*kind).or_insert_with(|| scan(*kind, host)).clone(),
         };
         scan.found.retain(|found| rule.selector.selects(found));
         // A device that is listed, and perhaps in use, keeps its name when a link to it appears.
@@ -161,7 +179,8 @@ mod tests {
         let keys = known.iter().map(|key| (*key).to_owned()).collect();
         let name = rules[0].naming.name(&BTreeMap::new()).unwrap();
         let known = Known::from([(name, Listed { naming: rules[0].naming.clone(), keys })]);
-        let lots = survey(&rules, &known, &HostRoot::new("/")).lots;
+        let lots =
+            survey(&rules, &known, &Host { root: HostRoot::new("/"), nvidia: nvidia::Driver::new("") }).lots;
         let keys = |lot: Lot| (lot.name.to_string(), lot.found.into_iter().map(|found| found.key).collect());
         lots.into_iter().map(keys).collect()
     }

@@ -126,19 +126,28 @@ fn probation(failures: u32, counted: bool) -> Duration {
 
 /// What is wrong with `found`, which had the vital signs `before`, and up to `lanes` PCIe lanes.
 fn sign(found: &Found, before: Option<&Vitals>, lanes: Option<u32>) -> Sign {
-    if let Health::Unhealthy { reason } = &found.health {
-        return Sign::Failing(reason.clone());
+    let seen = match &found.health {
+        Health::Unhealthy { reason } => Some(reason.clone()),
+        Health::Healthy => narrowed(found, lanes),
+    };
+    match (before.and_then(|before| risen(found, before)), seen) {
+        // The reason is seen to end, but what was counted may come again all the same.
+        (Some(_), Some(reason)) | (Some(reason), None) => Sign::Struck(reason),
+        (None, Some(reason)) => Sign::Failing(reason),
+        (None, None) => Sign::Well,
     }
-    if let (Some(now), Some(most)) = (found.vitals.lanes, lanes)
-        && now < most
-    {
-        return Sign::Failing(format!("its PCIe link has {now} lanes, and had {most}"));
-    }
-    let risen = found.vitals.errors.iter().find_map(|(name, now)| {
-        let was = *before?.errors.get(name)?;
-        (*now > was).then(|| Sign::Struck(format!("its count of {name} rose from {was} to {now}")))
-    });
-    risen.unwrap_or(Sign::Well)
+}
+
+fn narrowed(found: &Found, lanes: Option<u32>) -> Option<String> {
+    let (now, most) = (found.vitals.lanes?, lanes?);
+    (now < most).then(|| format!("its PCIe link has {now} lanes, and had {most}"))
+}
+
+fn risen(found: &Found, before: &Vitals) -> Option<String> {
+    found.vitals.errors.iter().find_map(|(name, now)| {
+        let was = *before.errors.get(name)?;
+        (*now > was).then(|| format!("its count of {name} rose from {was} to {now}"))
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,7 +13,8 @@ use crate::cdi;
 use crate::config::Config;
 use crate::config::resource_name::ResourceName;
 use crate::config::watch::ConfigWatch;
-use crate::discovery::{self, Fault, Lot, Survey};
+use crate::discovery::nvidia::Driver;
+use crate::discovery::{self, Fault, Host, Lot, Survey};
 use crate::error::{RunError, chain};
 use crate::folder_watch::{FolderWatch, Interest};
 use crate::hostroot::HostRoot;
@@ -35,6 +37,8 @@ pub struct Places {
     pub config: PathBuf,
     /// The host's `/`.
     pub host_root: HostRoot,
+    /// Where NVIDIA's driver is on the host.
+    pub nvidia_driver_root: String,
     /// The kubelet's device plugin directory.
     pub plugin_dir: PathBuf,
     /// The folder of CDI specs.
@@ -55,8 +59,10 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
         tracing::info!(%address, "answering probes");
     }
     sweep(&dir);
-    let mut node =
-        Node::new(places.host_root, dir, cdi::Folder::new(places.cdi_dir), Agent::at(&places.agent_socket));
+    let nvidia = Driver::new(&places.nvidia_driver_root);
+    let news = nvidia.news();
+    let host = Host { root: places.host_root, nvidia };
+    let mut node = Node::new(host, dir, cdi::Folder::new(places.cdi_dir), Agent::at(&places.agent_socket));
     node.start(config).await?;
     ready.send_replace(true);
     loop {
@@ -66,6 +72,7 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
             config = config_watch.next() => node.reload(config).await,
             () = node.folders.settled() => node.rescan().await,
             () = at(due) => node.rescan().await,
+            () = news.notified() => node.rescan().await,
         }
     }
     ready.send_replace(false);
@@ -95,7 +102,7 @@ fn sweep(dir: &PluginDir) {
 /// What this node offers.
 #[derive(Debug)]
 struct Node {
-    root: HostRoot,
+    host: Arc<Host>,
     dir: PluginDir,
     cdi: cdi::Folder,
     agent: Agent,
@@ -108,11 +115,11 @@ struct Node {
 }
 
 impl Node {
-    fn new(root: HostRoot, dir: PluginDir, cdi: cdi::Folder, agent: Agent) -> Node {
+    fn new(host: Host, dir: PluginDir, cdi: cdi::Folder, agent: Agent) -> Node {
         let directory = kubelet_watch::watch(dir.clone());
         let folders = FolderWatch::open(Interest::Names, RESCAN);
         Node {
-            root,
+            host: Arc::new(host),
             dir,
             cdi,
             agent,
@@ -147,6 +154,7 @@ impl Node {
     }
 
     async fn enforce(&mut self, config: Config, stocks: Vec<Stock>) {
+        self.host.nvidia.judge_by(config.xids.clone());
         self.config = config;
         self.publish(stocks).await;
     }
@@ -171,7 +179,7 @@ impl Node {
         for _ in 0..SCANS_IN_A_ROW {
             survey = self.look(config).await?;
             let folders = survey.folders.iter();
-            if !self.folders.follow(&folders.map(|folder| self.root.locate(folder)).collect()) {
+            if !self.folders.follow(&folders.map(|folder| self.host.root.locate(folder)).collect()) {
                 break;
             }
         }
@@ -188,9 +196,9 @@ impl Node {
     }
 
     async fn look(&self, config: &Config) -> Result<Survey, RunError> {
-        let (rules, root) = (config.rules.clone(), self.root.clone());
+        let (rules, host) = (config.rules.clone(), self.host.clone());
         let known = self.offers.iter().map(|(name, offer)| (name.clone(), offer.listed())).collect();
-        tokio::task::spawn_blocking(move || discovery::survey(&rules, &known, &root))
+        tokio::task::spawn_blocking(move || discovery::survey(&rules, &known, &host))
             .await
             .map_err(|error| RunError::System { act: "scan the node", source: error.into() })
     }

@@ -9,6 +9,7 @@ mod cdi;
 mod configuring;
 mod devices;
 mod node;
+mod nvidia;
 mod pci;
 mod registering;
 mod usb;

@@ -35,6 +35,7 @@ pub fn program(name: &str) -> PathBuf {
 pub fn build_ahead() -> anyhow::Result<()> {
     build(Profile::Debug, &PACKAGES)?;
     build_failpoints()?;
+    build_dynamic()?;
     Ok(())
 }
 
@@ -95,6 +96,26 @@ fn build_failpoints() -> anyhow::Result<PathBuf> {
         ["--quiet", "--package", "tripod-cni", "--features", "failpoints", "--target-dir", folder];
     run_cargo_build(&arguments)?;
     Ok(target.join("x86_64-unknown-linux-gnu/debug/tripod-cni"))
+}
+
+/// Path of a `tripod-device-plugin` that can load a library, as the shipped one can.
+pub fn dynamic_device_plugin() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build_dynamic().expect("tripod-device-plugin builds dynamically")).clone()
+}
+
+fn build_dynamic() -> anyhow::Result<PathBuf> {
+    let target = target_dir().join("dynamic");
+    if std::env::var_os(PREBUILT).is_none() {
+        let mut cargo = cargo();
+        cargo
+            .args(["build", "--quiet", "--bins", "--package", "tripod-device-plugin", "--target-dir"])
+            .arg(&target);
+        // The variable replaces the workspace's flags, which ask for a static program.
+        let status = cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=-crt-static").status()?;
+        anyhow::ensure!(status.success(), "cargo build of a dynamic tripod-device-plugin failed: {status}");
+    }
+    Ok(target.join("x86_64-unknown-linux-gnu/debug/tripod-device-plugin"))
 }
 
 /// The checkout this harness was built from.

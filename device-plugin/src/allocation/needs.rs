@@ -7,7 +7,7 @@ use tripod_proto::deviceplugin::v1beta1::{CdiDevice, ContainerAllocateResponse, 
 use crate::cdi;
 use crate::config::resource_name::ResourceName;
 use crate::config::strategy::Way;
-use crate::device::{self, Device, Found};
+use crate::device::{self, Device, Found, Kind};
 use crate::inventory::hash8;
 
 /// Read and write, for block devices as for character devices. Not `m`: the runtime makes the node, so
@@ -16,6 +16,8 @@ const PERMISSIONS: &str = "rw";
 /// The variable and the folder in which NVIDIA's container runtime looks for ids.
 const VISIBLE: &str = "NVIDIA_VISIBLE_DEVICES";
 const VISIBLE_BY_MOUNT: &str = "/var/run/nvidia-container-devices";
+/// Tells NVIDIA's container runtime to add nothing.
+const VOID: &str = "void";
 /// CDI's annotations: `cdi.k8s.io/<anything that is nobody else's>`.
 const ANNOTATION: &str = "cdi.k8s.io/tripod_";
 
@@ -44,6 +46,10 @@ impl<'a> Needs<'a> {
         for (name, value) in &found.edits.env {
             self.join(name, value.clone());
         }
+        if found.kind == Kind::Nvidia && !matches!(way, Way::Envvar | Way::VolumeMounts) {
+            // An image may ask for all GPUs, which NVIDIA's runtime would then add to these.
+            self.join(VISIBLE, VOID.to_owned());
+        }
         match way {
             Way::Nodes => self.add_nodes(found),
             Way::Cdi => self.names.extend(self.cdi_name(device)),
@@ -65,6 +71,9 @@ impl<'a> Needs<'a> {
 
     /// None of a device without nodes and mounts: no spec describes it.
     fn cdi_name(&self, device: &Device) -> Option<String> {
+        if device.found.cdi.is_some() {
+            return device.found.cdi.clone();
+        }
         let kind = cdi::name::kind(self.resource).filter(|_| cdi::spec::describes(&device.found))?;
         Some(format!("{kind}={}", cdi::name::device(&device.id)))
     }

@@ -67,12 +67,14 @@ struct Hook {
     args: Vec<String>,
 }
 
-/// Whether a spec can say anything of `found`; edits without content are invalid.
+/// Whether a spec of ours can say anything of `found` that none of others does; edits without content are
+/// invalid.
 pub fn describes(found: &Found) -> bool {
-    !(found.nodes.is_empty()
-        && found.edits.nodes.is_empty()
-        && found.edits.mounts.is_empty()
-        && found.edits.hooks.is_empty())
+    found.cdi.is_none()
+        && !(found.nodes.is_empty()
+            && found.edits.nodes.is_empty()
+            && found.edits.mounts.is_empty()
+            && found.edits.hooks.is_empty())
 }
 
 impl Spec {

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::cli::{DiscoverArgs, Output};
 use crate::config::Config;
 use crate::device::Device;
-use crate::discovery::{self, Known};
+use crate::discovery::nvidia::Driver;
+use crate::discovery::{self, Host, Known};
 use crate::error::RunError;
 use crate::hostroot::HostRoot;
 use crate::inventory::{Moment, Snapshot};
@@ -44,13 +45,15 @@ struct Row {
 /// Prints on `stdout`; faults of the scan are logged.
 pub(crate) fn run(args: &DiscoverArgs, stdout: &mut dyn Write) -> Result<(), RunError> {
     let config = Config::load(&args.config)?;
-    let rows = rows(&config, &HostRoot::new(&args.host_root));
+    let nvidia = Driver::new(&args.nvidia_driver_root);
+    nvidia.judge_by(config.xids.clone());
+    let rows = rows(&config, &Host { root: HostRoot::new(&args.host_root), nvidia });
     print(args.output, rows, stdout)
         .map_err(|source| RunError::System { act: "write to standard output", source })
 }
 
-fn rows(config: &Config, root: &HostRoot) -> Vec<Row> {
-    let survey = discovery::survey(&config.rules, &Known::default(), root);
+fn rows(config: &Config, host: &Host) -> Vec<Row> {
+    let survey = discovery::survey(&config.rules, &Known::default(), host);
     let mut faults = survey.faults;
     let now = Moment { scan: 1, at: Instant::now() };
     let mut rows = Vec::new();

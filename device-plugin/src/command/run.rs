@@ -19,6 +19,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
         let places = Places {
             config: args.config,
             host_root: HostRoot::new(args.host_root),
+            nvidia_driver_root: args.nvidia_driver_root,
             plugin_dir: args.plugin_dir,
             cdi_dir: args.cdi_dir,
             agent_socket: args.agent_socket,

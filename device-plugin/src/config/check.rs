@@ -11,8 +11,10 @@ use super::yaml::Node;
 use super::{Config, Rule, Selector};
 use crate::cdi;
 use crate::device::Kind;
+use crate::discovery::nvidia::xid::Policy;
 use crate::inventory::limits;
 
+mod health;
 mod selector;
 mod sharing;
 
@@ -32,13 +34,15 @@ pub(super) fn config(document: &Node) -> Result<Config, Vec<Problem>> {
 }
 
 fn document_fields(document: &Node, problems: &mut Problems) -> Option<Config> {
-    let table = Field::document(document).table(&["version", "resources"], problems)?;
+    let table = Field::document(document).table(&["version", "resources", "health"], problems)?;
     version(&table, problems);
     let list = table.required("resources", "list the resources to offer, or []", problems)?;
     let items = list.list(MAX_RESOURCES, problems)?;
     let mut names = BTreeMap::new();
     let rules: Vec<_> = items.iter().map(|item| rule(item, &mut names, problems)).collect();
-    Some(Config { rules: rules.into_iter().flatten().map(Arc::new).collect() })
+    let xids =
+        table.field("health").map_or_else(|| Some(Policy::default()), |field| health::check(field, problems));
+    Some(Config { rules: rules.into_iter().flatten().map(Arc::new).collect(), xids: xids? })
 }
 
 fn version(table: &Table<'_>, problems: &mut Problems) {
@@ -204,7 +208,6 @@ mod tests {
             ("match: {kind: usb, vendor: []}", "match.vendor", "is empty and would match nothing"),
             ("match: {kind: usb, vendor: 403}", "match.vendor", "must be a string, not an integer"),
             ("match: {kind: toaster}", "match.kind", "\"toaster\" is an unknown kind"),
-            ("match: {kind: nvidia}", "match.kind", "nvidia is not available in this version"),
             (
                 "{match: {kind: usb}, excludeTopology: true}",
                 "excludeTopology",
@@ -242,6 +245,22 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_the_driver_mean_what_the_config_says() {
+        use crate::discovery::nvidia::xid::Severity;
+        let text = |xid: &str| format!("version: v1\nresources: []\nhealth: {{xid: {xid}}}\n");
+        let policy = Config::parse(&text("{ignore: [94, 63], replace: [79]}")).unwrap().xids;
+        let severities = [94, 63, 79].map(|xid| policy.severity(xid));
+        assert_eq!(severities, [Severity::Ignore, Severity::Ignore, Severity::Replace]);
+        for (wrong, key, message) in [
+            ("{ignore: [94], reset: [94]}", "health.xid.reset[0]", "94 has a severity already"),
+            ("{fatal: [94]}", "health.xid.fatal", "is an unknown key"),
+            ("{reset: [1000]}", "health.xid.reset[0]", "is 1000, which is out of range"),
+        ] {
+            assert_eq!(problems(&text(wrong))[0], (3, key.to_owned(), message.to_owned()));
+        }
+    }
+
+    #[test]
     fn no_resources_is_a_config() {
         assert_eq!(Config::parse("version: v1\nresources: []\n"), Ok(Config::default()));
     }
@@ -262,13 +281,6 @@ mod tests {
         ];
         let expected = expected.map(|(line, key, message)| (line, key.to_owned(), message.to_owned()));
         assert_eq!(problems(text), expected);
-    }
-
-    #[test]
-    fn a_kind_of_a_later_version_is_named_as_such() {
-        let text = "version: v1\nresources:\n- name: nvidia.com/gpu\n  match: {kind: nvidia}\n";
-        let message = "nvidia is not available in this version".to_owned();
-        assert_eq!(problems(text), [(4, "resources[0].match.kind".to_owned(), message)]);
     }
 
     #[test]

@@ -78,12 +78,18 @@ impl Strategy {
             Strategy::DeviceSpecs => Way::Nodes,
             Strategy::Envvar => Way::Envvar,
             Strategy::VolumeMounts => Way::VolumeMounts,
-            Strategy::Auto if found.edits.hooks.is_empty() => Way::Nodes,
-            _ if !is_cdi_kind => Way::Nodes,
+            Strategy::Auto if !needs_cdi(found) => Way::Nodes,
+            _ if !is_cdi_kind && found.cdi.is_none() => Way::Nodes,
             Strategy::Auto | Strategy::CdiCri => Way::Cdi,
             Strategy::CdiAnnotations => Way::CdiAnnotation,
         }
     }
+}
+
+/// What is mounted for a device is of the version of its driver, and numbers of nodes change over a reboot:
+/// the kubelet would replay both as they were.
+fn needs_cdi(found: &Found) -> bool {
+    found.cdi.is_some() || !found.edits.mounts.is_empty() || !found.edits.hooks.is_empty()
 }
 
 impl fmt::Display for Strategy {

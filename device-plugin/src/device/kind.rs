@@ -62,7 +62,7 @@ impl Kind {
 
     /// Whether this version finds devices of it.
     pub fn is_available(self) -> bool {
-        matches!(self, Kind::Path | Kind::Usb | Kind::Pci)
+        matches!(self, Kind::Path | Kind::Usb | Kind::Pci | Kind::Nvidia)
     }
 
     /// Whether its devices hang on NUMA nodes.

@@ -15,6 +15,7 @@ use tripod_tests::programs::program;
 /// A made node: a host tree with `/dev`, a device plugin directory and a config.
 pub(super) struct Node {
     pub(super) folder: TempDir,
+    program: PathBuf,
 }
 
 impl Node {
@@ -25,11 +26,16 @@ impl Node {
             eprintln!("SKIPPED: device nodes are made as root only");
             return None;
         }
-        let node = Node { folder: tempfile::tempdir().unwrap() };
+        let node = Node { folder: tempfile::tempdir().unwrap(), program: program("tripod-device-plugin") };
         std::fs::create_dir_all(node.root().join("dev")).unwrap();
         std::fs::create_dir_all(node.plugins()).unwrap();
         node.configure(config);
         Some(node)
+    }
+
+    /// The same, with this program.
+    pub(super) fn with_program(self, program: PathBuf) -> Node {
+        Node { program, ..self }
     }
 
     pub(super) fn root(&self) -> PathBuf {
@@ -47,6 +53,11 @@ impl Node {
     /// Where the plugin sends news.
     pub(super) fn agent(&self) -> PathBuf {
         self.folder.path().join("agent.sock")
+    }
+
+    /// What the made library of NVIDIA's reads.
+    pub(super) fn nvml(&self) -> PathBuf {
+        self.folder.path().join("nvml")
     }
 
     pub(super) fn config(&self) -> PathBuf {
@@ -77,7 +88,8 @@ impl Node {
 
     /// What `discover` prints of this node: its devices, and what it logs.
     pub(super) fn discover(&self) -> (Vec<serde_json::Value>, String) {
-        let mut command = std::process::Command::new(program("tripod-device-plugin"));
+        let mut command = std::process::Command::new(&self.program);
+        command.env("FAKE_NVML", self.nvml());
         command.args(["discover", "--output", "json", "--config"]).arg(self.config());
         let output = command.arg("--host-root").arg(self.root()).output().unwrap();
         let log = String::from_utf8(output.stderr).unwrap();
@@ -103,7 +115,8 @@ impl Node {
 
     pub(super) fn run_with(&self, config: &Path) -> Plugin {
         let log = self.folder.path().join(format!("log-{:?}", Instant::now()));
-        let child = Command::new(program("tripod-device-plugin"))
+        let child = Command::new(&self.program)
+            .env("FAKE_NVML", self.nvml())
             .args(["run", "--health-addr", "127.0.0.1:0", "--log-level", "debug", "--config"])
             .arg(config)
             .arg("--host-root")
