@@ -57,6 +57,31 @@ impl<'a> Cri<'a> {
         Ok(path.with_context(|| format!("sandbox {id} has no network namespace"))?.to_owned())
     }
 
+    /// The id of the one container called `name` that runs.
+    pub fn running_container(&self, name: &str) -> anyhow::Result<String> {
+        self.only_container(&["--name", &format!("^{name}$")])
+    }
+
+    /// The id of the one container of the pod called `name` that runs.
+    pub fn container_of(&self, name: &str) -> anyhow::Result<String> {
+        self.only_container(&["--pod", &self.sandbox_of(name)?])
+    }
+
+    fn only_container(&self, filter: &[&str]) -> anyhow::Result<String> {
+        let ids = self.crictl(&[&["ps", "--quiet", "--state", "Running"], filter].concat())?;
+        let ids: Vec<_> = ids.lines().collect();
+        let [id] = ids[..] else { anyhow::bail!("{filter:?}: running containers are {ids:?}") };
+        Ok(id.to_owned())
+    }
+
+    /// The number of a container's first process, on the machine.
+    pub fn process_of(&self, id: &str) -> anyhow::Result<String> {
+        let text = self.crictl(&["inspect", "--output", "json", id])?;
+        let about: Value = serde_json::from_str(&text)?;
+        let process = about.pointer("/info/pid").and_then(Value::as_u64);
+        Ok(process.with_context(|| format!("container {id} has no process"))?.to_string())
+    }
+
     /// What the runtime says about itself.
     pub fn info(&self) -> anyhow::Result<Value> {
         let text = self.crictl(&["info", "--output", "json"])?;

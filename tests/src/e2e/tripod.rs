@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod device;
+mod devices;
 pub(super) mod footprint;
 mod hostport;
 mod hundred;
@@ -49,6 +50,24 @@ pub(super) const SUITE: Suite = Suite {
             about: "a pod that asks for a device gets it, and the next one waits",
             long: false,
             run: device::one_pod_gets_the_device,
+        },
+        Case {
+            name: "tripod-cdi",
+            about: "two pods get two devices by CDI, and their status follows the devices' health",
+            long: false,
+            run: devices::each_pod_gets_its_own,
+        },
+        Case {
+            name: "tripod-device-restart",
+            about: "kubelet, device plugin or both begin anew: what was given stays given, and the rest can be had",
+            long: false,
+            run: devices::restarts_lose_nothing,
+        },
+        Case {
+            name: "tripod-numa",
+            about: "under single-numa-node a pod gets devices of one NUMA node or is refused",
+            long: false,
+            run: devices::one_numa_node_or_none,
         },
         Case {
             name: "tripod-private-image",

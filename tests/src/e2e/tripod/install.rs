@@ -12,6 +12,12 @@ use crate::programs;
 
 /// Resource of the test's device.
 pub(super) const RESOURCE: &str = "tripod.test/clock";
+/// Resource whose devices reach containers by CDI.
+pub(super) const BY_CDI: &str = "tripod.test/card";
+/// Resource of virtual functions, on a tree that a test makes in the place of the node's `/sys`.
+pub(super) const FUNCTION: &str = "tripod.test/function";
+/// Where that tree is.
+pub(super) const MADE_SYS: &str = "/var/lib/tripod-test/sys";
 
 /// Also leaves the cluster with Tripod, for the cases after it.
 pub(in crate::e2e) fn apply_makes_nodes_ready(cluster: &Cluster) -> anyhow::Result<()> {
@@ -63,7 +69,17 @@ fn edited_manifests(cluster: &Cluster) -> anyhow::Result<PathBuf> {
     fs::write(config.join("node.yaml"), node_yaml(cluster.families()))?;
     fs::write(config.join("device-plugin.yaml"), device_plugin_yaml())?;
     fs::write(config.join("credential-provider.yaml"), credential_provider_yaml())?;
+    replace_sys(&folder.join("daemonset.yaml"))?;
     Ok(folder)
+}
+
+/// The machine's own `/sys` has no network card that could be given away.
+fn replace_sys(manifest: &Path) -> anyhow::Result<()> {
+    let text = fs::read_to_string(manifest)?;
+    let (real, made) =
+        ("{path: /sys, type: Directory}", format!("{{path: {MADE_SYS}, type: DirectoryOrCreate}}"));
+    anyhow::ensure!(text.matches(real).count() == 1, "{} mounts no /sys", manifest.display());
+    Ok(fs::write(manifest, text.replace(real, &made))?)
 }
 
 fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
@@ -87,7 +103,12 @@ fn node_yaml(families: Families) -> String {
 }
 
 fn device_plugin_yaml() -> String {
-    format!("version: v1\nresources:\n- name: {RESOURCE}\n  match: {{paths: [/dev/tripod-clock*]}}\n")
+    format!(
+        "version: v1\nresources:\n\
+         - {{name: {RESOURCE}, match: {{paths: [/dev/tripod-clock*]}}}}\n\
+         - {{name: {BY_CDI}, match: {{paths: [/dev/tripod-card*]}}, strategy: cdi-cri}}\n\
+         - {{name: {FUNCTION}, match: {{kind: pci, pfName: card0}}}}\n"
+    )
 }
 
 fn credential_provider_yaml() -> String {
