@@ -7,6 +7,7 @@
 //! | [`config`] | `device-plugin.yaml`, checked |
 //! | [`hostroot`], [`discovery`], [`device`] | finding devices below the host's root |
 //! | [`inventory`], [`health`] | pure: devices over time, their ids, the list the kubelet gets |
+//! | [`topology`] | pure: cards, their links and NUMA nodes |
 //! | [`allocation`], [`preferred`] | pure: answers to the kubelet |
 //! | [`cdi`] | specs for the container runtime |
 //! | [`service`] | the gRPC face of one resource |
@@ -37,6 +38,7 @@ pub mod readiness;
 pub mod registration;
 pub mod service;
 pub mod socket;
+pub mod topology;
 
 mod command;
 mod offer;

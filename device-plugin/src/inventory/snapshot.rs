@@ -11,6 +11,7 @@ use crate::config::resource_name::ResourceName;
 use crate::config::sharing::Sharing;
 use crate::config::strategy::{Strategy, Way};
 use crate::device::{Device, Found};
+use crate::topology::{Part, Topology};
 
 /// Immutable; shared by all calls and streams that see this moment.
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub struct Snapshot {
     strategy: Strategy,
     withheld: Option<String>,
     devices: Vec<Device>,
+    topology: Topology,
     list: ListAndWatchResponse,
     entries: HashMap<Arc<str>, Entry>,
 }
@@ -36,6 +38,8 @@ struct Entry {
 pub struct Listed<'a> {
     /// The device behind the id.
     pub device: &'a Device,
+    /// Its number among the devices.
+    pub index: usize,
     /// Position of the id in the list.
     pub position: usize,
 }
@@ -54,7 +58,9 @@ impl Snapshot {
                 list.devices.push(super::wire_device(&id, healthy, device.found.numa));
             }
         }
-        Snapshot { resource, sharing, strategy: Strategy::Auto, withheld: None, devices, list, entries }
+        let topology = Topology::new(&devices.iter().map(part).collect::<Vec<_>>());
+        let (strategy, withheld) = (Strategy::Auto, None);
+        Snapshot { resource, sharing, strategy, withheld, devices, topology, list, entries }
     }
 
     /// The same, with the devices reaching containers by `strategy`.
@@ -92,6 +98,11 @@ impl Snapshot {
         &self.devices
     }
 
+    /// How its devices lie to one another.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
     /// What the kubelet is to be told.
     pub fn list(&self) -> &ListAndWatchResponse {
         &self.list
@@ -100,13 +111,19 @@ impl Snapshot {
     /// The device that is listed under `id`.
     pub fn find(&self, id: &str) -> Option<Listed<'_>> {
         let entry = self.entries.get(id)?;
-        Some(Listed { device: self.devices.get(entry.device)?, position: entry.position })
+        let device = self.devices.get(entry.device)?;
+        Some(Listed { device, index: entry.device, position: entry.position })
     }
 
     /// The ids under which the devices are listed, each with its device, in the order of the list.
     pub fn ids(&self) -> impl Iterator<Item = (&str, &Device)> {
         self.list.devices.iter().filter_map(|entry| Some((entry.id.as_str(), self.find(&entry.id)?.device)))
     }
+}
+
+fn part(device: &Device) -> Part<'_> {
+    let found = &device.found;
+    Part { key: &found.key, parent: found.parent.as_deref(), numa: found.numa, links: &found.links }
 }
 
 impl PartialEq for Snapshot {
