@@ -115,7 +115,8 @@ fn an_answer_has_as_many_devices_as_were_asked_for_and_each_once() {
         for size in 1..=count {
             let ids = of_all(&snapshot, size);
             let different: HashSet<_> = ids.iter().collect();
-            assert_eq!((ids.len(), different.len()), (size as usize, size as usize), "{ids:?}");
+            let wanted = usize::try_from(size).unwrap();
+            assert_eq!((ids.len(), different.len()), (wanted, wanted), "{ids:?}");
         }
     }
 }
