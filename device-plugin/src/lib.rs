@@ -59,6 +59,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, stdout: &mut dyn Write) -> 
     let outcome = match cli.verb {
         Verb::Run(args) => command::run::run(args).map(|()| true),
         Verb::Discover(args) => command::discover::run(&args, stdout).map(|()| true),
+        Verb::Prefer(args) => command::prefer::run(&args, stdout).map(|()| true),
         Verb::CheckConfig(args) => command::check_config::run(&args, stdout)
             .map_err(|source| RunError::System { act: "write to standard output", source }),
     };

@@ -15,6 +15,7 @@ use tripod_proto::deviceplugin::v1beta1::{
 
 use crate::inventory::Snapshot;
 
+mod cards;
 mod exact;
 mod greedy;
 mod placement;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use serde::Serialize;
-
 use crate::cli::{DiscoverArgs, Output};
+use crate::command::document::{Document, Row, VERSION};
 use crate::config::Config;
 use crate::device::Device;
 use crate::discovery::nvidia::Driver;
@@ -15,32 +14,6 @@ use crate::error::RunError;
 use crate::hostroot::HostRoot;
 use crate::inventory::{Moment, Snapshot};
 use crate::stock::Stock;
-
-/// The document printed.
-#[derive(Debug, Serialize)]
-struct Document {
-    version: &'static str,
-    devices: Vec<Row>,
-}
-
-/// One advertised id.
-#[derive(Debug, Serialize)]
-struct Row {
-    id: String,
-    resource: String,
-    kind: String,
-    vendor: Option<String>,
-    model: Option<String>,
-    numa: Option<u32>,
-    /// Bytes.
-    memory: Option<u64>,
-    /// What it is a part of.
-    parent: Option<String>,
-    health: String,
-    nodes: Vec<String>,
-    /// Other devices of the resource, by id without replica suffix, with the weight of the link to them.
-    links: BTreeMap<String, u32>,
-}
 
 /// Prints on `stdout`; faults of the scan are logged.
 pub(crate) fn run(args: &DiscoverArgs, stdout: &mut dyn Write) -> Result<(), RunError> {
@@ -90,7 +63,7 @@ fn links(device: &Device, snapshot: &Snapshot) -> BTreeMap<String, u32> {
 
 fn print(output: Output, rows: Vec<Row>, stdout: &mut dyn Write) -> io::Result<()> {
     if output == Output::Json {
-        serde_json::to_writer_pretty(&mut *stdout, &Document { version: "v1", devices: rows })?;
+        serde_json::to_writer_pretty(&mut *stdout, &Document { version: VERSION.to_owned(), devices: rows })?;
         return writeln!(stdout);
     }
     let header = ["RESOURCE", "ID", "KIND", "NUMA", "HEALTH", "NODES"].map(str::to_owned);

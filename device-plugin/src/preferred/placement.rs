@@ -3,11 +3,10 @@
 //! Two levels: first the cards, then the devices that are parts of a card, of which nothing tells one
 //! from another but how much of them is used.
 
-use super::exact::{Load, Question};
-use super::greedy;
+use super::cards::Cards;
 use super::slots::Slots;
 use crate::config::sharing::{Placement, Sharing};
-use crate::topology::{Table, Topology};
+use crate::topology::Topology;
 
 /// What a container asks for, in numbers: units by their positions in the device list, devices and cards
 /// by those of a topology.
@@ -69,7 +68,7 @@ impl<'a> Demand<'a> {
 
     /// The positions of the free units that are to be taken, `count` or all there are, in ascending order.
     pub(crate) fn place(mut self, count: usize) -> Vec<usize> {
-        let all: Vec<_> = (0..self.topology.cards()).filter(|card| self.cards.is_available(*card)).collect();
+        let all = self.available();
         let free: u32 = all.iter().map(|card| self.cards.free(*card)).sum();
         let count = u32::try_from(count).unwrap_or(u32::MAX).min(free);
         match self.placement {
@@ -79,6 +78,28 @@ impl<'a> Demand<'a> {
         }
         all.iter().for_each(|card| self.deal(*card));
         self.taken()
+    }
+
+    /// The cards that are free or held.
+    pub(crate) fn available(&self) -> Vec<usize> {
+        (0..self.topology.cards()).filter(|card| self.cards.is_available(*card)).collect()
+    }
+
+    /// The `limit` best sets of cards, those that are held and `count` free ones, best first: where each
+    /// card is one unit, so that nothing but the links and NUMA nodes of the cards tells one answer from
+    /// another, and where there are so few that every set is looked at.
+    pub(crate) fn ranked(&self, count: usize, limit: usize) -> Option<Vec<Vec<usize>>> {
+        let all = self.available();
+        let whole = all.iter().all(|card| self.cards.free(*card) + self.cards.held(*card) == 1);
+        if !whole || self.placement == Placement::SpreadNuma {
+            return None;
+        }
+        let open: Vec<_> = all.iter().copied().filter(|card| self.cards.free(*card) > 0).collect();
+        Cards { topology: self.topology, slots: &self.cards, all: &all }.ranked(
+            &open,
+            count.min(open.len()),
+            limit,
+        )
     }
 
     fn taken(self) -> Vec<usize> {
@@ -97,9 +118,13 @@ impl<'a> Demand<'a> {
     /// Evenly over the cards `among`. What is not decided by how much of a card is used, its links decide.
     fn distribute(&mut self, all: &[usize], among: &[usize], units: u32) {
         let topology = self.topology;
-        self.cards.distribute(among, units, |cards, equals, count| {
-            let fresh = equals.first().is_some_and(|card| cards.held(*card) == 0);
-            if fresh { best_linked(topology, cards, all, equals, count) } else { first(equals, count) }
+        self.cards.distribute(among, units, |slots, equals, count| {
+            let fresh = equals.first().is_some_and(|card| slots.held(*card) == 0);
+            if fresh {
+                Cards { topology, slots, all }.best_linked(equals, count)
+            } else {
+                first(equals, count)
+            }
         });
     }
 
@@ -110,7 +135,8 @@ impl<'a> Demand<'a> {
         self.cards.pack(&held, units);
         let missing = u64::from(units).saturating_sub(before);
         if missing > 0 {
-            let chosen = tightest(self.topology, &self.cards, all, &open, missing);
+            let cards = Cards { topology: self.topology, slots: &self.cards, all };
+            let chosen = cards.tightest(&open, missing);
             self.cards.pack(&chosen, u32::try_from(missing).unwrap_or(u32::MAX));
         }
     }
@@ -152,91 +178,4 @@ impl<'a> Demand<'a> {
 
 fn first(equals: &[usize], count: usize) -> Vec<usize> {
     equals.iter().take(count).copied().collect()
-}
-
-/// `count` of the cards `open`, of which the container has nothing yet.
-fn best_linked(
-    topology: &Topology,
-    cards: &Slots,
-    all: &[usize],
-    open: &[usize],
-    count: usize,
-) -> Vec<usize> {
-    let held = |card: &usize| cards.held(*card) > 0;
-    with_table(topology, all, |table| {
-        let question = Question {
-            table,
-            available: table.set(|card| cards.is_available(card)),
-            fixed: table.set(|card| held(&card)),
-            open: table.set(|card| open.contains(&card)),
-            count: u32::try_from(count).unwrap_or(u32::MAX),
-            load: None,
-        };
-        let best = question.best()?;
-        Some(table.members(best.set & !question.fixed).collect())
-    })
-    .unwrap_or_else(|| {
-        let fixed: Vec<_> = all.iter().copied().filter(held).collect();
-        greedy::pick(topology, &fixed, open, count)
-    })
-}
-
-/// As few of the cards `open` as have room for `units`.
-fn tightest(topology: &Topology, cards: &Slots, all: &[usize], open: &[usize], units: u64) -> Vec<usize> {
-    let room = |card: &usize| u64::from(cards.free(*card));
-    let count = fewest(open.iter().map(room).collect(), units);
-    with_table(topology, all, |table| {
-        let rooms: Vec<u64> = table.cards().iter().map(room).collect();
-        let question = Question {
-            table,
-            available: table.set(|card| cards.is_available(card)),
-            fixed: table.set(|card| cards.held(card) > 0),
-            open: table.set(|card| open.contains(&card)),
-            count: u32::try_from(count).unwrap_or(u32::MAX),
-            load: Some(Load { units, rooms: &rooms }),
-        };
-        let best = question.best()?;
-        Some(table.members(best.set & !question.fixed).collect())
-    })
-    .unwrap_or_else(|| best_fit(open, room, units))
-}
-
-/// Looks at the table of all cards, or at one of those that are available, if there are few enough.
-fn with_table<T>(topology: &Topology, all: &[usize], look: impl Fn(&Table) -> Option<T>) -> Option<T> {
-    match topology.table() {
-        Some(table) => look(table),
-        None => look(&topology.table_of(all.to_vec())?),
-    }
-}
-
-/// How many rooms it takes at least; all of them when even they do not suffice.
-fn fewest(mut rooms: Vec<u64>, units: u64) -> usize {
-    rooms.sort_unstable_by(|one, other| other.cmp(one));
-    let mut missing = units;
-    let mut count = 0;
-    for room in rooms {
-        if missing == 0 {
-            break;
-        }
-        missing = missing.saturating_sub(room);
-        count += 1;
-    }
-    count
-}
-
-/// The roomiest cards until one more is enough, and of those that are, the one with the least room.
-fn best_fit(open: &[usize], room: impl Fn(&usize) -> u64, units: u64) -> Vec<usize> {
-    let mut cards = open.to_vec();
-    cards.sort_by_key(&room);
-    let mut missing = units;
-    let mut chosen = Vec::new();
-    while missing > 0 {
-        let enough = cards.partition_point(|card| room(card) < missing);
-        let Some(card) = (if enough < cards.len() { Some(cards.remove(enough)) } else { cards.pop() }) else {
-            break;
-        };
-        missing = missing.saturating_sub(room(&card));
-        chosen.push(card);
-    }
-    chosen
 }
