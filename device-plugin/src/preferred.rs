@@ -48,7 +48,7 @@ fn choose(snapshot: &Snapshot, request: &ContainerPreferredAllocationRequest) ->
         demand.hold(listed.position, listed.index);
     }
     for listed in request.available_device_i_ds.iter().filter_map(|id| snapshot.find(id)) {
-        if listed.device.found.health.is_healthy() {
+        if listed.healthy {
             demand.free(listed.position, listed.index);
         }
     }

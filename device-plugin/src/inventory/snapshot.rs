@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
 
 use super::id::replica_id;
@@ -23,7 +24,7 @@ pub struct Snapshot {
     devices: Vec<Device>,
     topology: Topology,
     list: ListAndWatchResponse,
-    entries: HashMap<Arc<str>, Entry>,
+    entries: HashMap<Arc<str>, Entry, RandomState>,
 }
 
 /// Where an advertised id leads.
@@ -31,6 +32,7 @@ pub struct Snapshot {
 struct Entry {
     device: usize,
     position: usize,
+    healthy: bool,
 }
 
 /// An advertised id that was looked up.
@@ -42,19 +44,22 @@ pub struct Listed<'a> {
     pub index: usize,
     /// Position of the id in the list.
     pub position: usize,
+    /// Whether the device can be handed out, told without a look at it.
+    pub healthy: bool,
 }
 
 impl Snapshot {
     /// The snapshot in which each of `devices` is listed as often as it may be held.
     pub fn new(resource: ResourceName, devices: Vec<Device>, sharing: Sharing) -> Snapshot {
         let mut list = ListAndWatchResponse::default();
-        let mut entries = HashMap::new();
+        let mut entries = HashMap::default();
         for (index, device) in devices.iter().enumerate() {
             let count = sharing.replicas(&device.found);
             for replica in 0..count {
                 let id = replica_id(&device.id, replica, count);
                 let healthy = device.found.health.is_healthy();
-                entries.insert(Arc::from(id.as_str()), Entry { device: index, position: list.devices.len() });
+                let entry = Entry { device: index, position: list.devices.len(), healthy };
+                entries.insert(Arc::from(id.as_str()), entry);
                 list.devices.push(super::wire_device(&id, healthy, device.found.numa));
             }
         }
@@ -112,7 +117,8 @@ impl Snapshot {
     pub fn find(&self, id: &str) -> Option<Listed<'_>> {
         let entry = self.entries.get(id)?;
         let device = self.devices.get(entry.device)?;
-        Some(Listed { device, index: entry.device, position: entry.position })
+        let Entry { device: index, position, healthy } = *entry;
+        Some(Listed { device, index, position, healthy })
     }
 
     /// The ids under which the devices are listed, each with its device, in the order of the list.

@@ -62,34 +62,52 @@ fn by_node(topology: &Topology, cards: &[usize]) -> Vec<Vec<usize>> {
 /// A set that grows along links.
 struct Growth<'a> {
     topology: &'a Topology,
-    /// Of each open card, what its links to the set weigh, and those to all other available cards.
-    open: HashMap<usize, (u64, u64)>,
+    /// By card, of those that are open: what its links to the set weigh, and those to all other available
+    /// cards.
+    open: Vec<Option<Pull>>,
     /// Open cards by how good the next one would be; what is said of a card last is true.
     next: BinaryHeap<(u64, Reverse<u64>, Reverse<usize>)>,
     picked: Vec<usize>,
 }
 
+#[derive(Clone, Copy)]
+struct Pull {
+    gain: u64,
+    rest: u64,
+}
+
+/// Weight, other links, and the two cards.
+type Pair = (u32, Reverse<u64>, Reverse<(usize, usize)>);
+
 impl<'a> Growth<'a> {
     fn new(topology: &'a Topology, fixed: &[usize], open: &[usize]) -> Growth<'a> {
-        let available: HashSet<usize> = fixed.iter().chain(open).copied().collect();
-        let all = |card: usize| {
-            let links = topology.links().of(card).iter().filter(|(other, _)| available.contains(other));
-            links.map(|(_, weight)| u64::from(*weight)).sum::<u64>()
-        };
-        let open: HashMap<usize, (u64, u64)> = open.iter().map(|card| (*card, (0, all(*card)))).collect();
-        let next = open.iter().map(|(card, (_, rest))| (0, Reverse(*rest), Reverse(*card))).collect();
-        let mut growth = Growth { topology, open, next, picked: Vec::new() };
+        let mut available = vec![false; topology.cards()];
+        for card in fixed.iter().chain(open) {
+            available.get_mut(*card).into_iter().for_each(|known| *known = true);
+        }
+        let mut pulls = vec![None; topology.cards()];
+        let mut next = Vec::with_capacity(open.len());
+        for card in open {
+            let linked = topology.links().of(*card).iter();
+            let linked = linked.filter(|(other, _)| available.get(*other).is_some_and(|known| *known));
+            let rest = linked.map(|(_, weight)| u64::from(*weight)).sum();
+            pulls.get_mut(*card).into_iter().for_each(|pull| *pull = Some(Pull { gain: 0, rest }));
+            next.push((0, Reverse(rest), Reverse(*card)));
+        }
+        let mut growth = Growth { topology, open: pulls, next: next.into(), picked: Vec::new() };
         fixed.iter().for_each(|card| growth.attract(*card));
         growth
     }
 
     fn grow(mut self, count: usize) -> Vec<usize> {
-        let mut pairs = self.pairs().into_iter();
+        let mut pairs = None;
         while self.picked.len() < count {
             let Some((gain, card)) = self.nearest() else { break };
-            let missing = count - self.picked.len();
             // Nothing is linked to the set: the next two may still be linked to each other.
-            let pair = if gain == 0 && missing > 1 { pairs.find(|pair| self.is_open(*pair)) } else { None };
+            let mut pair = None;
+            if gain == 0 && count - self.picked.len() > 1 {
+                pair = self.best_open(pairs.get_or_insert_with(|| self.pairs()));
+            }
             match pair {
                 Some((one, other)) => [one, other].into_iter().for_each(|card| self.take(card)),
                 None => self.take(card),
@@ -98,10 +116,14 @@ impl<'a> Growth<'a> {
         self.picked
     }
 
+    fn pull(&self, card: usize) -> Option<Pull> {
+        self.open.get(card).copied().flatten()
+    }
+
     /// The open card that is best linked to the set, of such cards the one with the least other links.
     fn nearest(&mut self) -> Option<(u64, usize)> {
         while let Some((gain, _, Reverse(card))) = self.next.peek().copied() {
-            if self.open.get(&card).is_some_and(|(now, _)| *now == gain) {
+            if self.pull(card).is_some_and(|now| now.gain == gain) {
                 return Some((gain, card));
             }
             self.next.pop();
@@ -110,7 +132,7 @@ impl<'a> Growth<'a> {
     }
 
     fn take(&mut self, card: usize) {
-        self.open.remove(&card);
+        self.open.get_mut(card).into_iter().for_each(|pull| *pull = None);
         self.picked.push(card);
         self.attract(card);
     }
@@ -118,31 +140,35 @@ impl<'a> Growth<'a> {
     /// `card` is in the set: what is linked to it comes nearer.
     fn attract(&mut self, card: usize) {
         for (other, weight) in self.topology.links().of(card) {
-            if let Some((gain, rest)) = self.open.get_mut(other) {
-                *gain += u64::from(*weight);
-                *rest = rest.saturating_sub(u64::from(*weight));
-                self.next.push((*gain, Reverse(*rest), Reverse(*other)));
+            if let Some(Some(pull)) = self.open.get_mut(*other) {
+                pull.gain += u64::from(*weight);
+                pull.rest = pull.rest.saturating_sub(u64::from(*weight));
+                self.next.push((pull.gain, Reverse(pull.rest), Reverse(*other)));
             }
         }
     }
 
-    fn is_open(&self, pair: (usize, usize)) -> bool {
-        self.open.contains_key(&pair.0) && self.open.contains_key(&pair.1)
+    fn best_open(&self, pairs: &mut BinaryHeap<Pair>) -> Option<(usize, usize)> {
+        while let Some((_, _, Reverse((other, one)))) = pairs.pop() {
+            if self.pull(one).is_some() && self.pull(other).is_some() {
+                return Some((one, other));
+            }
+        }
+        None
     }
 
     /// The linked pairs of open cards, best first; of those as good, the one with the least other links.
-    fn pairs(&self) -> Vec<(usize, usize)> {
-        let rest = |card: &usize| self.open.get(card).map_or(0, |(_, rest)| *rest);
+    fn pairs(&self) -> BinaryHeap<Pair> {
         let mut pairs = Vec::new();
-        for one in self.open.keys() {
-            for (other, weight) in self.topology.links().of(*one) {
-                if one < other && self.open.contains_key(other) {
-                    pairs.push((Reverse(*weight), rest(one) + rest(other), *other, *one));
+        for (one, pull) in self.open.iter().enumerate() {
+            let Some(pull) = pull else { continue };
+            for (other, weight) in self.topology.links().of(one).iter().filter(|(other, _)| *other > one) {
+                if let Some(there) = self.pull(*other) {
+                    pairs.push((*weight, Reverse(pull.rest + there.rest), Reverse((*other, one))));
                 }
             }
         }
-        pairs.sort_unstable();
-        pairs.into_iter().map(|(_, _, other, one)| (one, other)).collect()
+        pairs.into()
     }
 }
 
