@@ -1,6 +1,6 @@
 //! `discover`: what would be offered now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::time::Instant;
 
@@ -40,6 +40,7 @@ fn rows(config: &Config, host: &Host) -> Vec<Row> {
 }
 
 fn resource_rows(snapshot: &Snapshot) -> Vec<Row> {
+    let names = names(snapshot);
     let row = |(id, device): (&str, &Device)| Row {
         id: id.to_owned(),
         resource: snapshot.resource().to_string(),
@@ -51,14 +52,21 @@ fn resource_rows(snapshot: &Snapshot) -> Vec<Row> {
         nodes: device.found.nodes.iter().map(|node| node.path.clone()).collect(),
         memory: device.found.memory,
         parent: device.found.parent.clone(),
-        links: links(device, snapshot),
+        links: links(device, &names),
     };
     snapshot.ids().map(row).collect()
 }
 
-fn links(device: &Device, snapshot: &Snapshot) -> BTreeMap<String, u32> {
-    let linked = |other: &Device| Some((other.id.clone(), *device.found.links.get(&other.found.key)?));
-    snapshot.devices().iter().filter_map(linked).collect()
+/// What links lead to, by key: devices by their ids, cards that are listed in parts by their keys.
+fn names(snapshot: &Snapshot) -> HashMap<&str, &str> {
+    let parents = snapshot.devices().iter().filter_map(|device| device.found.parent.as_deref());
+    let devices = snapshot.devices().iter().map(|device| (device.found.key.as_str(), device.id.as_str()));
+    parents.map(|key| (key, key)).chain(devices).collect()
+}
+
+fn links(device: &Device, names: &HashMap<&str, &str>) -> BTreeMap<String, u32> {
+    let named = |(key, weight): (&String, &u32)| Some(((*names.get(key.as_str())?).to_owned(), *weight));
+    device.found.links.iter().filter_map(named).collect()
 }
 
 fn print(output: Output, rows: Vec<Row>, stdout: &mut dyn Write) -> io::Result<()> {

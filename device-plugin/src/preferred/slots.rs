@@ -70,9 +70,7 @@ impl Slots {
         let mut missing = units;
         while missing > 0 {
             let round = self.least_held(among);
-            if round.is_empty() {
-                return;
-            }
+            let before = missing;
             for equals in round.chunk_by(|one, other| one.0 == other.0) {
                 let mut chosen: Vec<usize> = equals.iter().map(|(_, place)| *place).collect();
                 let wanted = usize::try_from(missing).unwrap_or(usize::MAX);
@@ -83,6 +81,9 @@ impl Slots {
                 if missing == 0 {
                     return;
                 }
+            }
+            if missing == before {
+                return;
             }
         }
     }

@@ -37,8 +37,9 @@ async fn many_devices(report: &mut Report, options: Options, program: &Path) {
     let list = kubelet.until_allocatable(RESOURCE, DEVICES).await.expect("all devices");
     let ids: Vec<String> = list.into_iter().map(|device| device.id).collect();
 
-    let floor = calls(options, async |_| drop(kubelet.open_stream(RESOURCE).await.expect("a stream"))).await;
-    report.times("ListAndWatch opened, a call without work", &floor);
+    let nothing =
+        calls(options, async |_| drop(kubelet.allocate(RESOURCE, &[]).await.expect("nothing"))).await;
+    report.times("Allocate, no device", &nothing);
     let allocate = calls(options, async |number| {
         let id = &ids[number * 7919 % ids.len()];
         let answer = kubelet.allocate(RESOURCE, &[id]).await.expect("a device");

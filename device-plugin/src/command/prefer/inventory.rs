@@ -97,7 +97,10 @@ impl Inventory {
         let rows: Vec<Row> = document.devices.into_iter().filter(|row| row.resource == resource).collect();
         if rows.is_empty() {
             let known: Vec<_> = known.into_iter().collect();
-            let fix = format!("give --resource one that it has: {}", known.join(", "));
+            let fix = match known.is_empty() {
+                true => "it has no device of any resource; save it where `discover` finds some".to_owned(),
+                false => format!("give --resource one that it has: {}", known.join(", ")),
+            };
             return Err(Wrong::new("no `resource` of a device", resource, &fix).of(path));
         }
         Ok(Inventory::new(path, resource, &rows))
