@@ -1,7 +1,6 @@
 //! The choice itself, without sockets.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use serde_json::json;
 use tripod_device_plugin::config::sharing::{Placement, Sharing};
@@ -21,11 +20,9 @@ const LIMIT: f64 = 1.0;
 /// Among 16 linked cards, any number of them, against the slow search.
 pub(crate) fn linked(report: &mut Report, options: Options) {
     let snapshot = machine(CARDS, uneven, Sharing::EXCLUSIVE);
-    let begin = Instant::now();
-    black_box(machine(CARDS, uneven, Sharing::EXCLUSIVE));
-    let ahead = begin.elapsed().as_secs_f64() * 1e3;
-    println!("{:<44} {ahead:>12.4} ms", "16 linked cards, once for each state");
-    report.figure("16 linked cards, once for each state", json!(rounded(ahead)));
+    let ahead =
+        latency::of(options.rounds, 20, || drop(black_box(machine(CARDS, uneven, Sharing::EXCLUSIVE))));
+    report.times("16 linked cards, once for each state", &ahead);
     let mut worst = 0.0_f64;
     for size in 1..CARDS {
         let request = request(&snapshot, size);
@@ -33,20 +30,25 @@ pub(crate) fn linked(report: &mut Report, options: Options) {
         worst = worst.max(ours.p99());
         if [1, 2, 3, 5, 8].contains(&size) {
             report.times(&format!("16 linked cards, {size} wanted"), &ours);
-            beside_slow_search(report, &snapshot, size, &ours);
+            beside_slow_search(report, &snapshot, size, &ours, options);
         }
     }
     report.at_most_here("preferred among 16 linked cards, any number, p99 ms", worst, LIMIT);
 }
 
-fn beside_slow_search(report: &mut Report, snapshot: &Snapshot, size: usize, ours: &Latency) {
-    let begin = Instant::now();
+fn beside_slow_search(
+    report: &mut Report,
+    snapshot: &Snapshot,
+    size: usize,
+    ours: &Latency,
+    options: Options,
+) {
     let mut slow = slow_search::best(CARDS, size, &uneven);
-    let took = begin.elapsed().as_secs_f64() * 1e3;
+    let every = latency::of(options.rounds, 3, || drop(black_box(slow_search::best(CARDS, size, &uneven))));
     slow.set.sort_unstable();
     assert_eq!(numbers(snapshot, &request(snapshot, size)), slow.set, "{size} of {CARDS} cards");
-    let ratio = took / ours.p50();
-    println!("{:<44} {took:>12.4} ms, {ratio:.0} times ours", "    every set, pair by pair");
+    let (took, ratio) = (every.p50(), every.p50() / ours.p50());
+    println!("{:<44} p50 {took:>8.4} ms, {ratio:.0} times ours", "    every set, pair by pair");
     let name = format!("16 linked cards, {size} wanted, every set");
     report.figure(&name, json!({"ms": rounded(took), "times_ours": ratio.round()}));
 }

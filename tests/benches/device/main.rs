@@ -7,9 +7,10 @@
 //! 16 linked cards, beside a search that looks at every set one pair at a time; among shares; and among
 //! 10,000 devices.
 //!
-//! Who else uses the machine makes calls slower and never faster: of several rounds the best counts. Ends
-//! in one JSON line, in milliseconds; with `--gate` it fails when a limit is missed. Limits of what runs in
-//! this process count when this process is optimised: with `--profile dev` they are told and not judged.
+//! What runs in this process is measured in processor time, what goes over sockets by the clock. Who else
+//! uses the machine makes calls slower and never faster: of several rounds the best counts. Ends in one
+//! JSON line, in milliseconds; with `--gate` it fails when a limit is missed. Limits of what runs in this
+//! process count when it is optimised: with `--profile dev` they are told and not judged.
 
 mod choosing;
 mod inventories;
