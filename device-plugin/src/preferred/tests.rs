@@ -4,14 +4,14 @@ use super::*;
 use crate::config::resource_name::ResourceName;
 use crate::config::sharing::{Mode, Placement, Sharing};
 use crate::device::{Device, Found, Kind};
-use crate::inventory::tests::devices;
+use crate::inventory::tests::{devices, moment};
 use crate::inventory::{self, Snapshot};
 
 mod golden;
 mod witness;
 
 fn snapshot(found: Vec<Found>, sharing: Sharing) -> Snapshot {
-    of_devices(inventory::merge(&[], found, 1), sharing)
+    of_devices(inventory::merge(&[], found, moment(1)), sharing)
 }
 
 fn of_devices(devices: Vec<Device>, sharing: Sharing) -> Snapshot {
@@ -89,7 +89,7 @@ fn a_request_that_makes_no_sense_still_gets_an_answer() {
 #[test]
 fn what_is_unhealthy_is_in_the_answer_only_where_it_must() {
     let known = devices(&["/dev/a", "/dev/b", "/dev/c"]);
-    let vanished = inventory::merge(&known, vec![known[1].found.clone(), known[2].found.clone()], 2);
+    let vanished = inventory::merge(&known, vec![known[1].found.clone(), known[2].found.clone()], moment(2));
     let snapshot = of_devices(vanished, Sharing::EXCLUSIVE);
     assert_eq!(asked(&snapshot, &["a", "b", "c"], &[], 3), ["b", "c"]);
     assert_eq!(asked(&snapshot, &["a", "b", "c"], &["a"], 2), ["a", "b"]);

@@ -1,11 +1,12 @@
 //! Machines to choose on.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use tripod_device_plugin::config::resource_name::ResourceName;
 use tripod_device_plugin::config::sharing::Sharing;
 use tripod_device_plugin::device::{Found, Kind};
-use tripod_device_plugin::inventory::{self, Snapshot};
+use tripod_device_plugin::inventory::{self, Moment, Snapshot};
 use tripod_proto::deviceplugin::v1beta1::{ContainerPreferredAllocationRequest, PreferredAllocationRequest};
 
 /// Links of 16 cards as no switch would have them, so that hardly any two sets weigh the same.
@@ -43,7 +44,8 @@ fn snapshot(cards: usize, links: impl Fn(usize) -> BTreeMap<String, u32>, sharin
         numa: Some(u32::from(card >= cards / 2)),
         ..Found::new(Kind::Nvidia, key(card), key(card))
     };
-    let devices = inventory::merge(&[], (0..cards).map(found).collect(), 1);
+    let moment = Moment { scan: 1, at: Instant::now() };
+    let devices = inventory::merge(&[], (0..cards).map(found).collect(), moment);
     Snapshot::new(ResourceName::parse("example.com/gpu").expect("a name"), devices, sharing)
 }
 

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 
 /// Cargo adds `--bench`.
 fn options() -> Options {
-    let mut options = Options { gate: false, rounds: 3, calls: 500 };
+    let mut options = Options { gate: false, rounds: 8, calls: 500 };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number =
