@@ -92,3 +92,30 @@ fn print(output: Output, rows: Vec<Row>, stdout: &mut dyn Write) -> io::Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resource_name::ResourceName;
+    use crate::config::sharing::Sharing;
+    use crate::device::{Found, Kind};
+    use crate::inventory::{self, tests::moment};
+
+    #[test]
+    fn links_are_told_by_what_the_document_calls_their_ends() {
+        let links = |to: &[&str]| to.iter().map(|key| ((*key).to_owned(), 3)).collect();
+        let whole =
+            Found { links: links(&["key-b", "card", "elsewhere"]), ..Found::new(Kind::Amd, "key-a", "a") };
+        let other = Found { links: links(&["key-a"]), ..Found::new(Kind::Amd, "key-b", "b") };
+        let part = Found { parent: Some("card".to_owned()), ..Found::new(Kind::Amd, "key-c", "c") };
+        let devices = inventory::merge(&[], vec![whole, other, part], moment(1));
+        let resource = ResourceName::parse("example.com/x").unwrap();
+        let rows = resource_rows(&Snapshot::new(resource, devices, Sharing::among(2)));
+        let told: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.links.clone())).collect();
+        let (a, b) = (links(&["b", "card"]), links(&["a"]));
+        let none = BTreeMap::new();
+        let wanted =
+            [("a::0", &a), ("a::1", &a), ("b::0", &b), ("b::1", &b), ("c::0", &none), ("c::1", &none)];
+        assert_eq!(told, wanted.map(|(id, links)| (id, links.clone())));
+    }
+}
