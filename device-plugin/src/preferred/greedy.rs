@@ -2,8 +2,8 @@
 //!
 //! What holds of the answer all the same: with links, that one card is the one with the least links to
 //! the others, that two are the best linked pair and of such pairs the one with the least other links,
-//! and that each further card is the best one for those before it. Without links, that the answer lies
-//! on as few NUMA nodes as it can.
+//! and that each further card is the best one for those before it, or, where none is linked to them, the
+//! next pair is the best one. Without links, that the answer lies on as few NUMA nodes as it can.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
