@@ -1,6 +1,6 @@
 //! A saved inventory: one resource of what `discover` printed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -145,15 +145,9 @@ impl Inventory {
             resource: self.resource.clone(),
             path: self.path.clone(),
         };
-        let found = ids.iter().map(|id| listed.get(id.as_str()).copied().ok_or_else(|| unlisted(id)));
-        let mut positions: Vec<usize> = Vec::new();
-        for position in found {
-            let position = position?;
-            if !positions.contains(&position) {
-                positions.push(position);
-            }
-        }
-        Ok(positions)
+        let mut seen = HashSet::new();
+        let new = ids.iter().filter(|id| seen.insert(id.as_str()));
+        new.map(|id| listed.get(id.as_str()).copied().ok_or_else(|| unlisted(id))).collect()
     }
 
     /// The links between devices that only one of the two tells of: from, to.
