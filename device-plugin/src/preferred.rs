@@ -21,8 +21,10 @@ mod greedy;
 mod placement;
 mod slots;
 mod subsets;
+mod units;
 
 pub(crate) use placement::Demand;
+pub(crate) use units::Units;
 
 /// Answers each container request.
 pub fn preferred(snapshot: &Snapshot, request: &PreferredAllocationRequest) -> PreferredAllocationResponse {
@@ -43,15 +45,16 @@ fn choose(snapshot: &Snapshot, request: &ContainerPreferredAllocationRequest) ->
     if size <= chosen.len() {
         return chosen;
     }
-    let mut demand = Demand::new(snapshot.topology(), snapshot.sharing(), snapshot.list().devices.len());
+    let mut units = Units::new(snapshot.list().devices.len());
     for listed in chosen.iter().filter_map(|id| snapshot.find(id)) {
-        demand.hold(listed.position, listed.index);
+        units.hold(listed.position, listed.index);
     }
     for listed in request.available_device_i_ds.iter().filter_map(|id| snapshot.find(id)) {
         if listed.healthy {
-            demand.free(listed.position, listed.index);
+            units.free(listed.position, listed.index);
         }
     }
+    let demand = Demand::new(snapshot.topology(), snapshot.sharing(), units);
     let placed = demand.place(size - chosen.len());
     let id = |position: usize| Some(snapshot.list().devices.get(position)?.id.clone());
     chosen.extend(placed.into_iter().filter_map(id));

@@ -6,7 +6,7 @@ use std::io::Write;
 use crate::cli::PreferArgs;
 use crate::config::sharing::Sharing;
 use crate::error::RunError;
-use crate::preferred::Demand;
+use crate::preferred::{Demand, Units};
 
 pub(crate) mod inventory;
 
@@ -78,16 +78,15 @@ impl<'a> Question<'a> {
     }
 
     fn demand(&self) -> Demand<'a> {
-        let units = &self.inventory.units;
-        let mut demand = Demand::new(&self.inventory.topology, self.sharing, units.len());
+        let mut units = Units::new(self.inventory.units.len());
         let device = |position: usize| self.inventory.unit(position).map(|unit| unit.device);
         for position in &self.must {
-            device(*position).into_iter().for_each(|device| demand.hold(*position, device));
+            device(*position).into_iter().for_each(|device| units.hold(*position, device));
         }
         for position in &self.free {
-            device(*position).into_iter().for_each(|device| demand.free(*position, device));
+            device(*position).into_iter().for_each(|device| units.free(*position, device));
         }
-        demand
+        Demand::new(&self.inventory.topology, self.sharing, units)
     }
 
     fn has_shares(&self) -> bool {

@@ -8,6 +8,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use crate::topology::Topology;
 
 /// `count` of the cards `open`, to go with those that are `fixed`.
@@ -22,7 +24,7 @@ pub(super) fn pick(topology: &Topology, fixed: &[usize], open: &[usize], count: 
 /// First what lies on the nodes of the fixed cards, then node after node: one that holds the rest, or
 /// else the one that holds most.
 fn fewest_nodes(topology: &Topology, fixed: &[usize], open: &[usize], count: usize) -> Vec<usize> {
-    let used: HashSet<u32> = fixed.iter().filter_map(|card| topology.numa(*card)).collect();
+    let used: HashSet<u32, RandomState> = fixed.iter().filter_map(|card| topology.numa(*card)).collect();
     let (mut picked, rest): (Vec<usize>, Vec<usize>) =
         open.iter().partition(|card| topology.numa(**card).is_some_and(|node| used.contains(&node)));
     let mut nodes = by_node(topology, &rest);
@@ -46,7 +48,7 @@ fn fewest_nodes(topology: &Topology, fixed: &[usize], open: &[usize], count: usi
 
 /// A card whose node is not known is on one of its own.
 fn by_node(topology: &Topology, cards: &[usize]) -> Vec<Vec<usize>> {
-    let mut number: HashMap<u32, usize> = HashMap::new();
+    let mut number: HashMap<u32, usize, RandomState> = HashMap::default();
     let mut nodes: Vec<Vec<usize>> = Vec::new();
     for card in cards {
         let place =

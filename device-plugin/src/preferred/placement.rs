@@ -5,6 +5,7 @@
 
 use super::cards::Cards;
 use super::slots::Slots;
+use super::units::Units;
 use crate::config::sharing::{Placement, Sharing};
 use crate::topology::Topology;
 
@@ -14,56 +15,26 @@ use crate::topology::Topology;
 pub(crate) struct Demand<'a> {
     topology: &'a Topology,
     placement: Placement,
-    units: Vec<Unit>,
+    units: Units,
     devices: Slots,
     cards: Slots,
 }
 
-/// One entry of the device list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
-    Unavailable,
-    Held,
-    /// It may be taken, and is of this device.
-    Free(usize),
-}
-
 impl<'a> Demand<'a> {
-    /// A demand that finds nothing free yet among `units` units. Where devices are handed out whole and
-    /// some are parts of one card, they are packed all the same: a container's parts then lie together,
-    /// and other cards stay whole for those who need more of one.
-    pub(crate) fn new(topology: &'a Topology, sharing: Sharing, units: usize) -> Demand<'a> {
+    /// Where devices are handed out whole and some are parts of one card, they are packed all the same: a
+    /// container's parts then lie together, and other cards stay whole for those who need more of one.
+    pub(crate) fn new(topology: &'a Topology, sharing: Sharing, units: Units) -> Demand<'a> {
         let parts = !sharing.is_shared() && topology.is_partitioned();
         let packs = parts && sharing.placement == Placement::Distributed;
-        Demand {
-            topology,
-            placement: if packs { Placement::Packed } else { sharing.placement },
-            units: vec![Unit::Unavailable; units],
-            devices: Slots::new(topology.devices()),
-            cards: Slots::new(topology.cards()),
+        let (mut devices, mut cards) = (Slots::new(topology.devices()), Slots::new(topology.cards()));
+        for (device, held) in units.known() {
+            let Some(card) = topology.card_of(device) else { continue };
+            for (slots, place) in [(&mut devices, device), (&mut cards, card)] {
+                if held { slots.add_held(place, 1) } else { slots.add_free(place, 1) }
+            }
         }
-    }
-
-    /// The unit at `position`, of `device`, is free.
-    pub(crate) fn free(&mut self, position: usize, device: usize) {
-        if self.enter(position, Unit::Free(device)) {
-            self.devices.add_free(device, 1);
-            self.topology.card_of(device).into_iter().for_each(|card| self.cards.add_free(card, 1));
-        }
-    }
-
-    /// The container has the unit at `position`, of `device`, in any case. Said before what is free.
-    pub(crate) fn hold(&mut self, position: usize, device: usize) {
-        if self.enter(position, Unit::Held) {
-            self.devices.add_held(device, 1);
-            self.topology.card_of(device).into_iter().for_each(|card| self.cards.add_held(card, 1));
-        }
-    }
-
-    /// Whether nothing was said of the unit before.
-    fn enter(&mut self, position: usize, said: Unit) -> bool {
-        let unit = self.units.get_mut(position).filter(|unit| **unit == Unit::Unavailable);
-        unit.map(|unit| *unit = said).is_some()
+        let placement = if packs { Placement::Packed } else { sharing.placement };
+        Demand { topology, placement, units, devices, cards }
     }
 
     /// The positions of the free units that are to be taken, `count` or all there are, in ascending order.
@@ -77,7 +48,7 @@ impl<'a> Demand<'a> {
             Placement::SpreadNuma => self.spread(&all, count),
         }
         all.iter().for_each(|card| self.deal(*card));
-        self.taken()
+        self.units.first_free(self.devices.into_taken())
     }
 
     /// The cards that are free or held.
@@ -100,19 +71,6 @@ impl<'a> Demand<'a> {
             count.min(open.len()),
             limit,
         )
-    }
-
-    fn taken(self) -> Vec<usize> {
-        let mut left = self.devices.into_taken();
-        let mut positions = Vec::new();
-        for (position, unit) in self.units.iter().enumerate() {
-            let Unit::Free(device) = unit else { continue };
-            if let Some(left) = left.get_mut(*device).filter(|left| **left > 0) {
-                *left -= 1;
-                positions.push(position);
-            }
-        }
-        positions
     }
 
     /// Evenly over the cards `among`. What is not decided by how much of a card is used, its links decide.
