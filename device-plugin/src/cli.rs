@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
+use crate::config::sharing::Placement;
+
 /// Offers a node's devices to its kubelet.
 ///
 /// Reads a config that names resources and the devices that belong to each, registers every resource
@@ -41,6 +43,26 @@ Try it:
   tripod-device-plugin check-config --config device-plugin.yaml
   tripod-device-plugin discover --config device-plugin.yaml --output table";
 
+const PREFER_HELP: &str = "\
+The answer is the one that the kubelet gets when it has a choice. Of devices that are handed out whole:
+
+  1. the links inside the set weigh as much as they can (INSIDE);
+  2. the links from it to devices that stay behind as little as they can (CUT): a container that wants
+     one device gets the one that nobody misses;
+  3. it lies on as few NUMA nodes as it can; an unknown one counts as one more for each device;
+  4. of equals, the set whose last device comes first in the list.
+
+A link weighs the less of what its two ends tell, and nothing when only one of them tells of it. Of up to
+16 available devices every set is looked at. Shares of devices (ids that end in ::0, ::1, …) go by
+--placement first, parts of cards lie on as few cards as suffice.
+
+Try it:
+
+  tripod-device-plugin discover --config device-plugin.yaml --output json > node.json
+  tripod-device-plugin prefer --inventory node.json --resource example.com/gpu --size 2
+  tripod-device-plugin prefer --inventory node.json --resource example.com/gpu --size 4 \\
+      --available GPU-1,GPU-2,GPU-5,GPU-6,GPU-7 --must GPU-5 --output json";
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -48,6 +70,9 @@ pub enum Verb {
     Run(RunArgs),
     /// Print what would be offered on this node now, and exit.
     Discover(DiscoverArgs),
+    /// Say which devices a container had best be given, and why, by a saved inventory.
+    #[command(after_long_help = PREFER_HELP)]
+    Prefer(PreferArgs),
     /// Report every problem of a config file; exit code 1 if there is one.
     CheckConfig(CheckConfigArgs),
 }
@@ -93,6 +118,53 @@ pub struct DiscoverArgs {
     /// For programs or for people.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// Flags of `prefer`.
+#[derive(Args, Debug)]
+pub struct PreferArgs {
+    /// What `discover --output json` printed, on this node or on another.
+    #[arg(long, value_name = "FILE")]
+    pub inventory: PathBuf,
+    /// The resource that the container asks for.
+    #[arg(long, value_name = "NAME")]
+    pub resource: String,
+    /// How many of it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub size: u32,
+    /// Ids of the devices that are free; all healthy ones when it is left out.
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub available: Option<Vec<String>>,
+    /// Ids of devices that the container has in any case.
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub must: Vec<String>,
+    /// Which shares come first where devices are shared; the inventory does not tell.
+    #[arg(long, value_enum, default_value_t = PlacementWord::Distributed)]
+    pub placement: PlacementWord,
+    /// For programs or for people.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// A [`Placement`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlacementWord {
+    /// Those of the least used devices.
+    Distributed,
+    /// Those of the most used devices that still suffice.
+    Packed,
+    /// Those of the least used NUMA nodes.
+    SpreadNuma,
+}
+
+impl From<PlacementWord> for Placement {
+    fn from(word: PlacementWord) -> Placement {
+        match word {
+            PlacementWord::Distributed => Placement::Distributed,
+            PlacementWord::Packed => Placement::Packed,
+            PlacementWord::SpreadNuma => Placement::SpreadNuma,
+        }
+    }
 }
 
 /// Flags of `check-config`.

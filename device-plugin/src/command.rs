@@ -2,4 +2,6 @@
 
 pub(crate) mod check_config;
 pub(crate) mod discover;
+pub(crate) mod document;
+pub(crate) mod prefer;
 pub(crate) mod run;

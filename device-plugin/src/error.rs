@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 
+use crate::command::prefer::inventory::InventoryError;
 use crate::config::ConfigError;
 use crate::config::resource_name::ResourceName;
 use crate::inventory::limits::MAX_LIST_BYTES;
@@ -14,6 +15,9 @@ pub enum RunError {
     /// There is no usable config.
     #[error("the config cannot be used")]
     Config(#[from] ConfigError),
+    /// A saved inventory cannot be asked.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
     /// The device plugin directory cannot hold our sockets.
     #[error("the device plugin directory cannot be used")]
     PluginDir(#[from] PluginDirError),

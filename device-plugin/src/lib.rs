@@ -7,6 +7,7 @@
 //! | [`config`] | `device-plugin.yaml`, checked |
 //! | [`hostroot`], [`discovery`], [`device`] | finding devices below the host's root |
 //! | [`inventory`], [`health`] | pure: devices over time, their ids, the list the kubelet gets |
+//! | [`topology`] | pure: cards, their links and NUMA nodes |
 //! | [`allocation`], [`preferred`] | pure: answers to the kubelet |
 //! | [`cdi`] | specs for the container runtime |
 //! | [`service`] | the gRPC face of one resource |
@@ -37,6 +38,7 @@ pub mod readiness;
 pub mod registration;
 pub mod service;
 pub mod socket;
+pub mod topology;
 
 mod command;
 mod offer;
@@ -57,6 +59,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, stdout: &mut dyn Write) -> 
     let outcome = match cli.verb {
         Verb::Run(args) => command::run::run(args).map(|()| true),
         Verb::Discover(args) => command::discover::run(&args, stdout).map(|()| true),
+        Verb::Prefer(args) => command::prefer::run(&args, stdout).map(|()| true),
         Verb::CheckConfig(args) => command::check_config::run(&args, stdout)
             .map_err(|source| RunError::System { act: "write to standard output", source }),
     };

@@ -11,6 +11,7 @@ mod devices;
 mod node;
 mod nvidia;
 mod pci;
+mod preferring;
 mod registering;
 mod usb;
 

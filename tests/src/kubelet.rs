@@ -247,7 +247,11 @@ fn remove_sockets(dir: &Path) -> anyhow::Result<()> {
     for entry in dir.read_dir()? {
         let entry = entry?;
         if entry.file_type()?.is_socket() && entry.file_name() != CHECKPOINT {
-            std::fs::remove_file(entry.path())?;
+            // A plugin whose stream has ended may remove its own meanwhile.
+            match std::fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
         }
     }
     Ok(())

@@ -1,12 +1,11 @@
 //! `discover`: what would be offered now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::time::Instant;
 
-use serde::Serialize;
-
 use crate::cli::{DiscoverArgs, Output};
+use crate::command::document::{Document, Row, VERSION};
 use crate::config::Config;
 use crate::device::Device;
 use crate::discovery::nvidia::Driver;
@@ -15,32 +14,6 @@ use crate::error::RunError;
 use crate::hostroot::HostRoot;
 use crate::inventory::{Moment, Snapshot};
 use crate::stock::Stock;
-
-/// The document printed.
-#[derive(Debug, Serialize)]
-struct Document {
-    version: &'static str,
-    devices: Vec<Row>,
-}
-
-/// One advertised id.
-#[derive(Debug, Serialize)]
-struct Row {
-    id: String,
-    resource: String,
-    kind: String,
-    vendor: Option<String>,
-    model: Option<String>,
-    numa: Option<u32>,
-    /// Bytes.
-    memory: Option<u64>,
-    /// What it is a part of.
-    parent: Option<String>,
-    health: String,
-    nodes: Vec<String>,
-    /// Other devices of the resource, by id without replica suffix, with the weight of the link to them.
-    links: BTreeMap<String, u32>,
-}
 
 /// Prints on `stdout`; faults of the scan are logged.
 pub(crate) fn run(args: &DiscoverArgs, stdout: &mut dyn Write) -> Result<(), RunError> {
@@ -67,6 +40,7 @@ fn rows(config: &Config, host: &Host) -> Vec<Row> {
 }
 
 fn resource_rows(snapshot: &Snapshot) -> Vec<Row> {
+    let names = names(snapshot);
     let row = |(id, device): (&str, &Device)| Row {
         id: id.to_owned(),
         resource: snapshot.resource().to_string(),
@@ -78,19 +52,26 @@ fn resource_rows(snapshot: &Snapshot) -> Vec<Row> {
         nodes: device.found.nodes.iter().map(|node| node.path.clone()).collect(),
         memory: device.found.memory,
         parent: device.found.parent.clone(),
-        links: links(device, snapshot),
+        links: links(device, &names),
     };
     snapshot.ids().map(row).collect()
 }
 
-fn links(device: &Device, snapshot: &Snapshot) -> BTreeMap<String, u32> {
-    let linked = |other: &Device| Some((other.id.clone(), *device.found.links.get(&other.found.key)?));
-    snapshot.devices().iter().filter_map(linked).collect()
+/// What links lead to, by key: devices by their ids, cards that are listed in parts by their keys.
+fn names(snapshot: &Snapshot) -> HashMap<&str, &str> {
+    let parents = snapshot.devices().iter().filter_map(|device| device.found.parent.as_deref());
+    let devices = snapshot.devices().iter().map(|device| (device.found.key.as_str(), device.id.as_str()));
+    parents.map(|key| (key, key)).chain(devices).collect()
+}
+
+fn links(device: &Device, names: &HashMap<&str, &str>) -> BTreeMap<String, u32> {
+    let named = |(key, weight): (&String, &u32)| Some(((*names.get(key.as_str())?).to_owned(), *weight));
+    device.found.links.iter().filter_map(named).collect()
 }
 
 fn print(output: Output, rows: Vec<Row>, stdout: &mut dyn Write) -> io::Result<()> {
     if output == Output::Json {
-        serde_json::to_writer_pretty(&mut *stdout, &Document { version: "v1", devices: rows })?;
+        serde_json::to_writer_pretty(&mut *stdout, &Document { version: VERSION.to_owned(), devices: rows })?;
         return writeln!(stdout);
     }
     let header = ["RESOURCE", "ID", "KIND", "NUMA", "HEALTH", "NODES"].map(str::to_owned);
@@ -110,4 +91,31 @@ fn print(output: Output, rows: Vec<Row>, stdout: &mut dyn Write) -> io::Result<(
         writeln!(stdout, "{}", padded.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resource_name::ResourceName;
+    use crate::config::sharing::Sharing;
+    use crate::device::{Found, Kind};
+    use crate::inventory::{self, tests::moment};
+
+    #[test]
+    fn links_are_told_by_what_the_document_calls_their_ends() {
+        let links = |to: &[&str]| to.iter().map(|key| ((*key).to_owned(), 3)).collect();
+        let whole =
+            Found { links: links(&["key-b", "card", "elsewhere"]), ..Found::new(Kind::Amd, "key-a", "a") };
+        let other = Found { links: links(&["key-a"]), ..Found::new(Kind::Amd, "key-b", "b") };
+        let part = Found { parent: Some("card".to_owned()), ..Found::new(Kind::Amd, "key-c", "c") };
+        let devices = inventory::merge(&[], vec![whole, other, part], moment(1));
+        let resource = ResourceName::parse("example.com/x").unwrap();
+        let rows = resource_rows(&Snapshot::new(resource, devices, Sharing::among(2)));
+        let told: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.links.clone())).collect();
+        let (a, b) = (links(&["b", "card"]), links(&["a"]));
+        let none = BTreeMap::new();
+        let wanted =
+            [("a::0", &a), ("a::1", &a), ("b::0", &b), ("b::1", &b), ("c::0", &none), ("c::1", &none)];
+        assert_eq!(told, wanted.map(|(id, links)| (id, links.clone())));
+    }
 }

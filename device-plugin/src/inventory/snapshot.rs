@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
 
 use super::id::replica_id;
@@ -11,6 +12,7 @@ use crate::config::resource_name::ResourceName;
 use crate::config::sharing::Sharing;
 use crate::config::strategy::{Strategy, Way};
 use crate::device::{Device, Found};
+use crate::topology::{Part, Topology};
 
 /// Immutable; shared by all calls and streams that see this moment.
 #[derive(Clone, Debug)]
@@ -20,8 +22,9 @@ pub struct Snapshot {
     strategy: Strategy,
     withheld: Option<String>,
     devices: Vec<Device>,
+    topology: Topology,
     list: ListAndWatchResponse,
-    entries: HashMap<Arc<str>, Entry>,
+    entries: HashMap<Arc<str>, Entry, RandomState>,
 }
 
 /// Where an advertised id leads.
@@ -29,6 +32,7 @@ pub struct Snapshot {
 struct Entry {
     device: usize,
     position: usize,
+    healthy: bool,
 }
 
 /// An advertised id that was looked up.
@@ -36,25 +40,32 @@ struct Entry {
 pub struct Listed<'a> {
     /// The device behind the id.
     pub device: &'a Device,
+    /// Its number among the devices.
+    pub index: usize,
     /// Position of the id in the list.
     pub position: usize,
+    /// Whether the device can be handed out, told without a look at it.
+    pub healthy: bool,
 }
 
 impl Snapshot {
     /// The snapshot in which each of `devices` is listed as often as it may be held.
     pub fn new(resource: ResourceName, devices: Vec<Device>, sharing: Sharing) -> Snapshot {
         let mut list = ListAndWatchResponse::default();
-        let mut entries = HashMap::new();
+        let mut entries = HashMap::default();
         for (index, device) in devices.iter().enumerate() {
             let count = sharing.replicas(&device.found);
             for replica in 0..count {
                 let id = replica_id(&device.id, replica, count);
                 let healthy = device.found.health.is_healthy();
-                entries.insert(Arc::from(id.as_str()), Entry { device: index, position: list.devices.len() });
+                let entry = Entry { device: index, position: list.devices.len(), healthy };
+                entries.insert(Arc::from(id.as_str()), entry);
                 list.devices.push(super::wire_device(&id, healthy, device.found.numa));
             }
         }
-        Snapshot { resource, sharing, strategy: Strategy::Auto, withheld: None, devices, list, entries }
+        let topology = Topology::new(&devices.iter().map(part).collect::<Vec<_>>());
+        let (strategy, withheld) = (Strategy::Auto, None);
+        Snapshot { resource, sharing, strategy, withheld, devices, topology, list, entries }
     }
 
     /// The same, with the devices reaching containers by `strategy`.
@@ -92,6 +103,11 @@ impl Snapshot {
         &self.devices
     }
 
+    /// How its devices lie to one another.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
     /// What the kubelet is to be told.
     pub fn list(&self) -> &ListAndWatchResponse {
         &self.list
@@ -100,13 +116,20 @@ impl Snapshot {
     /// The device that is listed under `id`.
     pub fn find(&self, id: &str) -> Option<Listed<'_>> {
         let entry = self.entries.get(id)?;
-        Some(Listed { device: self.devices.get(entry.device)?, position: entry.position })
+        let device = self.devices.get(entry.device)?;
+        let Entry { device: index, position, healthy } = *entry;
+        Some(Listed { device, index, position, healthy })
     }
 
     /// The ids under which the devices are listed, each with its device, in the order of the list.
     pub fn ids(&self) -> impl Iterator<Item = (&str, &Device)> {
         self.list.devices.iter().filter_map(|entry| Some((entry.id.as_str(), self.find(&entry.id)?.device)))
     }
+}
+
+fn part(device: &Device) -> Part<'_> {
+    let found = &device.found;
+    Part { key: &found.key, parent: found.parent.as_deref(), numa: found.numa, links: &found.links }
 }
 
 impl PartialEq for Snapshot {
