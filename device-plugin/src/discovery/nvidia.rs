@@ -117,6 +117,8 @@ fn part(part: &Part, card: &Card, root: &HostRoot, driver: &Driver) -> Found {
         nodes: nodes::part(part, card, root),
         edits: Edits { nodes: nodes::card(card, root), ..Edits::default() },
         memory: part.memory,
+        // To other cards: the parts of one card are nearest to each other anyway.
+        links: card.links.clone(),
         parent: Some(card.id().to_owned()),
         properties: properties(card, &part.uuid, &part.profile),
         ..common(card, &part.uuid, root, driver)

@@ -86,7 +86,7 @@ pub(super) fn one_numa_node_or_none(cluster: &Cluster) -> anyhow::Result<()> {
     let two = asking(node, "functions-two", FUNCTION, 2);
     step("two that hang on one NUMA node can be had, with their addresses", || {
         kubectl.run_pods(std::slice::from_ref(&two))?;
-        let addresses = kubectl.exec(&two.name, &["printenv", "PCIDEVICE_TRIPOD_TEST_FUNCTION"])?;
+        let addresses = kubectl.exec(&two.name, &["sh", "-c", "echo $PCIDEVICE_TRIPOD_TEST_FUNCTION"])?;
         anyhow::ensure!(addresses.trim() == "0000:3b:02.0,0000:3b:02.1", "they are {addresses}");
         Ok(())
     })?;
