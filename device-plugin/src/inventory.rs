@@ -92,7 +92,11 @@ pub fn fit(devices: Vec<Device>, previous: &[Device], sharing: Sharing, limit: u
     let (mut bytes, mut vanished, mut left_out) = (0_usize, 0, 0);
     let mut kept = Vec::with_capacity(ranked.len());
     for device in ranked {
-        bytes = bytes.saturating_add(listed_size(&device, sharing.replicas(&device.found)));
+        bytes = bytes.saturating_add(limits::listed_size(
+            &device.id,
+            device.found.numa,
+            sharing.replicas(&device.found),
+        ));
         vanished += usize::from(device.vanished.is_some());
         if bytes <= limit && vanished <= limits::MAX_VANISHED {
             kept.push(device);
@@ -102,12 +106,6 @@ pub fn fit(devices: Vec<Device>, previous: &[Device], sharing: Sharing, limit: u
     }
     kept.sort_by(|a, b| a.found.key.cmp(&b.found.key));
     Fitted { devices: kept, left_out }
-}
-
-fn listed_size(device: &Device, count: u32) -> usize {
-    let longest = id::replica_id(&device.id, count.saturating_sub(1), count);
-    let replicas = usize::try_from(count).unwrap_or(usize::MAX);
-    limits::entry_size(&longest, device.found.numa).saturating_mul(replicas)
 }
 
 /// What differs between two inventories.

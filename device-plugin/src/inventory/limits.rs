@@ -27,6 +27,13 @@ pub fn entry_size(id: &str, numa: Option<u32>) -> usize {
     delimited(Device::encoded_len(&device))
 }
 
+/// Most bytes that a device with this id takes which is listed `count` times.
+pub fn listed_size(id: &str, numa: Option<u32>, count: u32) -> usize {
+    let longest = super::id::replica_id(id, count.saturating_sub(1), count);
+    let replicas = usize::try_from(count).unwrap_or(usize::MAX);
+    entry_size(&longest, numa).saturating_mul(replicas)
+}
+
 /// Fewest bytes that `devices` devices with `count` replicas each can take: ids of one character.
 pub fn least_list_size(devices: usize, count: u32) -> usize {
     let replicas = usize::try_from(count).unwrap_or(usize::MAX);

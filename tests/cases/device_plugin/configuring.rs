@@ -111,7 +111,7 @@ async fn more_devices_than_the_kubelet_can_be_told_of_are_cut_at_the_start_and_r
 
 #[tokio::test]
 async fn check_config_reports_every_problem_for_programs_too() {
-    let Some(node) = Node::new("version: v1\nresources:\n- name: serial\n  match: {kind: nvidia}\n") else {
+    let Some(node) = Node::new("version: v1\nresources:\n- name: serial\n  match: {kind: toaster}\n") else {
         return;
     };
     let check = |flags: &[&str]| {
@@ -130,12 +130,20 @@ async fn check_config_reports_every_problem_for_programs_too() {
     let findings: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, findings.as_array().unwrap().len()), (Some(1), 2));
     assert_eq!(findings[1]["severity"], "fail");
-    assert_eq!(findings[1]["evidence"], "nvidia is not available in this version");
+    assert_eq!(findings[1]["evidence"], "\"toaster\" is an unknown kind");
     assert!(
         findings[1]["object"].as_str().unwrap().ends_with("device-plugin.yaml:4: resources[0].match.kind")
     );
     node.configure(CONFIG);
-    assert_eq!(check(&[]).0, Some(0));
+    let (code, text) = check(&[]);
+    assert_eq!(code, Some(0));
+    let size = "example.com/serial: its list takes at least 16 per device of the 4194304 bytes that the kubelet reads";
+    assert!(text.lines().nth(1).unwrap().ends_with(size), "{text}");
+    node.configure(
+        "version: v1\nresources: [{name: example.com/kvm, count: 1000, match: {paths: [/dev/kvm]}}]\n",
+    );
+    let (_, text) = check(&[]);
+    assert!(text.contains("example.com/kvm: its list takes 23000 of the 4194304"), "{text}");
 }
 
 #[tokio::test]
