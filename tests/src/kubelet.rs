@@ -20,33 +20,35 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::{Status, Streaming};
-use tripod_proto::deviceplugin::v1beta1::device_plugin_client::DevicePluginClient;
 use tripod_proto::deviceplugin::v1beta1::registration_server::RegistrationServer;
-use tripod_proto::deviceplugin::v1beta1::{
-    AllocateRequest, AllocateResponse, ContainerAllocateRequest, ContainerAllocateResponse,
-    ContainerPreferredAllocationRequest, Device, Empty, ListAndWatchResponse, PreferredAllocationRequest,
-};
+use tripod_proto::deviceplugin::v1beta1::{ContainerAllocateResponse, Device};
 
+mod admission;
+mod checkpoint;
 mod ledger;
 mod registry;
 mod resource_name;
+mod wire;
 
 use ledger::Ledger;
-pub use ledger::{Event, Happening, Plugin, View};
+pub use ledger::{Event, Happening, Plugin, Shown, Tracking, View};
 use registry::Registry;
+use wire::Wire;
 
 /// How long the waiting calls wait.
 const DEADLINE: Duration = Duration::from_secs(20);
 const SOCKET: &str = "kubelet.sock";
-const CHECKPOINT: &str = "kubelet_internal_checkpoint";
+/// How long a real kubelet shows a resource whose plugin is gone.
+const GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// A running (or stopped) stand-in.
 #[derive(Debug)]
 pub struct Kubelet {
     dir: PathBuf,
     ledger: Ledger,
+    grace: Duration,
     serving: Option<Serving>,
 }
 
@@ -58,8 +60,12 @@ struct Serving {
 }
 
 /// What a container was given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Admission {
+    /// The container, whose name no other one ever had.
+    pub container: String,
+    /// Of what it was given.
+    pub resource: String,
     /// The ids of its devices.
     pub ids: Vec<String>,
     /// What the plugin said the container needs.
@@ -76,7 +82,7 @@ impl Kubelet {
 
     /// A kubelet that does not run yet; [`restart`](Kubelet::restart) starts it.
     pub fn absent(dir: impl Into<PathBuf>) -> Kubelet {
-        Kubelet { dir: dir.into(), ledger: Ledger::new(), serving: None }
+        Kubelet { dir: dir.into(), ledger: Ledger::new(), grace: GRACE, serving: None }
     }
 
     /// Stops, drops every connection, and starts again: removes all sockets in the directory, then makes
@@ -107,10 +113,41 @@ impl Kubelet {
 
     /// Closes all ListAndWatch streams and nothing else.
     pub async fn close_streams(&mut self) {
-        for stream in self.ledger.with(|view| std::mem::take(&mut view.streams)) {
-            stream.abort();
+        let streams = self.ledger.with(|view| {
+            for plugin in view.plugins.values() {
+                plugin.hangup.send_replace(true);
+            }
+            std::mem::take(&mut view.streams)
+        });
+        for stream in streams {
             let _ = stream.await;
         }
+    }
+
+    /// Stops to read device lists after the next one, or goes on. The connections stay.
+    pub fn read(&self, reading: bool) {
+        self.ledger.read(reading);
+    }
+
+    /// Breaks every connection made from now on after `bytes`, both directions counted together; `None`
+    /// lets new ones live.
+    pub fn sever_after(&self, bytes: Option<usize>) {
+        self.ledger.with(|view| view.sever_after = bytes);
+    }
+
+    /// Tells registrations apart as kubelets of another version do.
+    pub fn track(&self, tracking: Tracking) {
+        self.ledger.with(|view| view.tracking = tracking);
+    }
+
+    /// Shows a resource for so long after its plugin is gone.
+    pub fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace;
+    }
+
+    /// What the node's status shows of `resource`; `None` when it does not name it.
+    pub fn shown(&self, resource: &str) -> Option<Shown> {
+        self.look(|view| view.shown(resource, self.grace))
     }
 
     /// When the registration socket began to listen.
@@ -143,73 +180,18 @@ impl Kubelet {
         self.until(&what, wanted).await
     }
 
-    /// Another ListAndWatch stream of `resource`, beside the kubelet's own.
-    pub async fn open_stream(&self, resource: &str) -> anyhow::Result<Streaming<ListAndWatchResponse>> {
-        Ok(self.client(resource)?.list_and_watch(Empty {}).await?.into_inner())
-    }
-
-    /// Calls Allocate for one container with these `ids`, whatever they are.
-    pub async fn allocate(&self, resource: &str, ids: &[&str]) -> Result<AllocateResponse, Status> {
-        let mut client = self.client(resource).map_err(|error| Status::not_found(error.to_string()))?;
-        let devices_ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        let request = AllocateRequest { container_requests: vec![ContainerAllocateRequest { devices_ids }] };
-        Ok(client.allocate(request).await?.into_inner())
-    }
-
-    /// Calls GetPreferredAllocation for one container.
-    pub async fn preferred(
-        &self,
-        resource: &str,
-        available: &[String],
-        must_include: &[String],
-        size: usize,
-    ) -> anyhow::Result<Vec<String>> {
-        let container = ContainerPreferredAllocationRequest {
-            available_device_i_ds: available.to_vec(),
-            must_include_device_i_ds: must_include.to_vec(),
-            allocation_size: i32::try_from(size)?,
-        };
-        let request = PreferredAllocationRequest { container_requests: vec![container] };
-        let answer = self.client(resource)?.get_preferred_allocation(request).await?.into_inner();
-        let first = answer.container_responses.into_iter().next();
-        Ok(first.map(|response| response.device_i_ds).unwrap_or_default())
-    }
-
-    /// Admits a container that asks for `count` devices: chooses among the free healthy ones, by the
-    /// plugin's preference if it has one, allocates them and keeps them in use. Fails when they do not
-    /// suffice, as a scheduler would leave such a pod pending.
-    pub async fn admit(&self, resource: &str, count: usize) -> anyhow::Result<Admission> {
-        let free = self.look(|view| free_devices(view, resource));
-        anyhow::ensure!(free.len() >= count, "{resource}: {count} devices wanted, {} free", free.len());
-        let mut ids = Vec::new();
-        let options = self.look(|view| view.plugins.get(resource).map(|plugin| plugin.options));
-        if free.len() > count && options.is_some_and(|options| options.get_preferred_allocation_available) {
-            ids = self.preferred(resource, &free, &[], count).await?;
-            ids.retain(|id| free.contains(id));
-        }
-        let rest: Vec<_> = free.into_iter().filter(|id| !ids.contains(id)).collect();
-        ids.extend(rest);
-        ids.truncate(count);
-        let wanted: Vec<_> = ids.iter().map(String::as_str).collect();
-        let mut answer = self.allocate(resource, &wanted).await?;
-        anyhow::ensure!(answer.container_responses.len() == 1, "{resource}: one container, {answer:?}");
-        self.ledger.with(|view| {
-            if let Some(plugin) = view.plugins.get_mut(resource) {
-                plugin.in_use.extend(ids.iter().cloned());
-            }
-        });
-        Ok(Admission { ids, response: answer.container_responses.remove(0) })
-    }
-
-    fn client(&self, resource: &str) -> anyhow::Result<DevicePluginClient<tonic::transport::Channel>> {
-        let channel = self.look(|view| view.plugins.get(resource).map(|plugin| plugin.channel.clone()));
-        let channel = channel.ok_or_else(|| anyhow::anyhow!("{resource} is not registered"))?;
-        Ok(DevicePluginClient::new(channel))
-    }
-
     fn begin(&mut self) -> anyhow::Result<Instant> {
         std::fs::create_dir_all(&self.dir)?;
         remove_sockets(&self.dir)?;
+        let checkpoint = checkpoint::read(&self.dir)?;
+        self.ledger.with(|view| {
+            view.admissions = checkpoint.admissions;
+            for resource in checkpoint.resources {
+                // Named with nothing to give until its plugin registers again.
+                view.stopped.insert(resource.clone(), Instant::now());
+                view.known.insert(resource, Vec::new());
+            }
+        });
         self.listen()
     }
 
@@ -218,8 +200,10 @@ impl Kubelet {
         let since = Instant::now();
         let registry = Registry { dir: self.dir.clone(), ledger: self.ledger.clone() };
         let (stop, stopped) = oneshot::channel::<()>();
+        let ledger = self.ledger.clone();
         let task = tokio::spawn(async move {
-            let incoming = UnixListenerStream::new(listener);
+            let accepted = UnixListenerStream::new(listener);
+            let incoming = accepted.map(move |stream| stream.map(|s| Wire::new(s, ledger.clone())));
             let server = tonic::transport::Server::builder().add_service(RegistrationServer::new(registry));
             let _ = server.serve_with_incoming_shutdown(incoming, async { drop(stopped.await) }).await;
         });
@@ -229,7 +213,12 @@ impl Kubelet {
 
     async fn halt(&mut self) {
         self.close_streams().await;
-        self.ledger.with(|view| view.plugins.clear());
+        self.ledger.with(|view| {
+            view.plugins.clear();
+            view.admissions.clear();
+            view.known.clear();
+            view.stopped.clear();
+        });
         self.close().await;
     }
 
@@ -246,7 +235,7 @@ impl Kubelet {
 fn remove_sockets(dir: &Path) -> anyhow::Result<()> {
     for entry in dir.read_dir()? {
         let entry = entry?;
-        if entry.file_type()?.is_socket() && entry.file_name() != CHECKPOINT {
+        if entry.file_type()?.is_socket() && entry.file_name() != checkpoint::FILE {
             // A plugin whose stream has ended may remove its own meanwhile.
             match std::fs::remove_file(entry.path()) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -255,10 +244,4 @@ fn remove_sockets(dir: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn free_devices(view: &View, resource: &str) -> Vec<String> {
-    let Some(plugin) = view.plugins.get(resource) else { return Vec::new() };
-    let healthy = plugin.devices.iter().flatten().filter(|device| device.health == "Healthy");
-    healthy.map(|device| device.id.clone()).filter(|id| !plugin.in_use.contains(id)).collect()
 }

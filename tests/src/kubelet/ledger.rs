@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tripod_proto::deviceplugin::v1beta1::{Device, DevicePluginOptions};
 
+use super::Admission;
+
 /// Something that happened, as the kubelet's log would tell it.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -44,9 +46,30 @@ pub struct Plugin {
     pub options: DevicePluginOptions,
     /// The last list; `None` before the first one and after the stream has ended.
     pub devices: Option<Vec<Device>>,
-    /// Ids given to pods by [`Kubelet::admit`](super::Kubelet::admit).
-    pub in_use: BTreeSet<String>,
-    pub(super) channel: Channel,
+    /// Closed when the stream is over.
+    pub(super) channel: Option<Channel>,
+    /// Ends the stream from this side.
+    pub(super) hangup: watch::Sender<bool>,
+}
+
+/// By what a kubelet tells one registration of a resource from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracking {
+    /// By the resource's name alone, as kubelets up to 1.35: the end of an old stream disconnects the
+    /// newest registration.
+    ByName,
+    /// By the socket too, as kubelets from 1.36.
+    #[default]
+    BySocket,
+}
+
+/// What the node's status shows of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Devices, healthy or not.
+    pub capacity: usize,
+    /// Healthy devices.
+    pub allocatable: usize,
 }
 
 impl Plugin {
@@ -63,7 +86,17 @@ pub struct View {
     pub events: Vec<Event>,
     /// Registered resources by name. A later registration replaces an earlier one.
     pub plugins: BTreeMap<String, Plugin>,
+    /// What containers hold, as the checkpoint has it.
+    pub admissions: Vec<Admission>,
+    /// How many connections were [severed](super::Kubelet::sever_after).
+    pub severed: usize,
+    /// The device manager's own list of each resource.
+    pub(super) known: BTreeMap<String, Vec<Device>>,
+    /// Resources whose plugin is gone, and since when.
+    pub(super) stopped: BTreeMap<String, Instant>,
+    pub(super) tracking: Tracking,
     pub(super) refusal: Option<String>,
+    pub(super) sever_after: Option<usize>,
     pub(super) streams: Vec<JoinHandle<()>>,
 }
 
@@ -71,6 +104,22 @@ impl View {
     /// The last device list of `resource` while its stream is open.
     pub fn devices(&self, resource: &str) -> Option<&[Device]> {
         self.plugins.get(resource)?.devices.as_deref()
+    }
+
+    /// What the node's status shows of `resource`; `None` for a resource it does not name.
+    pub fn shown(&self, resource: &str, grace: Duration) -> Option<Shown> {
+        let devices = self.known.get(resource)?;
+        if self.stopped.get(resource).is_some_and(|since| since.elapsed() > grace) {
+            return None;
+        }
+        let allocatable = devices.iter().filter(|device| device.health == "Healthy").count();
+        Some(Shown { capacity: devices.len(), allocatable })
+    }
+
+    /// The ids of `resource` that containers hold.
+    pub fn in_use(&self, resource: &str) -> BTreeSet<&str> {
+        let of_it = self.admissions.iter().filter(|admission| admission.resource == resource);
+        of_it.flat_map(|admission| &admission.ids).map(String::as_str).collect()
     }
 
     /// The events of `resource` of which `wanted` is true.
@@ -84,11 +133,12 @@ impl View {
 pub(super) struct Ledger {
     view: Arc<Mutex<View>>,
     changes: watch::Sender<()>,
+    reading: watch::Sender<bool>,
 }
 
 impl Ledger {
     pub(super) fn new() -> Ledger {
-        Ledger { view: Arc::default(), changes: watch::channel(()).0 }
+        Ledger { view: Arc::default(), changes: watch::channel(()).0, reading: watch::channel(true).0 }
     }
 
     /// Looks at the view, or changes it.
@@ -100,6 +150,15 @@ impl Ledger {
 
     pub(super) fn peek<T>(&self, look: impl FnOnce(&View) -> T) -> T {
         look(&self.view.lock().unwrap())
+    }
+
+    /// Stops to read device lists, or goes on.
+    pub(super) fn read(&self, reading: bool) {
+        self.reading.send_replace(reading);
+    }
+
+    pub(super) async fn until_reading(&self) {
+        let _ = self.reading.subscribe().wait_for(|reading| *reading).await;
     }
 
     pub(super) fn note(&self, resource: &str, endpoint: &str, what: Happening) {

@@ -2,22 +2,23 @@
 //! stream that follows it.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use tokio::sync::watch;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tripod_proto::deviceplugin::v1beta1::device_plugin_client::DevicePluginClient;
 use tripod_proto::deviceplugin::v1beta1::registration_server::Registration;
 use tripod_proto::deviceplugin::v1beta1::{Empty, RegisterRequest};
 
-use super::ledger::{Happening, Ledger, Plugin};
-use super::resource_name;
+use super::ledger::{Happening, Ledger, Plugin, Tracking, View};
+use super::{checkpoint, resource_name, wire};
 
 const VERSION: &str = "v1beta1";
-const DIAL: Duration = Duration::from_secs(10);
+/// grpc-go's default, which no kubelet has raised.
+const MAX_LIST: usize = 4 * 1024 * 1024;
 
 /// Serves `kubelet.sock`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Registry {
     pub(super) dir: PathBuf,
     pub(super) ledger: Ledger,
@@ -28,18 +29,12 @@ impl Registration for Registry {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Empty>, Status> {
         let request = request.into_inner();
         let outcome = self.accept(&request).await;
-        match outcome {
-            Ok(()) => Ok(Response::new(Empty {})),
-            Err(reason) => {
-                self.ledger.note(
-                    &request.resource_name,
-                    &request.endpoint,
-                    Happening::Refused(reason.clone()),
-                );
-                // A plain Go error is what the kubelet returns: code Unknown.
-                Err(Status::unknown(reason))
-            }
-        }
+        // A plain Go error is what the kubelet returns: code Unknown.
+        outcome.map(|()| Response::new(Empty {})).map_err(|reason| {
+            let refused = Happening::Refused(reason.clone());
+            self.ledger.note(&request.resource_name, &request.endpoint, refused);
+            Status::unknown(reason)
+        })
     }
 }
 
@@ -49,66 +44,93 @@ impl Registry {
         if let Some(reason) = self.ledger.peek(|view| view.refusal.clone()) {
             return Err(reason);
         }
-        if request.version != VERSION {
-            return Err(format!("API version {:?} is not supported, only {VERSION:?}", request.version));
-        }
-        if !resource_name::is_extended(resource) {
-            return Err(format!("the resource name {resource:?} is invalid"));
-        }
-        let channel = dial(&self.dir.join(endpoint)).await?;
+        validate(resource, std::slice::from_ref(&request.version))?;
+        self.connect(resource, endpoint, &self.dir.join(endpoint)).await
+    }
+
+    /// Connects to the plugin that serves `resource` on `socket`, and follows its list.
+    pub(super) async fn connect(&self, resource: &str, endpoint: &str, socket: &Path) -> Result<(), String> {
+        let channel = wire::dial(socket, &self.ledger).await?;
         // Asked before Register returns: a plugin that serves only afterwards never registers.
         let answer = DevicePluginClient::new(channel.clone()).get_device_plugin_options(Empty {}).await;
         let options =
             answer.map_err(|status| format!("cannot get the options of {endpoint}: {status}"))?.into_inner();
+        let (hangup, hung_up) = watch::channel(false);
         let plugin = Plugin {
-            endpoint: endpoint.clone(),
+            endpoint: endpoint.to_owned(),
             options,
             devices: None,
-            in_use: Default::default(),
-            channel,
+            channel: Some(channel.clone()),
+            hangup,
         };
-        self.follow(resource.clone(), plugin);
+        self.ledger.note(resource, endpoint, Happening::Registered);
+        let following =
+            tokio::spawn(self.clone().follow(plugin.endpoint.clone(), resource.to_owned(), channel, hung_up));
+        self.ledger.with(|view| {
+            view.stopped.remove(resource);
+            view.plugins.insert(resource.to_owned(), plugin);
+            view.streams.push(following);
+        });
         Ok(())
     }
 
-    fn follow(&self, resource: String, plugin: Plugin) {
-        let (ledger, channel, endpoint) =
-            (self.ledger.clone(), plugin.channel.clone(), plugin.endpoint.clone());
-        self.ledger.note(&resource, &endpoint, Happening::Registered);
-        self.ledger.with(|view| view.plugins.insert(resource.clone(), plugin));
-        let stream = tokio::spawn(async move {
-            listen(&ledger, &resource, &endpoint, channel).await;
-            ledger.note(&resource, &endpoint, Happening::StreamEnded);
-            ledger.with(|view| {
-                // Only its own registration: a newer one may have taken its place.
-                let current = view.plugins.get_mut(&resource).filter(|plugin| plugin.endpoint == endpoint);
+    async fn follow(
+        self,
+        endpoint: String,
+        resource: String,
+        channel: Channel,
+        mut hung_up: watch::Receiver<bool>,
+    ) {
+        tokio::select! {
+            () = self.listen(&resource, &endpoint, channel) => {}
+            _ = hung_up.wait_for(|over| *over) => {}
+        }
+        self.ledger.note(&resource, &endpoint, Happening::StreamEnded);
+        self.ledger.with(|view| disconnect(view, &resource, &endpoint));
+    }
+
+    async fn listen(&self, resource: &str, endpoint: &str, channel: Channel) {
+        let mut client = DevicePluginClient::new(channel).max_decoding_message_size(MAX_LIST);
+        let Ok(answer) = client.list_and_watch(Empty {}).await else { return };
+        let mut lists = answer.into_inner();
+        while let Ok(Some(list)) = lists.message().await {
+            self.ledger.with(|view| {
+                let current = view.plugins.get_mut(resource).filter(|plugin| plugin.endpoint == endpoint);
                 if let Some(plugin) = current {
-                    plugin.devices = None;
+                    plugin.devices = Some(list.devices.clone());
                 }
+                view.known.insert(resource.to_owned(), list.devices.clone());
+                // The kubelet writes its checkpoint at each list, whatever changed.
+                checkpoint::write(&self.dir, view).expect("a checkpoint");
             });
-        });
-        self.ledger.with(|view| view.streams.push(stream));
+            self.ledger.note(resource, endpoint, Happening::Listed(list.devices));
+            self.ledger.until_reading().await;
+        }
     }
 }
 
-async fn listen(ledger: &Ledger, resource: &str, endpoint: &str, channel: Channel) {
-    let Ok(answer) = DevicePluginClient::new(channel).list_and_watch(Empty {}).await else { return };
-    let mut lists = answer.into_inner();
-    while let Ok(Some(list)) = lists.message().await {
-        ledger.with(|view| {
-            if let Some(plugin) = view.plugins.get_mut(resource).filter(|plugin| plugin.endpoint == endpoint)
-            {
-                plugin.devices = Some(list.devices.clone());
-            }
-        });
-        ledger.note(resource, endpoint, Happening::Listed(list.devices));
+/// What a kubelet checks before it connects.
+pub(super) fn validate(resource: &str, versions: &[String]) -> Result<(), String> {
+    if !versions.iter().any(|version| version == VERSION) {
+        return Err(format!("API versions {versions:?} are not supported, only {VERSION:?}"));
     }
+    if !resource_name::is_extended(resource) {
+        return Err(format!("the resource name {resource:?} is invalid"));
+    }
+    Ok(())
 }
 
-/// Connects as the kubelet does: at once or not at all, with `localhost` as authority.
-pub(super) async fn dial(socket: &Path) -> Result<Channel, String> {
-    let failed = |error: &dyn std::fmt::Debug| format!("failed to dial device plugin: {error:?}");
-    let target = Endpoint::from_shared(format!("unix:{}", socket.display())).map_err(|e| failed(&e))?;
-    let target = target.origin("http://localhost".parse().expect("a URI")).connect_timeout(DIAL);
-    target.connect().await.map_err(|error| failed(&error))
+/// What a kubelet does when the stream on `endpoint` is over.
+fn disconnect(view: &mut View, resource: &str, endpoint: &str) {
+    let Some(plugin) = view.plugins.get_mut(resource) else { return };
+    if plugin.endpoint != endpoint && view.tracking == Tracking::BySocket {
+        return;
+    }
+    plugin.devices = None;
+    plugin.channel = None;
+    plugin.hangup.send_replace(true);
+    view.stopped.insert(resource.to_owned(), std::time::Instant::now());
+    for device in view.known.get_mut(resource).into_iter().flatten() {
+        "Unhealthy".clone_into(&mut device.health);
+    }
 }
