@@ -24,6 +24,7 @@ use crate::service;
 use crate::socket::{PluginDir, SocketIdentity};
 
 mod backoff;
+mod line;
 mod server;
 
 use backoff::Backoff;
@@ -213,10 +214,11 @@ impl Registration {
                 break Cause::SocketGone;
             }
             let seen = *streams.borrow_and_update();
-            match (seen.open, seen.opened) {
-                (0, 0) if began.elapsed() >= FIRST_STREAM => break Cause::NoStream,
-                (0, opened) if opened > 0 => break Cause::StreamLost,
-                _ => {}
+            if seen.first_is_over {
+                break Cause::StreamLost;
+            }
+            if seen.opened == 0 && began.elapsed() >= FIRST_STREAM {
+                break Cause::NoStream;
             }
             let until = if seen.opened == 0 { began + FIRST_STREAM } else { Instant::now() + FAR_FUTURE };
             tokio::select! {

@@ -16,6 +16,8 @@ use crate::allocation::{self, AllocationError};
 use crate::inventory::Snapshot;
 use crate::preferred;
 
+mod lists;
+
 /// A request names every available device, so it can be as long as the largest device list, or longer.
 const MAX_REQUEST: usize = 64 * 1024 * 1024;
 
@@ -30,6 +32,8 @@ pub struct Streams {
     pub open: u64,
     /// How many were ever opened.
     pub opened: u64,
+    /// Whether the first one is over. It is the kubelet's: of a new socket nobody else knows the name.
+    pub first_is_over: bool,
 }
 
 /// Serves one resource on one socket.
@@ -72,7 +76,7 @@ impl DevicePlugin for Service {
         let (snapshots, mut stop) = (self.snapshots.clone(), self.stop.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = feed(snapshots, &lists) => {}
+                () = lists::feed(snapshots, &lists) => {}
                 () = lists.closed() => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
@@ -104,26 +108,6 @@ impl DevicePlugin for Service {
     }
 }
 
-/// Sends the present list and every later one that differs from the last one sent.
-async fn feed(
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    lists: &mpsc::Sender<Result<ListAndWatchResponse, Status>>,
-) {
-    let mut sent: Option<Arc<Snapshot>> = None;
-    loop {
-        let snapshot = snapshots.borrow_and_update().clone();
-        if sent.as_ref().is_none_or(|sent| sent.list() != snapshot.list()) {
-            if lists.send(Ok(snapshot.list().clone())).await.is_err() {
-                return;
-            }
-            sent = Some(snapshot);
-        }
-        if snapshots.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
 fn refusal(error: &AllocationError) -> Status {
     tracing::warn!(%error, "allocation refused");
     match error {
@@ -137,17 +121,28 @@ fn refusal(error: &AllocationError) -> Status {
 }
 
 /// Counts as an open stream while it lives.
-struct OpenStream(watch::Sender<Streams>);
+struct OpenStream {
+    streams: watch::Sender<Streams>,
+    is_first: bool,
+}
 
 impl OpenStream {
     fn count(streams: watch::Sender<Streams>) -> OpenStream {
-        streams.send_modify(|s| *s = Streams { open: s.open + 1, opened: s.opened + 1 });
-        OpenStream(streams)
+        let mut is_first = false;
+        streams.send_modify(|streams| {
+            is_first = streams.opened == 0;
+            streams.open += 1;
+            streams.opened += 1;
+        });
+        OpenStream { streams, is_first }
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.send_modify(|streams| streams.open -= 1);
+        self.streams.send_modify(|streams| {
+            streams.open -= 1;
+            streams.first_is_over |= self.is_first;
+        });
     }
 }

@@ -7,12 +7,15 @@ use tripod_tests::kubelet::{Happening, Kubelet, View};
 
 mod cdi;
 mod configuring;
+mod device_manager;
 mod devices;
 mod node;
 mod nvidia;
 mod pci;
 mod preferring;
 mod registering;
+mod severed;
+mod streams;
 mod usb;
 
 use node::{Node, http_get, sockets};

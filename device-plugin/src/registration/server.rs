@@ -4,11 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{Stream, StreamExt};
+use tripod_proto::deviceplugin::v1beta1::device_plugin_server::DevicePluginServer;
 
+use super::line::{Line, Lines};
 use crate::inventory::Snapshot;
 use crate::service::{Service, Streams};
 use crate::socket::{Endpoint, PluginDir};
@@ -21,6 +23,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub(super) struct Server {
     pub(super) endpoint: Endpoint,
     pub(super) streams: watch::Receiver<Streams>,
+    lines: Lines,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -32,8 +35,13 @@ impl Server {
         let (endpoint, listener) = Endpoint::bind(dir, &resource)?;
         let (stop, stopped) = watch::channel(false);
         let (opened, streams) = watch::channel(Streams::default());
-        let task = tokio::spawn(serve(listener, snapshots, opened, stopped));
-        Ok(Server { endpoint, streams, stop, task })
+        let lines = Lines::default();
+        let accepted = lines.clone();
+        let incoming = UnixListenerStream::new(listener)
+            .map(move |stream| stream.and_then(|stream| accepted.add(stream)));
+        let service = Service::server(snapshots, opened, stopped.clone());
+        let task = tokio::spawn(serve(incoming, service, stopped));
+        Ok(Server { endpoint, streams, lines, stop, task })
     }
 
     /// Ends all streams, lets other calls finish, and removes the socket.
@@ -42,6 +50,8 @@ impl Server {
         let abort = self.task.abort_handle();
         if tokio::time::timeout(DRAIN, self.task).await.is_err() {
             abort.abort();
+            let cut = self.lines.cut();
+            tracing::info!(socket = self.endpoint.name(), cut, "the peer does not read: connections cut");
         }
         if let Err(error) = self.endpoint.remove() {
             tracing::warn!(socket = self.endpoint.name(), %error, "cannot remove the socket");
@@ -50,19 +60,17 @@ impl Server {
 }
 
 async fn serve(
-    listener: UnixListener,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    streams: watch::Sender<Streams>,
+    incoming: impl Stream<Item = io::Result<Line>>,
+    service: DevicePluginServer<Service>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = Service::server(snapshots, streams, stop.clone());
     let stopped = async move {
         // An error means that the server itself is gone, which is a stop as well.
         drop(stop.wait_for(|stop| *stop).await);
     };
     let served = tonic::transport::Server::builder()
         .add_service(service)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped)
+        .serve_with_incoming_shutdown(incoming, stopped)
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "serving ended");

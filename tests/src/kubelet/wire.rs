@@ -1,12 +1,14 @@
 //! The stand-in's connections, which can be made to break after so many bytes.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tonic::transport::server::{Connected, UdsConnectInfo};
@@ -15,8 +17,10 @@ use tonic::transport::{Channel, Endpoint};
 use super::ledger::Ledger;
 
 const DIAL: Duration = Duration::from_secs(10);
-/// What grpc-go lets a peer send ahead of its reader.
-const WINDOW: u32 = 64 * 1024;
+/// What grpc-go lets a peer send ahead of the reader of a stream.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Of a connection it reads everything, so that one stream does not hold up another.
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// A connection over which only so many bytes pass, both directions counted together.
 #[derive(Debug)]
@@ -30,12 +34,16 @@ impl Wire {
     /// Counts from here, if the stand-in was told to sever what is connected now.
     pub(super) fn new(stream: UnixStream, ledger: Ledger) -> Wire {
         let left = ledger.peek(|view| view.sever_after);
-        Wire { stream, left, ledger }
+        let wire = Wire { stream, left, ledger };
+        wire.severed();
+        wire
     }
 
     fn severed(&self) -> bool {
         let severed = self.left == Some(0);
         if severed {
+            // Who waits for the other direction must learn of it too. It may be cut already.
+            let _ = shutdown(self.stream.as_raw_fd(), Shutdown::Both);
             self.ledger.with(|view| view.severed += 1);
         }
         severed
@@ -43,6 +51,7 @@ impl Wire {
 
     fn count(&mut self, bytes: usize) {
         self.left = self.left.map(|left| left.saturating_sub(bytes));
+        self.severed();
     }
 }
 
@@ -100,8 +109,8 @@ impl Connected for Wire {
 pub(super) async fn dial(socket: &Path, ledger: &Ledger) -> Result<Channel, String> {
     let endpoint = Endpoint::from_static("http://localhost")
         .connect_timeout(DIAL)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW);
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
     let (socket, ledger) = (socket.to_owned(), ledger.clone());
     let connector = tower::service_fn(move |_| connect(socket.clone(), ledger.clone()));
     let connected = endpoint.connect_with_connector(connector).await;
