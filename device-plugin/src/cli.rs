@@ -99,8 +99,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "SOCKET", default_value = "/run/tripod/agent.sock")]
     pub agent_socket: PathBuf,
     /// Where /livez and /readyz are answered; empty for nowhere.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9676", value_parser = health_address)]
-    pub health_addr: HealthAddress,
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9676", value_parser = listen_address)]
+    pub health_addr: ListenAddress,
+    /// Where /metrics is answered; empty for nowhere.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9677", value_parser = listen_address)]
+    pub metrics_addr: ListenAddress,
+    /// The kubelet's socket that tells what containers hold; need not exist.
+    #[arg(long, value_name = "SOCKET", default_value = "/var/lib/kubelet/pod-resources/kubelet.sock")]
+    pub podresources_socket: PathBuf,
+    /// How many seconds to wait before it is asked again when nothing has happened.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..))]
+    pub podresources_interval: u32,
 }
 
 /// Flags of `discover`.
@@ -187,14 +196,14 @@ pub enum Output {
     Table,
 }
 
-/// Where probes are answered, if anywhere.
+/// Where something is answered, if anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HealthAddress(pub Option<SocketAddr>);
+pub struct ListenAddress(pub Option<SocketAddr>);
 
-fn health_address(text: &str) -> Result<HealthAddress, String> {
+fn listen_address(text: &str) -> Result<ListenAddress, String> {
     if text.is_empty() {
-        return Ok(HealthAddress(None));
+        return Ok(ListenAddress(None));
     }
     let address = text.parse().map_err(|_not_one| "give an IP address and a port, such as 127.0.0.1:9676")?;
-    Ok(HealthAddress(Some(address)))
+    Ok(ListenAddress(Some(address)))
 }

@@ -40,6 +40,16 @@ pub enum RunError {
         /// What the system answered.
         source: std::io::Error,
     },
+    /// The metrics' address is taken or not ours.
+    #[error(
+        "cannot listen for metrics on {address}: choose another --metrics-addr, or an empty one for none"
+    )]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system answered.
+        source: std::io::Error,
+    },
     /// The process's own surroundings failed.
     #[error("cannot {act}")]
     System {

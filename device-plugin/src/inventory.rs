@@ -17,6 +17,9 @@ pub mod snapshot;
 pub(crate) use id::hash8;
 pub use snapshot::Snapshot;
 
+/// What the API calls a device that can be handed out.
+const HEALTHY: &str = "Healthy";
+
 /// Something that happened to a device between two scans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
@@ -127,7 +130,7 @@ pub fn changes<'a>(old: &'a [Device], new: &'a [Device]) -> Vec<Change<'a>> {
 
 /// One entry of a device list, as the kubelet reads it.
 fn wire_device(id: &str, healthy: bool, numa: Option<u32>) -> wire::Device {
-    let health = if healthy { "Healthy" } else { "Unhealthy" };
+    let health = if healthy { HEALTHY } else { "Unhealthy" };
     let node = |numa| wire::TopologyInfo { nodes: vec![wire::NumaNode { id: i64::from(numa) }] };
     wire::Device { id: id.to_owned(), health: health.to_owned(), topology: numa.map(node) }
 }

@@ -12,6 +12,8 @@
 //! | [`cdi`] | specs for the container runtime |
 //! | [`service`] | the gRPC face of one resource |
 //! | [`registration`], [`socket`], [`kubelet_watch`] | staying registered |
+//! | [`podresources`] | what containers hold, asked of the kubelet |
+//! | [`board`], [`metrics`] | what the running parts tell about themselves |
 //! | [`lifecycle`], [`readiness`], [`folder_watch`], `telemetry` | the running process |
 
 use std::ffi::OsString;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub mod allocation;
+pub mod board;
 pub mod cdi;
 pub mod cli;
 pub mod config;
@@ -33,6 +36,8 @@ pub mod hostroot;
 pub mod inventory;
 pub mod kubelet_watch;
 pub mod lifecycle;
+pub mod metrics;
+pub mod podresources;
 pub mod preferred;
 pub mod readiness;
 pub mod registration;
@@ -44,6 +49,7 @@ mod command;
 mod offer;
 mod stock;
 mod telemetry;
+mod vanished;
 
 use cli::{Cli, Verb};
 use error::RunError;

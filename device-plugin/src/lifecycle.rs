@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use crate::board::Board;
 use crate::cdi;
 use crate::config::Config;
 use crate::config::resource_name::ResourceName;
@@ -20,10 +20,13 @@ use crate::folder_watch::{FolderWatch, Interest};
 use crate::hostroot::HostRoot;
 use crate::inventory::Moment;
 use crate::offer::Offer;
+use crate::podresources::{self, Inquiry, Usage};
+use crate::registration::Means;
 use crate::socket::PluginDir;
 use crate::stock::Stock;
 use crate::telemetry::Agent;
-use crate::{kubelet_watch, readiness};
+use crate::vanished::Vanished;
+use crate::{kubelet_watch, metrics, readiness};
 
 /// How often the node is scanned when no event says so.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -47,6 +50,10 @@ pub struct Places {
     pub agent_socket: PathBuf,
     /// Where probes are answered, if anywhere.
     pub health: Option<SocketAddr>,
+    /// Where metrics are answered, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// How the kubelet is asked what containers hold.
+    pub inquiry: Inquiry,
 }
 
 /// Offers devices until `stop` becomes true, then removes its sockets.
@@ -54,15 +61,22 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
     let dir = PluginDir::new(&places.plugin_dir)?;
     let (mut config_watch, config) = ConfigWatch::open(&places.config)?;
     let (ready, readiness) = watch::channel(false);
+    let board = Board::default();
     if let Some(address) = places.health {
-        let address = readiness::listen(address, readiness).await?;
+        let address = readiness::listen(address, readiness, board.clone()).await?;
         tracing::info!(%address, "answering probes");
+    }
+    if let Some(address) = places.metrics {
+        let address = metrics::listen(address, board.clone()).await?;
+        tracing::info!(%address, "answering metrics");
     }
     sweep(&dir);
     let nvidia = Driver::new(&places.nvidia_driver_root);
     let news = nvidia.news();
-    let host = Host { root: places.host_root, nvidia };
-    let mut node = Node::new(host, dir, cdi::Folder::new(places.cdi_dir), Agent::at(&places.agent_socket));
+    let host = Host { root: places.host_root.clone(), nvidia };
+    let usage = podresources::watch(places.inquiry.clone(), board.clone(), None);
+    let mut answers = usage.clone();
+    let mut node = Node::new(host, &places, dir, board, usage);
     node.start(config).await?;
     ready.send_replace(true);
     loop {
@@ -73,6 +87,7 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
             () = node.folders.settled() => node.rescan().await,
             () = at(due) => node.rescan().await,
             () = news.notified() => node.rescan().await,
+            () = answer(&mut answers) => if node.remembers_any() { node.rescan().await },
         }
     }
     ready.send_replace(false);
@@ -81,10 +96,18 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
 }
 
 /// Waits for `moment`, or for ever.
-async fn at(moment: Option<std::time::Instant>) {
+async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits for an answer about what containers hold.
+async fn answer(usage: &mut watch::Receiver<Option<Usage>>) {
+    if usage.changed().await.is_err() {
+        // Nobody asks any more.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -103,10 +126,11 @@ fn sweep(dir: &PluginDir) {
 #[derive(Debug)]
 struct Node {
     host: Arc<Host>,
-    dir: PluginDir,
     cdi: cdi::Folder,
     agent: Agent,
-    directory: watch::Receiver<u64>,
+    means: Means,
+    usage: watch::Receiver<Option<Usage>>,
+    vanished: Vanished,
     folders: FolderWatch,
     config: Config,
     offers: BTreeMap<ResourceName, Offer>,
@@ -115,15 +139,22 @@ struct Node {
 }
 
 impl Node {
-    fn new(host: Host, dir: PluginDir, cdi: cdi::Folder, agent: Agent) -> Node {
+    fn new(
+        host: Host,
+        places: &Places,
+        dir: PluginDir,
+        board: Board,
+        usage: watch::Receiver<Option<Usage>>,
+    ) -> Node {
         let directory = kubelet_watch::watch(dir.clone());
         let folders = FolderWatch::open(Interest::Names, RESCAN);
         Node {
             host: Arc::new(host),
-            dir,
-            cdi,
-            agent,
-            directory,
+            cdi: cdi::Folder::new(places.cdi_dir.clone()),
+            agent: Agent::at(&places.agent_socket),
+            means: Means { dir, directory, board },
+            usage,
+            vanished: Vanished::default(),
             folders,
             config: Config::default(),
             offers: BTreeMap::new(),
@@ -175,6 +206,7 @@ impl Node {
 
     /// Looks for the devices of `config`, with every folder watched in which one may appear.
     async fn scan(&mut self, config: &Config) -> Result<Vec<Stock>, RunError> {
+        let began = Instant::now();
         let mut survey = Survey::default();
         for _ in 0..SCANS_IN_A_ROW {
             survey = self.look(config).await?;
@@ -184,10 +216,13 @@ impl Node {
             }
         }
         self.scans += 1;
-        let moment = Moment { scan: self.scans, at: Instant::now().into_std() };
+        let moment = Moment { scan: self.scans, at: Instant::now() };
+        self.means.board.scanned(began.elapsed());
+        let usage = self.usage.borrow().clone();
         let Survey { lots, mut faults, .. } = survey;
         let stock = |lot: Lot| {
-            let previous = self.offers.get(&lot.name).map(Offer::devices).unwrap_or_default();
+            let listed = self.offers.get(&lot.name).map(Offer::devices).unwrap_or_default();
+            let previous = self.vanished.keep(&lot.name, listed, usage.as_ref(), moment.at);
             Stock::take(lot, &previous, moment, &mut faults)
         };
         let stocks = lots.into_iter().map(stock).collect();
@@ -238,6 +273,9 @@ impl Node {
         let wanted: HashSet<_> = stocks.iter().map(|stock| &stock.name).collect();
         let dropped: Vec<_> = self.offers.keys().filter(|name| !wanted.contains(name)).cloned().collect();
         for name in dropped {
+            if self.lingers(&name) {
+                continue;
+            }
             if let Some(offer) = self.offers.remove(&name) {
                 tracing::info!(resource = %name, "no longer offering");
                 offer.stop().await;
@@ -247,8 +285,7 @@ impl Node {
             match self.offers.get_mut(&stock.name) {
                 Some(offer) => offer.update(&stock),
                 None => {
-                    let offer =
-                        Offer::start(&stock, self.dir.clone(), self.directory.clone(), self.agent.clone());
+                    let offer = Offer::start(&stock, self.means.clone(), self.agent.clone());
                     self.offers.insert(stock.name, offer);
                 }
             }
@@ -256,8 +293,21 @@ impl Node {
     }
 
     /// When a device's probation ends.
-    fn due(&self) -> Option<std::time::Instant> {
+    fn due(&self) -> Option<Instant> {
         self.offers.values().filter_map(Offer::due).min()
+    }
+
+    /// Whether a device is listed that is gone, and may be forgotten.
+    fn remembers_any(&self) -> bool {
+        self.offers.values().any(Offer::remembers_any)
+    }
+
+    /// Whether `name`, under which there is nothing left, is one that a rule may give to devices again, and
+    /// is to be offered a little longer.
+    fn lingers(&mut self, name: &ResourceName) -> bool {
+        let Some(offer) = self.offers.get_mut(name) else { return false };
+        let meant = self.config.rules.iter().any(|rule| rule.naming == *offer.naming());
+        meant && offer.linger(Instant::now())
     }
 
     /// Ends all offers at the same time: each may have calls to finish.

@@ -1,20 +1,23 @@
 //! One resource on offer: its inventory over time, and its registration.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::board::Tally;
 use crate::config::naming::Naming;
 use crate::config::resource_name::ResourceName;
 use crate::device::{Device, Health};
 use crate::discovery::Listed;
 use crate::inventory::{self, Change, Snapshot};
-use crate::registration::Registration;
-use crate::socket::PluginDir;
+use crate::registration::{Means, Registration};
 use crate::stock::Stock;
 use crate::telemetry::Agent;
+
+/// A kubelet forgets a resource so long after its plugin is gone.
+const GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// A name under which devices are offered.
 #[derive(Debug)]
@@ -22,25 +25,25 @@ pub(crate) struct Offer {
     naming: Naming,
     agent: Agent,
     snapshots: watch::Sender<Arc<Snapshot>>,
+    tally: Tally,
+    empty_since: Option<Instant>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Offer {
     /// Starts to offer `stock`.
-    pub(crate) fn start(
-        stock: &Stock,
-        dir: PluginDir,
-        directory: watch::Receiver<u64>,
-        agent: Agent,
-    ) -> Offer {
+    pub(crate) fn start(stock: &Stock, means: Means, agent: Agent) -> Offer {
         tracing::info!(resource = %stock.name, devices = stock.devices.len(), "offering");
         tell_changes(&stock.name, &[], &stock.devices, &agent);
         log_withheld(&stock.name, None, stock.withheld.as_deref());
         let (snapshots, receiver) = watch::channel(Arc::new(stock.snapshot()));
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(Registration::new(dir, receiver, directory, stopped).run());
-        Offer { naming: stock.rule.naming.clone(), agent, snapshots, stop, task }
+        let registration = Registration::new(means, receiver, stopped);
+        let tally = registration.tally();
+        let task = tokio::spawn(registration.run());
+        let naming = stock.rule.naming.clone();
+        Offer { naming, agent, snapshots, tally, empty_since: None, stop, task }
     }
 
     /// The devices as they are known now.
@@ -53,6 +56,11 @@ impl Offer {
         self.snapshots.borrow().devices().iter().filter_map(|device| device.standing.due()).min()
     }
 
+    /// Whether a device is listed that is gone.
+    pub(crate) fn remembers_any(&self) -> bool {
+        self.snapshots.borrow().devices().iter().any(|device| device.vanished.is_some())
+    }
+
     /// What a survey needs to know of what is listed.
     pub(crate) fn listed(&self) -> Listed {
         let keys = self.snapshots.borrow().devices().iter().map(|device| device.found.key.clone()).collect();
@@ -61,17 +69,40 @@ impl Offer {
 
     /// Tells the kubelet of `stock`, if that is news.
     pub(crate) fn update(&mut self, stock: &Stock) {
-        let new = stock.snapshot();
-        self.snapshots.send_if_modified(|snapshot| {
+        self.publish(stock.snapshot());
+        self.naming = stock.rule.naming.clone();
+        self.empty_since = None;
+    }
+
+    /// Lists nothing any more, and tells whether it is too soon to end: for so long a kubelet shows a
+    /// resource whose plugin is gone, with devices that nobody can have.
+    pub(crate) fn linger(&mut self, now: Instant) -> bool {
+        let (name, sharing) = {
+            let snapshot = self.snapshots.borrow();
+            (snapshot.resource().clone(), snapshot.sharing())
+        };
+        self.publish(Snapshot::new(name, Vec::new(), sharing));
+        now.duration_since(*self.empty_since.get_or_insert(now)) < GRACE
+    }
+
+    /// How its rule names devices.
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    fn publish(&mut self, new: Snapshot) {
+        let changed = self.snapshots.send_if_modified(|snapshot| {
             let changed = **snapshot != new;
             if changed {
-                tell_changes(&stock.name, snapshot.devices(), new.devices(), &self.agent);
-                log_withheld(&stock.name, snapshot.why_withheld(), new.why_withheld());
+                tell_changes(new.resource(), snapshot.devices(), new.devices(), &self.agent);
+                log_withheld(new.resource(), snapshot.why_withheld(), new.why_withheld());
                 *snapshot = Arc::new(new);
             }
             changed
         });
-        self.naming = stock.rule.naming.clone();
+        if changed {
+            self.tally.note(|row| row.since = Instant::now());
+        }
     }
 
     /// Ends the offer; its socket is gone afterwards.
@@ -113,5 +144,34 @@ pub(crate) fn reason(device: &Device) -> &str {
     match &device.found.health {
         Health::Healthy => "",
         Health::Unhealthy { reason } => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::Board;
+    use crate::config::Config;
+    use crate::inventory::tests::devices;
+    use crate::socket::PluginDir;
+
+    #[tokio::test]
+    async fn a_name_without_devices_is_listed_empty_for_the_grace() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = PluginDir::new(folder.path()).unwrap();
+        let (_looks, directory) = watch::channel(0);
+        let means = Means { dir, directory, board: Board::default() };
+        let config = "version: v1\nresources: [{name: a/b, match: {paths: [/dev/x]}}]";
+        let rule = Config::parse(config).unwrap().rules.remove(0);
+        let name = ResourceName::parse("a/b").unwrap();
+        let stock = Stock { name, rule, devices: devices(&["/dev/x"]), left_out: 0, withheld: None };
+        let mut offer = Offer::start(&stock, means, Agent::at(&folder.path().join("agent.sock")));
+        let now = Instant::now();
+        assert!(offer.linger(now) && offer.devices().is_empty());
+        assert!(offer.linger(now + GRACE / 2));
+        assert!(!offer.linger(now + GRACE));
+        offer.update(&stock);
+        assert!(offer.linger(now + GRACE), "it had devices in between");
+        offer.stop().await;
     }
 }

@@ -1,7 +1,8 @@
 //! `/livez` and `/readyz` for probes on the node itself.
 //!
 //! Ready means that this process serves its resources. Whether a kubelet has registered them is no part
-//! of it: without one, restarting this process would help nobody.
+//! of it: without one, restarting this process would help nobody. Lines below the first say so of each
+//! resource, and what went wrong last.
 
 use std::net::SocketAddr;
 
@@ -11,18 +12,23 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::board::Board;
 use crate::error::RunError;
 
 /// Answers on `address` from now on, `/readyz` with 503 until `ready` is true; returns the address bound.
-pub async fn listen(address: SocketAddr, ready: watch::Receiver<bool>) -> Result<SocketAddr, RunError> {
+pub async fn listen(
+    address: SocketAddr,
+    ready: watch::Receiver<bool>,
+    board: Board,
+) -> Result<SocketAddr, RunError> {
     let failed = |source| RunError::Health { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let readyz = move || async move {
         if *ready.borrow() {
-            (StatusCode::OK, "ok\n")
+            (StatusCode::OK, details(&board))
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+            (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned())
         }
     };
     let router = Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(readyz));
@@ -32,4 +38,16 @@ pub async fn listen(address: SocketAddr, ready: watch::Receiver<bool>) -> Result
         }
     });
     Ok(bound)
+}
+
+fn details(board: &Board) -> String {
+    let mut text = "ok\n".to_owned();
+    for row in board.rows().into_values() {
+        text.push_str(&row.summary());
+        text.push('\n');
+        if let Some((error, _)) = row.last_error {
+            text.push_str(&format!("  last error: {error}\n"));
+        }
+    }
+    text
 }

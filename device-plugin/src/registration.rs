@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -18,6 +18,7 @@ use tonic::transport::Endpoint as Target;
 use tripod_proto::deviceplugin::v1beta1::RegisterRequest;
 use tripod_proto::deviceplugin::v1beta1::registration_client::RegistrationClient;
 
+use crate::board::{Board, Tally};
 use crate::config::resource_name::ResourceName;
 use crate::inventory::Snapshot;
 use crate::service;
@@ -38,13 +39,24 @@ const FIRST_STREAM: Duration = Duration::from_secs(10);
 const STABLE: Duration = Duration::from_secs(5);
 const FAR_FUTURE: Duration = Duration::from_secs(86_400);
 
+/// What registrations of all resources share.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// The kubelet's device plugin directory.
+    pub dir: PluginDir,
+    /// Says when to look at it again.
+    pub directory: watch::Receiver<u64>,
+    /// Where to tell how it goes.
+    pub board: Board,
+}
+
 /// Keeps one resource registered; see [`Registration::run`].
 #[derive(Debug)]
 pub struct Registration {
-    dir: PluginDir,
+    means: Means,
+    tally: Tally,
     resource: ResourceName,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    directory: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
     backoff: Backoff,
     /// When the next attempt may be made.
@@ -95,19 +107,19 @@ enum RegisterError {
 }
 
 impl Registration {
-    /// Prepares to offer what `snapshots` hold in `dir`; `directory` says when to look at it again.
+    /// Prepares to offer what `snapshots` hold by `means`.
     pub fn new(
-        dir: PluginDir,
+        means: Means,
         snapshots: watch::Receiver<Arc<Snapshot>>,
-        directory: watch::Receiver<u64>,
         stop: watch::Receiver<bool>,
     ) -> Registration {
         let resource = snapshots.borrow().resource().clone();
+        let tally = means.board.begin(snapshots.clone());
         Registration {
-            dir,
+            means,
+            tally,
             resource,
             snapshots,
-            directory,
             stop,
             backoff: Backoff::new(),
             not_before: Instant::now(),
@@ -116,27 +128,36 @@ impl Registration {
         }
     }
 
+    /// The row that tells of it.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+
     /// Runs until stopped; leaves no socket.
     pub async fn run(mut self) {
         let mut state = State::Idle;
         loop {
-            tracing::debug!(resource = %self.resource, %state, "registration");
+            tracing::debug!(resource = %self.resource, state = state.name(), "registration");
+            self.tally.note(|row| row.state = state.name());
             state = match state {
                 State::Idle => self.bind().await,
                 State::Bound(server) => self.wait_out(server).await,
                 State::Registering(server) => self.register(server).await,
                 State::Live(server, kubelet) => self.live(server, kubelet).await,
                 State::Drain(server, cause) => self.drain(server, cause).await,
-                State::Stopped => return,
+                State::Stopped => return self.tally.end(),
             };
         }
     }
 
     async fn bind(&mut self) -> State {
-        match Server::start(&self.dir, self.snapshots.clone()) {
+        match Server::start(&self.means.dir, self.snapshots.clone(), self.tally.clone()) {
             Ok(server) => State::Bound(server),
             Err(error) => {
-                self.complain(format!("cannot bind a socket in {}: {error}", self.dir.path().display()));
+                self.complain(format!(
+                    "cannot bind a socket in {}: {error}",
+                    self.means.dir.path().display()
+                ));
                 let until = Instant::now() + self.backoff.next();
                 self.wake(until).await;
                 if *self.stop.borrow() { State::Stopped } else { State::Idle }
@@ -153,7 +174,7 @@ impl Registration {
             if !server.endpoint.is_present() {
                 return State::Drain(server, Cause::SocketGone);
             }
-            let kubelet = self.dir.kubelet();
+            let kubelet = self.means.dir.kubelet();
             if kubelet.is_some() && kubelet != self.kubelet {
                 self.kubelet = kubelet;
                 self.backoff.reset();
@@ -164,7 +185,7 @@ impl Registration {
                 None => {
                     self.complain(format!(
                         "waiting for the kubelet: there is no {}",
-                        self.dir.kubelet_socket()
+                        self.means.dir.kubelet_socket()
                     ));
                     Instant::now() + FAR_FUTURE
                 }
@@ -177,9 +198,10 @@ impl Registration {
     }
 
     async fn register(&mut self, server: Server) -> State {
-        let Some(kubelet) = self.dir.kubelet() else { return State::Bound(server) };
+        let Some(kubelet) = self.means.dir.kubelet() else { return State::Bound(server) };
         let began = Instant::now();
-        let attempt = announce(self.dir.kubelet_socket(), server.endpoint.name().to_owned(), &self.resource);
+        let attempt =
+            announce(self.means.dir.kubelet_socket(), server.endpoint.name().to_owned(), &self.resource);
         let answer = tokio::select! {
             answer = attempt => answer,
             _ = self.stop.wait_for(|stop| *stop) => return State::Drain(server, Cause::Stopping),
@@ -187,6 +209,7 @@ impl Registration {
         match answer {
             Ok(()) => {
                 self.complaint.clear();
+                self.tally.note(|row| row.registrations += 1);
                 let socket = server.endpoint.name();
                 tracing::info!(resource = %self.resource, socket, took = ?began.elapsed(), "registered");
                 State::Live(server, kubelet)
@@ -207,13 +230,14 @@ impl Registration {
                 break Cause::Stopping;
             }
             // A missing kubelet.sock alone means nothing: the kubelet's stream tells whether it lives.
-            if self.dir.kubelet().is_some_and(|now| now != kubelet) {
+            if self.means.dir.kubelet().is_some_and(|now| now != kubelet) {
                 break Cause::KubeletRestarted;
             }
             if !server.endpoint.is_present() {
                 break Cause::SocketGone;
             }
             let seen = *streams.borrow_and_update();
+            self.tally.note(|row| row.streams = seen.open);
             if seen.first_is_over {
                 break Cause::StreamLost;
             }
@@ -244,6 +268,7 @@ impl Registration {
     async fn drain(&mut self, server: Server, cause: Cause) -> State {
         tracing::info!(resource = %self.resource, socket = server.endpoint.name(), %cause, "closing the socket");
         server.stop().await;
+        self.tally.note(|row| row.streams = 0);
         if cause == Cause::Stopping { State::Stopped } else { State::Idle }
     }
 
@@ -252,7 +277,7 @@ impl Registration {
         tokio::select! {
             () = sleep_until(until) => {}
             // The watch lives as long as this receiver, so an error cannot come.
-            _ = self.directory.changed() => {}
+            _ = self.means.directory.changed() => {}
             _ = self.stop.wait_for(|stop| *stop) => {}
         }
     }
@@ -260,6 +285,7 @@ impl Registration {
     fn complain(&mut self, complaint: String) {
         if complaint != self.complaint {
             tracing::warn!(resource = %self.resource, "not registered: {complaint}");
+            self.tally.note(|row| row.last_error = Some((complaint.clone(), SystemTime::now())));
             self.complaint = complaint;
         }
     }
@@ -282,16 +308,16 @@ async fn announce(socket: String, endpoint: String, resource: &ResourceName) -> 
     tokio::time::timeout(REGISTER, attempt).await.unwrap_or(Err(RegisterError::Deadline))
 }
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
             State::Idle => "idle",
             State::Bound(_) => "bound",
             State::Registering(_) => "registering",
             State::Live(..) => "live",
             State::Drain(..) => "drain",
             State::Stopped => "stopped",
-        })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The gRPC face of one resource: translate, delegate, nothing else. No call touches a device.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,6 +14,7 @@ use tripod_proto::deviceplugin::v1beta1::{
 };
 
 use crate::allocation::{self, AllocationError};
+use crate::board::Tally;
 use crate::inventory::Snapshot;
 use crate::preferred;
 
@@ -42,16 +44,20 @@ pub struct Service {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     streams: watch::Sender<Streams>,
     stop: watch::Receiver<bool>,
+    tally: Tally,
 }
 
 impl Service {
-    /// The service that tells what `snapshots` hold, counts its `streams`, and ends them at `stop`.
+    /// The service that tells what `snapshots` hold, counts its `streams`, and ends them at `stop`. Calls
+    /// are counted in `tally`.
     pub fn server(
         snapshots: watch::Receiver<Arc<Snapshot>>,
         streams: watch::Sender<Streams>,
         stop: watch::Receiver<bool>,
+        tally: Tally,
     ) -> DevicePluginServer<Service> {
-        DevicePluginServer::new(Service { snapshots, streams, stop }).max_decoding_message_size(MAX_REQUEST)
+        DevicePluginServer::new(Service { snapshots, streams, stop, tally })
+            .max_decoding_message_size(MAX_REQUEST)
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -89,14 +95,19 @@ impl DevicePlugin for Service {
         &self,
         request: Request<PreferredAllocationRequest>,
     ) -> Result<Response<PreferredAllocationResponse>, Status> {
-        Ok(Response::new(preferred::preferred(&self.snapshot(), request.get_ref())))
+        let began = Instant::now();
+        let answer = preferred::preferred(&self.snapshot(), request.get_ref());
+        self.tally.note(|row| row.preferred.add(began.elapsed()));
+        Ok(Response::new(answer))
     }
 
     async fn allocate(
         &self,
         request: Request<AllocateRequest>,
     ) -> Result<Response<AllocateResponse>, Status> {
+        let began = Instant::now();
         let answer = allocation::allocate(&self.snapshot(), request.get_ref());
+        self.tally.allocated(began.elapsed(), answer.as_ref().err().map(ToString::to_string));
         answer.map(Response::new).map_err(|error| refusal(&error))
     }
 

@@ -12,6 +12,7 @@ mod devices;
 mod node;
 mod nvidia;
 mod pci;
+mod podresources;
 mod preferring;
 mod registering;
 mod severed;

@@ -28,6 +28,7 @@ use tripod_proto::deviceplugin::v1beta1::{ContainerAllocateResponse, Device};
 mod admission;
 mod checkpoint;
 mod ledger;
+mod podresources;
 mod registry;
 mod resource_name;
 mod wire;

@@ -1,5 +1,7 @@
 //! `run`: a runtime, signals, and the lifecycle.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -7,6 +9,7 @@ use crate::cli::RunArgs;
 use crate::error::RunError;
 use crate::hostroot::HostRoot;
 use crate::lifecycle::{self, Places};
+use crate::podresources::Inquiry;
 
 /// Runs until SIGTERM or SIGINT. One thread is enough: no call blocks, and scans run beside it.
 pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
@@ -24,6 +27,11 @@ pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
             cdi_dir: args.cdi_dir,
             agent_socket: args.agent_socket,
             health: args.health_addr.0,
+            metrics: args.metrics_addr.0,
+            inquiry: Inquiry {
+                socket: args.podresources_socket,
+                interval: Duration::from_secs(args.podresources_interval.into()),
+            },
         };
         lifecycle::run(places, stop).await
     })

@@ -113,6 +113,12 @@ impl Snapshot {
         &self.list
     }
 
+    /// The ids that the kubelet may hand out.
+    pub fn healthy(&self) -> impl Iterator<Item = &str> {
+        let healthy = self.list.devices.iter().filter(|device| device.health == super::HEALTHY);
+        healthy.map(|device| device.id.as_str())
+    }
+
     /// The device that is listed under `id`.
     pub fn find(&self, id: &str) -> Option<Listed<'_>> {
         let entry = self.entries.get(id)?;

@@ -11,6 +11,7 @@ use tokio_stream::{Stream, StreamExt};
 use tripod_proto::deviceplugin::v1beta1::device_plugin_server::DevicePluginServer;
 
 use super::line::{Line, Lines};
+use crate::board::Tally;
 use crate::inventory::Snapshot;
 use crate::service::{Service, Streams};
 use crate::socket::{Endpoint, PluginDir};
@@ -29,8 +30,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Binds a new socket in `dir` and serves what `snapshots` hold.
-    pub(super) fn start(dir: &PluginDir, snapshots: watch::Receiver<Arc<Snapshot>>) -> io::Result<Server> {
+    /// Binds a new socket in `dir` and serves what `snapshots` hold; calls are counted in `tally`.
+    pub(super) fn start(
+        dir: &PluginDir,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        tally: Tally,
+    ) -> io::Result<Server> {
         let resource = snapshots.borrow().resource().clone();
         let (endpoint, listener) = Endpoint::bind(dir, &resource)?;
         let (stop, stopped) = watch::channel(false);
@@ -39,7 +44,7 @@ impl Server {
         let accepted = lines.clone();
         let incoming = UnixListenerStream::new(listener)
             .map(move |stream| stream.and_then(|stream| accepted.add(stream)));
-        let service = Service::server(snapshots, opened, stopped.clone());
+        let service = Service::server(snapshots, opened, stopped.clone(), tally);
         let task = tokio::spawn(serve(incoming, service, stopped));
         Ok(Server { endpoint, streams, lines, stop, task })
     }

@@ -62,14 +62,14 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sharing;
     use crate::config::resource_name::ResourceName;
+    use crate::config::sharing::Sharing;
     use crate::device::Device;
     use crate::inventory::tests::devices;
 
     fn snapshot(devices: Vec<Device>) -> Arc<Snapshot> {
         let resource = ResourceName::parse("example.com/x").unwrap();
-        Arc::new(Snapshot::new(resource, devices, Sharing { replicas: 1, one_each: false }))
+        Arc::new(Snapshot::new(resource, devices, Sharing::EXCLUSIVE))
     }
 
     type Lists = mpsc::Receiver<Result<ListAndWatchResponse, Status>>;

@@ -60,6 +60,11 @@ impl Node {
         self.folder.path().join("nvml")
     }
 
+    /// Where a kubelet would answer what containers hold.
+    pub(super) fn podresources(&self) -> PathBuf {
+        self.folder.path().join("pod-resources/kubelet.sock")
+    }
+
     pub(super) fn config(&self) -> PathBuf {
         self.folder.path().join("device-plugin.yaml")
     }
@@ -127,6 +132,8 @@ impl Node {
             .arg(self.cdi())
             .arg("--agent-socket")
             .arg(self.agent())
+            .args(["--metrics-addr", "127.0.0.1:0", "--podresources-interval", "1", "--podresources-socket"])
+            .arg(self.podresources())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .kill_on_drop(true)
@@ -156,9 +163,17 @@ impl Plugin {
     }
 
     pub(super) async fn probe_address(&self) -> String {
-        self.until_logged("answering probes").await;
+        self.address_of("answering probes").await
+    }
+
+    pub(super) async fn metrics_address(&self) -> String {
+        self.address_of("answering metrics").await
+    }
+
+    async fn address_of(&self, message: &str) -> String {
+        self.until_logged(message).await;
         let log = self.log();
-        let line = log.lines().find(|line| line.contains("answering probes")).unwrap();
+        let line = log.lines().find(|line| line.contains(message)).unwrap();
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         event["address"].as_str().unwrap().to_owned()
     }

@@ -1,0 +1,150 @@
+//! What the running parts tell about themselves, for `/metrics`, `/readyz` and the self-check. Written
+//! on the way, read when somebody asks; nothing is decided by it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{Notify, watch};
+
+use crate::config::resource_name::ResourceName;
+use crate::inventory::Snapshot;
+use crate::metrics::histogram::Histogram;
+
+/// Shared by all who write on it and read it.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    rows: Arc<Mutex<BTreeMap<ResourceName, Row>>>,
+    scans: Arc<Mutex<Histogram>>,
+    allocations: Arc<Notify>,
+}
+
+/// What is known of one resource.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What the kubelet is to be told.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Since when it is this.
+    pub since: Instant,
+    /// Where its registration stands.
+    pub state: &'static str,
+    /// How often it was registered.
+    pub registrations: u64,
+    /// How many streams are open.
+    pub streams: u64,
+    /// How long Allocate took.
+    pub allocate: Histogram,
+    /// How long GetPreferredAllocation took.
+    pub preferred: Histogram,
+    /// What went wrong last, and when.
+    pub last_error: Option<(String, SystemTime)>,
+    /// What the kubelet has of it, once it has been asked.
+    pub kubelet: Option<Comparison>,
+}
+
+/// The kubelet's healthy devices of a resource beside ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// How many it has as we do.
+    pub common: usize,
+    /// How many it lacks.
+    pub missing: usize,
+    /// How many it has that we do not offer.
+    pub surplus: usize,
+}
+
+/// The row of one resource, for the parts that write it.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    board: Board,
+    resource: ResourceName,
+}
+
+impl Board {
+    /// Begins a row for the resource of `snapshots`.
+    pub fn begin(&self, snapshots: watch::Receiver<Arc<Snapshot>>) -> Tally {
+        let resource = snapshots.borrow().resource().clone();
+        let row = Row {
+            snapshots,
+            since: Instant::now(),
+            state: "idle",
+            registrations: 0,
+            streams: 0,
+            allocate: Histogram::default(),
+            preferred: Histogram::default(),
+            last_error: None,
+            kubelet: None,
+        };
+        self.with(|rows| rows.insert(resource.clone(), row));
+        Tally { board: self.clone(), resource }
+    }
+
+    /// All rows as they are now.
+    pub fn rows(&self) -> BTreeMap<ResourceName, Row> {
+        self.with(|rows| rows.clone())
+    }
+
+    /// Writes down what the kubelet has of `resource`.
+    pub fn compare(&self, resource: &ResourceName, comparison: Comparison) {
+        self.with(|rows| rows.get_mut(resource).map(|row| row.kubelet = Some(comparison)));
+    }
+
+    /// Writes down how long a scan took.
+    pub fn scanned(&self, took: Duration) {
+        self.scans.lock().unwrap_or_else(PoisonError::into_inner).add(took);
+    }
+
+    /// How long scans took.
+    pub fn scans(&self) -> Histogram {
+        self.scans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for an Allocate; one that came since the last wait counts.
+    pub async fn allocated(&self) {
+        self.allocations.notified().await;
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<ResourceName, Row>) -> T) -> T {
+        act(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Tally {
+    /// Changes the row.
+    pub fn note(&self, change: impl FnOnce(&mut Row)) {
+        self.board.with(|rows| rows.get_mut(&self.resource).map(change));
+    }
+
+    /// Writes down that an Allocate took so long, and what was wrong with it.
+    pub fn allocated(&self, took: Duration, error: Option<String>) {
+        self.note(|row| {
+            row.allocate.add(took);
+            if let Some(error) = error {
+                row.last_error = Some((error, SystemTime::now()));
+            }
+        });
+        self.board.allocations.notify_one();
+    }
+
+    /// Ends the row.
+    pub fn end(&self) {
+        self.board.with(|rows| rows.remove(&self.resource));
+    }
+}
+
+impl Row {
+    /// One line for a person.
+    pub fn summary(&self) -> String {
+        let snapshot = self.snapshots.borrow().clone();
+        let listed = snapshot.list().devices.len();
+        let healthy = snapshot.healthy().count();
+        let seen = match self.kubelet {
+            None => String::new(),
+            Some(Comparison { missing: 0, surplus: 0, .. }) => ", the kubelet has the same".to_owned(),
+            Some(Comparison { common, missing, surplus }) => {
+                format!(", the kubelet has {common} of them, lacks {missing} and has {surplus} others")
+            }
+        };
+        format!("{}: {}, {listed} listed, {healthy} healthy{seen}", snapshot.resource(), self.state)
+    }
+}
