@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 use crate::config::sharing::Placement;
+use crate::registration::Way;
 
 /// Offers a node's devices to its kubelet.
 ///
@@ -92,6 +93,12 @@ pub struct RunArgs {
     /// The kubelet's device plugin directory, which holds kubelet.sock and our sockets.
     #[arg(long, value_name = "FOLDER", default_value = "/var/lib/kubelet/device-plugins")]
     pub plugin_dir: PathBuf,
+    /// How the kubelet learns of us: told by a call to kubelet.sock, or found by its plugin watcher.
+    #[arg(long, value_enum, default_value_t = Way::Classic)]
+    pub registration: Way,
+    /// The folder of the kubelet's plugin watcher; sockets are made in it with --registration watcher.
+    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/kubelet/plugins_registry")]
+    pub plugins_registry_dir: PathBuf,
     /// Where CDI specs are written, if a strategy or a device needs one.
     #[arg(long, value_name = "FOLDER", default_value = "/var/run/cdi")]
     pub cdi_dir: PathBuf,

@@ -21,7 +21,7 @@ use crate::hostroot::HostRoot;
 use crate::inventory::Moment;
 use crate::offer::Offer;
 use crate::podresources::{self, Inquiry, Usage};
-use crate::registration::Means;
+use crate::registration::{Means, Way};
 use crate::socket::PluginDir;
 use crate::stock::Stock;
 use crate::telemetry::Agent;
@@ -42,7 +42,9 @@ pub struct Places {
     pub host_root: HostRoot,
     /// Where NVIDIA's driver is on the host.
     pub nvidia_driver_root: String,
-    /// The kubelet's device plugin directory.
+    /// How the kubelet learns of us.
+    pub registration: Way,
+    /// The kubelet's directory for sockets that are registered so.
     pub plugin_dir: PathBuf,
     /// The folder of CDI specs.
     pub cdi_dir: PathBuf,
@@ -152,7 +154,7 @@ impl Node {
             host: Arc::new(host),
             cdi: cdi::Folder::new(places.cdi_dir.clone()),
             agent: Agent::at(&places.agent_socket),
-            means: Means { dir, directory, board },
+            means: Means { way: places.registration, dir, directory, board },
             usage,
             vanished: Vanished::default(),
             folders,

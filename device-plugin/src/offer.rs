@@ -153,6 +153,7 @@ mod tests {
     use crate::board::Board;
     use crate::config::Config;
     use crate::inventory::tests::devices;
+    use crate::registration::Way;
     use crate::socket::PluginDir;
 
     #[tokio::test]
@@ -160,7 +161,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = PluginDir::new(folder.path()).unwrap();
         let (_looks, directory) = watch::channel(0);
-        let means = Means { dir, directory, board: Board::default() };
+        let means = Means { way: Way::Classic, dir, directory, board: Board::default() };
         let config = "version: v1\nresources: [{name: a/b, match: {paths: [/dev/x]}}]";
         let rule = Config::parse(config).unwrap().rules.remove(0);
         let name = ResourceName::parse("a/b").unwrap();

@@ -24,9 +24,11 @@ use crate::inventory::Snapshot;
 use crate::service;
 use crate::socket::{PluginDir, SocketIdentity};
 
+mod authority;
 mod backoff;
 mod line;
 mod server;
+mod watcher;
 
 use backoff::Backoff;
 use server::Server;
@@ -39,10 +41,22 @@ const FIRST_STREAM: Duration = Duration::from_secs(10);
 const STABLE: Duration = Duration::from_secs(5);
 const FAR_FUTURE: Duration = Duration::from_secs(86_400);
 
+/// How a kubelet learns of a device plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Way {
+    /// It is told, by a call to its own socket.
+    #[default]
+    Classic,
+    /// It finds our sockets itself, in the folder of its plugin watcher.
+    Watcher,
+}
+
 /// What registrations of all resources share.
 #[derive(Clone, Debug)]
 pub struct Means {
-    /// The kubelet's device plugin directory.
+    /// How the kubelet learns of us.
+    pub way: Way,
+    /// The kubelet's directory for sockets of our kind.
     pub dir: PluginDir,
     /// Says when to look at it again.
     pub directory: watch::Receiver<u64>,
@@ -76,8 +90,8 @@ enum State {
     Bound(Server),
     /// The kubelet is being told.
     Registering(Server),
-    /// The kubelet that listens on this socket has been told.
-    Live(Server, SocketIdentity),
+    /// The kubelet has been told: the one that listens on this socket, if it was told by it.
+    Live(Server, Option<SocketIdentity>),
     /// Over, for this reason.
     Drain(Server, Cause),
     /// Nothing is served and nothing will be.
@@ -142,7 +156,10 @@ impl Registration {
             state = match state {
                 State::Idle => self.bind().await,
                 State::Bound(server) => self.wait_out(server).await,
-                State::Registering(server) => self.register(server).await,
+                State::Registering(server) => match self.means.way {
+                    Way::Classic => self.register(server).await,
+                    Way::Watcher => self.be_found(server).await,
+                },
                 State::Live(server, kubelet) => self.live(server, kubelet).await,
                 State::Drain(server, cause) => self.drain(server, cause).await,
                 State::Stopped => return self.tally.end(),
@@ -151,7 +168,13 @@ impl Registration {
     }
 
     async fn bind(&mut self) -> State {
-        match Server::start(&self.means.dir, self.snapshots.clone(), self.tally.clone()) {
+        if self.means.way == Way::Watcher {
+            // A socket in the watcher's folder is found as soon as it is bound.
+            while Instant::now() < self.not_before && !*self.stop.borrow() {
+                self.wake(self.not_before).await;
+            }
+        }
+        match Server::start(&self.means, self.snapshots.clone(), self.tally.clone()) {
             Ok(server) => State::Bound(server),
             Err(error) => {
                 self.complain(format!(
@@ -173,6 +196,9 @@ impl Registration {
             }
             if !server.endpoint.is_present() {
                 return State::Drain(server, Cause::SocketGone);
+            }
+            if self.means.way == Way::Watcher {
+                return State::Registering(server);
             }
             let kubelet = self.means.dir.kubelet();
             if kubelet.is_some() && kubelet != self.kubelet {
@@ -208,11 +234,8 @@ impl Registration {
         };
         match answer {
             Ok(()) => {
-                self.complaint.clear();
-                self.tally.note(|row| row.registrations += 1);
-                let socket = server.endpoint.name();
-                tracing::info!(resource = %self.resource, socket, took = ?began.elapsed(), "registered");
-                State::Live(server, kubelet)
+                self.registered(&server, began);
+                State::Live(server, Some(kubelet))
             }
             Err(error) => {
                 self.complain(crate::error::chain(&error));
@@ -222,7 +245,46 @@ impl Registration {
         }
     }
 
-    async fn live(&mut self, server: Server, kubelet: SocketIdentity) -> State {
+    /// Waits until a plugin watcher has found the socket, asked what it is, and taken it.
+    async fn be_found(&mut self, server: Server) -> State {
+        let began = Instant::now();
+        let (mut verdict, streams) = (server.verdict.clone(), server.streams.clone());
+        loop {
+            if *self.stop.borrow() {
+                return State::Drain(server, Cause::Stopping);
+            }
+            if !server.endpoint.is_present() {
+                return State::Drain(server, Cause::SocketGone);
+            }
+            let said = verdict.borrow_and_update().clone();
+            match said {
+                Some(Ok(())) => {
+                    self.registered(&server, began);
+                    return State::Live(server, None);
+                }
+                // It asks again by itself.
+                Some(Err(reason)) => self.complain(format!("the kubelet refuses: {reason}")),
+                None if streams.borrow().first_is_over => return State::Drain(server, Cause::StreamLost),
+                None => {}
+            }
+            let mut streams = streams.clone();
+            tokio::select! {
+                () = self.wake(Instant::now() + FAR_FUTURE) => {}
+                // Errors mean that the server is gone, and its socket tells.
+                _ = verdict.changed() => {}
+                _ = streams.wait_for(|streams| streams.first_is_over) => {}
+            }
+        }
+    }
+
+    fn registered(&mut self, server: &Server, began: Instant) {
+        self.complaint.clear();
+        self.tally.note(|row| row.registrations += 1);
+        let socket = server.endpoint.name();
+        tracing::info!(resource = %self.resource, socket, took = ?began.elapsed(), "registered");
+    }
+
+    async fn live(&mut self, server: Server, kubelet: Option<SocketIdentity>) -> State {
         let began = Instant::now();
         let mut streams = server.streams.clone();
         let cause = loop {
@@ -230,7 +292,8 @@ impl Registration {
                 break Cause::Stopping;
             }
             // A missing kubelet.sock alone means nothing: the kubelet's stream tells whether it lives.
-            if self.means.dir.kubelet().is_some_and(|now| now != kubelet) {
+            let now = self.means.dir.kubelet();
+            if kubelet.is_some() && now.is_some() && now != kubelet {
                 break Cause::KubeletRestarted;
             }
             if !server.endpoint.is_present() {

@@ -11,12 +11,16 @@ use tokio::net::UnixListener;
 
 use crate::config::resource_name::ResourceName;
 use crate::inventory::hash8;
+use crate::registration::Way;
 
 /// The kubelet's registration socket.
 const KUBELET: &str = "kubelet.sock";
 const PREFIX: &str = "tripod-";
-/// `tripod-`, eight digits, `-`, eight digits, `.sock`.
-const NAME_LENGTH: usize = 29;
+/// What the name of a socket that introduces itself ends in.
+const WATCHED: &str = "-reg.sock";
+const PLAIN: &str = ".sock";
+/// `tripod-`, eight digits, `-`, eight digits, `-reg.sock`.
+const NAME_LENGTH: usize = 33;
 /// `sun_path` holds 108 bytes, the last of which is zero.
 const MAX_PATH: usize = 107;
 const MAX_DIR: usize = MAX_PATH - NAME_LENGTH - 1;
@@ -108,13 +112,22 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Binds a socket for `resource` in `dir`.
-    pub fn bind(dir: &PluginDir, resource: &ResourceName) -> io::Result<(Endpoint, UnixListener)> {
-        let name = format!("{PREFIX}{}-{}.sock", hash8(resource.as_str()), unique());
+    /// Binds a socket for `resource` in `dir`, to be registered in this `way`.
+    pub fn bind(dir: &PluginDir, resource: &ResourceName, way: Way) -> io::Result<(Endpoint, UnixListener)> {
+        let ending = match way {
+            Way::Classic => PLAIN,
+            Way::Watcher => WATCHED,
+        };
+        let name = format!("{PREFIX}{}-{}{ending}", hash8(resource.as_str()), unique());
         let path = dir.path().join(&name);
         let listener = UnixListener::bind(&path)?;
         let identity = SocketIdentity::inspect(&path);
         Ok((Endpoint { path, name, identity }, listener))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Its file name, which is what the kubelet wants to be told.
@@ -137,7 +150,7 @@ impl Endpoint {
 fn is_ours(name: &str) -> bool {
     let digits = |text: &str| text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
     name.strip_prefix(PREFIX)
-        .and_then(|rest| rest.strip_suffix(".sock"))
+        .and_then(|rest| rest.strip_suffix(WATCHED).or_else(|| rest.strip_suffix(PLAIN)))
         .and_then(|rest| rest.split_once('-'))
         .is_some_and(|(hash, unique)| digits(hash) && digits(unique))
 }
@@ -156,6 +169,7 @@ mod tests {
     #[test]
     fn only_names_of_our_form_are_ours() {
         assert!(is_ours("tripod-0123abcd-89efcdab.sock"));
+        assert!(is_ours("tripod-0123abcd-89efcdab-reg.sock"));
         for name in
             ["kubelet.sock", "tripod-nvidia.sock", "tripod-0123abcd-89efcda.sock", "tripod-0123abcd-89efcdab"]
         {
@@ -168,9 +182,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = PluginDir::new(folder.path()).unwrap();
         let resource = ResourceName::parse("example.com/x").unwrap();
-        let (stale, listener) = Endpoint::bind(&dir, &resource).unwrap();
+        let (stale, listener) = Endpoint::bind(&dir, &resource, Way::Classic).unwrap();
         drop(listener);
-        let (live, _listener) = Endpoint::bind(&dir, &resource).unwrap();
+        let (live, _listener) = Endpoint::bind(&dir, &resource, Way::Classic).unwrap();
         std::fs::write(folder.path().join("kubelet_internal_checkpoint"), "{}").unwrap();
         assert_eq!(dir.sweep().unwrap(), [stale.name().to_owned()]);
         assert!(live.is_present() && !stale.is_present());
@@ -192,8 +206,8 @@ mod tests {
 
     #[test]
     fn a_directory_whose_sockets_would_have_too_long_a_path_is_refused() {
-        assert!(PluginDir::new(Path::new(&"x".repeat(77))).is_ok());
-        let error = PluginDir::new(Path::new(&"x".repeat(78))).unwrap_err();
-        assert!(error.to_string().ends_with("at most 77 bytes fit"), "{error}");
+        assert!(PluginDir::new(Path::new(&"x".repeat(73))).is_ok());
+        let error = PluginDir::new(Path::new(&"x".repeat(74))).unwrap_err();
+        assert!(error.to_string().ends_with("at most 73 bytes fit"), "{error}");
     }
 }

@@ -236,13 +236,15 @@ impl Kubelet {
 fn remove_sockets(dir: &Path) -> anyhow::Result<()> {
     for entry in dir.read_dir()? {
         let entry = entry?;
-        if entry.file_type()?.is_socket() && entry.file_name() != checkpoint::FILE {
-            // A plugin whose stream has ended may remove its own meanwhile.
-            match std::fs::remove_file(entry.path()) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+        let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+        if is_socket && entry.file_name() != checkpoint::FILE {
+            // A plugin that stops removes its own at the same time.
+            std::fs::remove_file(entry.path()).or_else(absent)?;
         }
     }
     Ok(())
+}
+
+fn absent(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

@@ -10,6 +10,7 @@ use crate::error::RunError;
 use crate::hostroot::HostRoot;
 use crate::lifecycle::{self, Places};
 use crate::podresources::Inquiry;
+use crate::registration::Way;
 
 /// Runs until SIGTERM or SIGINT. One thread is enough: no call blocks, and scans run beside it.
 pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
@@ -23,7 +24,11 @@ pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
             config: args.config,
             host_root: HostRoot::new(args.host_root),
             nvidia_driver_root: args.nvidia_driver_root,
-            plugin_dir: args.plugin_dir,
+            plugin_dir: match args.registration {
+                Way::Classic => args.plugin_dir,
+                Way::Watcher => args.plugins_registry_dir,
+            },
+            registration: args.registration,
             cdi_dir: args.cdi_dir,
             agent_socket: args.agent_socket,
             health: args.health_addr.0,

@@ -4,12 +4,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tonic::transport::server::{Connected, UdsConnectInfo};
+
+use super::authority::Rewriter;
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -17,25 +19,37 @@ pub(super) struct Line {
     stream: UnixStream,
     /// The same socket again, by which [`Lines`] reaches it for as long as this value lives.
     _twin: Arc<OwnedFd>,
+    rewriter: Option<Rewriter>,
+    /// What was read and may go on.
+    ready: Vec<u8>,
 }
 
 /// The accepted connections that are open.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lines(Arc<Mutex<Vec<Weak<OwnedFd>>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Lines {
+    open: Arc<Mutex<Vec<Weak<OwnedFd>>>>,
+    rewrite: bool,
+}
 
 impl Lines {
+    /// None yet; `rewrite` says whether authorities that are none are to be replaced.
+    pub(super) fn new(rewrite: bool) -> Lines {
+        Lines { open: Arc::default(), rewrite }
+    }
+
     /// Keeps `stream` within reach.
     pub(super) fn add(&self, stream: UnixStream) -> io::Result<Line> {
         let twin = Arc::new(stream.as_fd().try_clone_to_owned()?);
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         lines.retain(|line| line.strong_count() > 0);
         lines.push(Arc::downgrade(&twin));
-        Ok(Line { stream, _twin: twin })
+        let rewriter = self.rewrite.then(Rewriter::new);
+        Ok(Line { stream, _twin: twin, rewriter, ready: Vec::new() })
     }
 
     /// Cuts all connections, and returns how many there were.
     pub(super) fn cut(&self) -> usize {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let open = lines.iter().filter_map(Weak::upgrade);
         // One that fails is one that the peer has closed already.
         open.filter(|line| shutdown(line.as_raw_fd(), Shutdown::Both).is_ok()).count()
@@ -48,7 +62,31 @@ impl AsyncRead for Line {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        while self.ready.is_empty() {
+            if self.rewriter.as_ref().is_none_or(Rewriter::is_through) {
+                return Pin::new(&mut self.stream).poll_read(context, buffer);
+            }
+            ready!(self.poll_rewrite(context))?;
+        }
+        let part = self.ready.len().min(buffer.remaining());
+        buffer.put_slice(self.ready.drain(..part).as_slice());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Line {
+    /// Reads on, through the rewriter.
+    fn poll_rewrite(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut chunk = [0; 4096];
+        let mut chunk = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk))?;
+        if let Some(rewriter) = &mut self.rewriter {
+            if chunk.filled().is_empty() {
+                rewriter.finish(&mut self.ready);
+            }
+            rewriter.push(chunk.filled(), &mut self.ready);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -98,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_is_seen_on_both_ends_and_what_was_closed_is_forgotten() {
-        let lines = Lines::default();
+        let lines = Lines::new(false);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (closed, _kept) = UnixStream::pair().unwrap();
         drop(lines.add(closed).unwrap());
