@@ -12,6 +12,7 @@ mod devices;
 mod node;
 mod nvidia;
 mod pci;
+mod plugin_watcher;
 mod podresources;
 mod preferring;
 mod registering;

@@ -27,7 +27,9 @@ use tripod_proto::deviceplugin::v1beta1::{ContainerAllocateResponse, Device};
 
 mod admission;
 mod checkpoint;
+mod disguise;
 mod ledger;
+mod plugin_watcher;
 mod podresources;
 mod registry;
 mod resource_name;
@@ -51,6 +53,9 @@ pub struct Kubelet {
     ledger: Ledger,
     grace: Duration,
     serving: Option<Serving>,
+    /// The folder of the plugin watcher, if there is one, and the watcher while it runs.
+    watched: Option<PathBuf>,
+    watching: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +88,14 @@ impl Kubelet {
 
     /// A kubelet that does not run yet; [`restart`](Kubelet::restart) starts it.
     pub fn absent(dir: impl Into<PathBuf>) -> Kubelet {
-        Kubelet { dir: dir.into(), ledger: Ledger::new(), grace: GRACE, serving: None }
+        Kubelet {
+            dir: dir.into(),
+            ledger: Ledger::new(),
+            grace: GRACE,
+            serving: None,
+            watched: None,
+            watching: None,
+        }
     }
 
     /// Stops, drops every connection, and starts again: removes all sockets in the directory, then makes
@@ -123,6 +135,18 @@ impl Kubelet {
         for stream in streams {
             let _ = stream.await;
         }
+    }
+
+    /// Looks for plugins in `folder` too, from now on and after each restart.
+    pub fn watch_plugins(&mut self, folder: impl Into<PathBuf>) {
+        self.watched = Some(folder.into());
+        self.look_for_plugins();
+    }
+
+    fn look_for_plugins(&mut self) {
+        let registry = Registry { dir: self.dir.clone(), ledger: self.ledger.clone() };
+        let watch = |folder| tokio::spawn(plugin_watcher::watch(folder, registry));
+        self.watching = self.watched.clone().map(watch);
     }
 
     /// Stops to read device lists after the next one, or goes on. The connections stay.
@@ -193,6 +217,7 @@ impl Kubelet {
                 view.known.insert(resource, Vec::new());
             }
         });
+        self.look_for_plugins();
         self.listen()
     }
 
@@ -213,6 +238,10 @@ impl Kubelet {
     }
 
     async fn halt(&mut self) {
+        if let Some(watching) = self.watching.take() {
+            watching.abort();
+            let _ = watching.await;
+        }
         self.close_streams().await;
         self.ledger.with(|view| {
             view.plugins.clear();

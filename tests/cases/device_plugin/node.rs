@@ -60,6 +60,11 @@ impl Node {
         self.folder.path().join("nvml")
     }
 
+    /// The folder of a kubelet's plugin watcher.
+    pub(super) fn registry(&self) -> PathBuf {
+        self.folder.path().join("plugins_registry")
+    }
+
     /// Where a kubelet would answer what containers hold.
     pub(super) fn podresources(&self) -> PathBuf {
         self.folder.path().join("pod-resources/kubelet.sock")
@@ -119,6 +124,15 @@ impl Node {
     }
 
     pub(super) fn run_with(&self, config: &Path) -> Plugin {
+        self.start(config, "classic")
+    }
+
+    /// Runs with `registration`, `classic` or `watcher`.
+    pub(super) fn run_by(&self, registration: &str) -> Plugin {
+        self.start(&self.config(), registration)
+    }
+
+    fn start(&self, config: &Path, registration: &str) -> Plugin {
         let log = self.folder.path().join(format!("log-{:?}", Instant::now()));
         let child = Command::new(&self.program)
             .env("FAKE_NVML", self.nvml())
@@ -134,6 +148,8 @@ impl Node {
             .arg(self.agent())
             .args(["--metrics-addr", "127.0.0.1:0", "--podresources-interval", "1", "--podresources-socket"])
             .arg(self.podresources())
+            .args(["--registration", registration, "--plugins-registry-dir"])
+            .arg(self.registry())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .kill_on_drop(true)

@@ -41,11 +41,29 @@ impl Registration for Registry {
 impl Registry {
     async fn accept(&self, request: &RegisterRequest) -> Result<(), String> {
         let (resource, endpoint) = (&request.resource_name, &request.endpoint);
-        if let Some(reason) = self.ledger.peek(|view| view.refusal.clone()) {
-            return Err(reason);
-        }
+        self.willing()?;
         validate(resource, std::slice::from_ref(&request.version))?;
         self.connect(resource, endpoint, &self.dir.join(endpoint)).await
+    }
+
+    /// Whether plugins are taken.
+    pub(super) fn willing(&self) -> Result<(), String> {
+        self.ledger.peek(|view| view.refusal.clone()).map_or(Ok(()), Err)
+    }
+
+    /// Notes that the plugin on `socket`, which has not told its name, was not taken.
+    pub(super) fn refused(&self, socket: &Path, reason: String) {
+        self.ledger.note("", &socket.display().to_string(), Happening::Refused(reason));
+    }
+
+    /// Disconnects from `resource`, if it is the one that is served on `socket` or if that counts for all.
+    pub(super) fn hang_up(&self, resource: &str, socket: &Path) {
+        self.ledger.with(|view| {
+            let Some(plugin) = view.plugins.get(resource) else { return };
+            if view.tracking == Tracking::ByName || Path::new(&plugin.endpoint) == socket {
+                plugin.hangup.send_replace(true);
+            }
+        });
     }
 
     /// Connects to the plugin that serves `resource` on `socket`, and follows its list.
