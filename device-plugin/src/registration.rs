@@ -8,33 +8,30 @@
 //! Register), and ends only after its streams have: two registrations of one resource at a time make
 //! kubelets up to 1.35 drop both.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tonic::transport::Endpoint as Target;
-use tripod_proto::deviceplugin::v1beta1::RegisterRequest;
-use tripod_proto::deviceplugin::v1beta1::registration_client::RegistrationClient;
 
 use crate::board::{Board, Tally};
 use crate::config::resource_name::ResourceName;
 use crate::inventory::Snapshot;
-use crate::service;
 use crate::socket::{PluginDir, SocketIdentity};
 
+mod announcement;
 mod authority;
 mod backoff;
+mod cause;
 mod line;
 mod server;
 mod watcher;
 
+use announcement::announce;
 use backoff::Backoff;
+use cause::Cause;
 use server::Server;
 
-/// The kubelet itself gives the back-dial 10 s.
-const REGISTER: Duration = Duration::from_secs(15);
 /// How long after Register a kubelet may take to open its stream.
 const FIRST_STREAM: Duration = Duration::from_secs(10);
 /// A registration that held this long was a good one: the next trouble starts with short waits again.
@@ -96,28 +93,6 @@ enum State {
     Drain(Server, Cause),
     /// Nothing is served and nothing will be.
     Stopped,
-}
-
-/// Why a turn ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    KubeletRestarted,
-    SocketGone,
-    StreamLost,
-    NoStream,
-    ServingEnded,
-    Stopping,
-}
-
-/// Why the kubelet does not know the resource.
-#[derive(Debug, thiserror::Error)]
-enum RegisterError {
-    #[error("cannot connect to {socket}")]
-    Connect { socket: String, source: tonic::transport::Error },
-    #[error("the kubelet refuses: {0}")]
-    Refused(String),
-    #[error("the kubelet does not answer within {REGISTER:?}")]
-    Deadline,
 }
 
 impl Registration {
@@ -354,23 +329,6 @@ impl Registration {
     }
 }
 
-async fn announce(socket: String, endpoint: String, resource: &ResourceName) -> Result<(), RegisterError> {
-    let connect_failed = |source| RegisterError::Connect { socket: socket.clone(), source };
-    let target = Target::from_shared(format!("unix:{socket}")).map_err(connect_failed)?;
-    let attempt = async {
-        let channel = target.connect().await.map_err(connect_failed)?;
-        let request = RegisterRequest {
-            version: "v1beta1".to_owned(),
-            endpoint,
-            resource_name: resource.to_string(),
-            options: Some(service::OPTIONS),
-        };
-        let answer = RegistrationClient::new(channel).register(request).await;
-        answer.map(drop).map_err(|status| RegisterError::Refused(status.message().to_owned()))
-    };
-    tokio::time::timeout(REGISTER, attempt).await.unwrap_or(Err(RegisterError::Deadline))
-}
-
 impl State {
     fn name(&self) -> &'static str {
         match self {
@@ -381,18 +339,5 @@ impl State {
             State::Drain(..) => "drain",
             State::Stopped => "stopped",
         }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Cause::KubeletRestarted => "kubelet.sock was made anew",
-            Cause::SocketGone => "the socket was removed",
-            Cause::StreamLost => "the kubelet closed its stream",
-            Cause::NoStream => "the kubelet opened no stream",
-            Cause::ServingEnded => "nothing answers on it any more",
-            Cause::Stopping => "stopping",
-        })
     }
 }
