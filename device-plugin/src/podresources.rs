@@ -17,6 +17,7 @@ use crate::board::{Board, Comparison, Row};
 
 mod usage;
 
+use usage::Releases;
 #[cfg(test)]
 pub(crate) use usage::tests::usage as usage_of;
 pub use usage::{Ids, Release, Usage};
@@ -72,14 +73,15 @@ async fn poll(
     releases: Option<mpsc::Sender<Release>>,
 ) {
     let mut complaint = String::new();
+    let mut given_back = Releases::default();
     loop {
-        let answer = tokio::time::timeout(DEADLINE, ask(inquiry, board)).await;
+        let ours = board.rows().keys().map(ToString::to_string).collect();
+        let answer = tokio::time::timeout(DEADLINE, ask(inquiry, board, &ours)).await;
         match answer.unwrap_or(Err(InquiryError::Deadline)) {
             Ok(usage) => {
                 complaint.clear();
-                if let Some(before) = answers.send_replace(Some(usage.clone())) {
-                    tell(usage.released_since(&before), releases.as_ref());
-                }
+                tell(given_back.settle(&usage, &ours, inquiry.interval), releases.as_ref());
+                answers.send_replace(Some(usage));
             }
             Err(error) => complain(&mut complaint, inquiry, &error),
         }
@@ -112,18 +114,19 @@ fn tell(released: Vec<Release>, releases: Option<&mpsc::Sender<Release>>) {
     }
 }
 
-async fn ask(inquiry: &Inquiry, board: &Board) -> Result<Usage, InquiryError> {
+async fn ask(inquiry: &Inquiry, board: &Board, ours: &BTreeSet<String>) -> Result<Usage, InquiryError> {
     let connect_failed = |source| InquiryError::Connect(inquiry.socket.clone(), source);
     let target = Endpoint::from_shared(format!("unix:{}", inquiry.socket.display()));
     let channel = target.map_err(connect_failed)?.connect().await.map_err(connect_failed)?;
     let mut kubelet = PodResourcesListerClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-    let rows = board.rows();
-    let ours: BTreeSet<_> = rows.keys().map(ToString::to_string).collect();
     let asked = Instant::now();
     let answer = kubelet.list(ListPodResourcesRequest {}).await;
     let refused = |status| InquiryError::Refused { call: "List", status: Box::new(status) };
-    let usage = Usage::of(answer.map_err(refused)?.into_inner(), &ours, asked);
-    compare(&mut kubelet, board, &ours).await?;
+    let usage = Usage::of(answer.map_err(refused)?.into_inner(), ours, asked);
+    if let Err(error) = compare(&mut kubelet, board, ours).await {
+        // Kubelets before 1.28 may lack this call, and it only tells people something.
+        tracing::debug!("podresources: {}", crate::error::chain(&error));
+    }
     Ok(usage)
 }
 

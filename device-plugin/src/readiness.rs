@@ -45,8 +45,10 @@ fn details(board: &Board) -> String {
     for row in board.rows().into_values() {
         text.push_str(&row.summary());
         text.push('\n');
-        if let Some((error, _)) = row.last_error {
-            text.push_str(&format!("  last error: {error}\n"));
+        if let Some((error, at)) = row.last_error {
+            // A clock that was set back makes it new again.
+            let ago = at.elapsed().unwrap_or_default().as_secs();
+            text.push_str(&format!("  last error, {ago} s ago: {error}\n"));
         }
     }
     text

@@ -223,13 +223,13 @@ impl Registration {
     /// Waits until a plugin watcher has found the socket, asked what it is, and taken it.
     async fn be_found(&mut self, server: Server) -> State {
         let began = Instant::now();
-        let (mut verdict, streams) = (server.verdict.clone(), server.streams.clone());
-        loop {
+        let (mut verdict, mut streams) = (server.verdict.clone(), server.streams.clone());
+        let cause = loop {
             if *self.stop.borrow() {
-                return State::Drain(server, Cause::Stopping);
+                break Cause::Stopping;
             }
             if !server.endpoint.is_present() {
-                return State::Drain(server, Cause::SocketGone);
+                break Cause::SocketGone;
             }
             let said = verdict.borrow_and_update().clone();
             match said {
@@ -239,17 +239,22 @@ impl Registration {
                 }
                 // It asks again by itself.
                 Some(Err(reason)) => self.complain(format!("the kubelet refuses: {reason}")),
-                None if streams.borrow().first_is_over => return State::Drain(server, Cause::StreamLost),
                 None => {}
             }
-            let mut streams = streams.clone();
-            tokio::select! {
-                () = self.wake(Instant::now() + FAR_FUTURE) => {}
-                // Errors mean that the server is gone, and its socket tells.
-                _ = verdict.changed() => {}
-                _ = streams.wait_for(|streams| streams.first_is_over) => {}
+            if streams.borrow_and_update().first_is_over {
+                break Cause::StreamLost;
             }
-        }
+            let changed = tokio::select! {
+                () = self.wake(Instant::now() + FAR_FUTURE) => Ok(()),
+                changed = verdict.changed() => changed,
+                changed = streams.changed() => changed,
+            };
+            if changed.is_err() {
+                break Cause::ServingEnded;
+            }
+        };
+        self.settle_account(began.elapsed());
+        State::Drain(server, cause)
     }
 
     fn registered(&mut self, server: &Server, began: Instant) {

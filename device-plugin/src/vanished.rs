@@ -7,17 +7,25 @@ use crate::config::resource_name::ResourceName;
 use crate::device::Device;
 use crate::podresources::Usage;
 
-/// An answer about what is held settles a device's fate only when it came so long after the device went:
-/// until then a container may be given it by a kubelet that has not heard.
+/// A device is forgotten when answers so far apart, and all between them, say that nothing holds it: at
+/// first a kubelet may still give it away, having not heard, and one that has just started does not know
+/// of its pods yet.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Since when which devices are gone.
+/// Which devices are gone.
 #[derive(Debug, Default)]
-pub(crate) struct Vanished(BTreeMap<ResourceName, BTreeMap<String, Instant>>);
+pub(crate) struct Vanished(BTreeMap<ResourceName, BTreeMap<String, Gone>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    since: Instant,
+    /// Since which answer nothing holds it.
+    free: Option<Instant>,
+}
 
 impl Vanished {
-    /// The devices of `listed` that stay: all that are there, and those gone that `usage` does not show to
-    /// be free.
+    /// The devices of `listed` that stay: all that are there, and those gone that the answers, of which
+    /// `usage` is the last, do not show to be free.
     pub(crate) fn keep(
         &mut self,
         resource: &ResourceName,
@@ -26,24 +34,34 @@ impl Vanished {
         now: Instant,
     ) -> Vec<Device> {
         let before = self.0.remove(resource).unwrap_or_default();
-        let mut gone = BTreeMap::new();
+        let mut all_gone = BTreeMap::new();
         let stays = |device: &Device| {
             if device.vanished.is_none() {
                 return true;
             }
-            let since = before.get(&device.id).copied().unwrap_or(now);
-            let settled = usage
-                .is_some_and(|usage| usage.asked >= since + SETTLE && !usage.holds(resource, &device.id));
-            if !settled {
-                gone.insert(device.id.clone(), since);
+            let mut gone = before.get(&device.id).copied().unwrap_or(Gone { since: now, free: None });
+            let forgotten = usage.is_some_and(|usage| gone.hear(usage, usage.holds(resource, &device.id)));
+            if !forgotten {
+                all_gone.insert(device.id.clone(), gone);
             }
-            !settled
+            !forgotten
         };
         let kept = listed.into_iter().filter(stays).collect();
-        if !gone.is_empty() {
-            self.0.insert(resource.clone(), gone);
+        if !all_gone.is_empty() {
+            self.0.insert(resource.clone(), all_gone);
         }
         kept
+    }
+}
+
+impl Gone {
+    /// Takes an answer in, by which it is `held` or not, and tells whether it is to be forgotten.
+    fn hear(&mut self, usage: &Usage, held: bool) -> bool {
+        if held || usage.asked < self.since {
+            self.free = None;
+            return false;
+        }
+        usage.asked.duration_since(*self.free.get_or_insert(usage.asked)) >= SETTLE
     }
 }
 
@@ -53,25 +71,35 @@ mod tests {
     use crate::inventory::tests::devices;
     use crate::podresources::usage_of;
 
-    /// Ids that stay, of the present `x` and the vanished `y`, when the kubelet says so late that `held`
-    /// are held.
-    fn kept(held: Option<&[(&str, &str)]>, after: Duration) -> (Vec<String>, bool) {
+    /// Ids that stay, of the present `x` and the vanished `y`, when the kubelet says in each of these
+    /// seconds what is held.
+    fn kept(answers: &[(u64, &[(&str, &str)])]) -> Vec<String> {
         let resource = ResourceName::parse("a/b").unwrap();
         let mut listed = devices(&["/dev/x", "/dev/y"]);
         listed[1].vanished = Some(1);
         let (mut vanished, begin) = (Vanished::default(), Instant::now());
-        assert_eq!(vanished.keep(&resource, listed.clone(), None, begin).len(), 2);
-        let usage = held.map(|held| usage_of(begin + after, held));
-        let kept = vanished.keep(&resource, listed, usage.as_ref(), begin + after);
-        (kept.into_iter().map(|device| device.id).collect(), vanished.0.is_empty())
+        let mut kept = vanished.keep(&resource, listed, None, begin);
+        for (second, held) in answers {
+            let now = begin + Duration::from_secs(*second);
+            kept = vanished.keep(&resource, kept, Some(&usage_of(now, held)), now);
+        }
+        assert_eq!(vanished.0.is_empty(), kept.len() == 1);
+        kept.into_iter().map(|device| device.id).collect()
     }
 
     #[test]
-    fn what_is_gone_is_forgotten_once_nothing_holds_it() {
-        let both = (vec!["x".to_owned(), "y".to_owned()], false);
-        assert_eq!(kept(Some(&[]), SETTLE), (vec!["x".to_owned()], true));
-        assert_eq!(kept(Some(&[("a/b", "y::1")]), SETTLE), both);
-        assert_eq!(kept(Some(&[]), SETTLE / 2), both, "the answer came too soon");
-        assert_eq!(kept(None, SETTLE * 100), both, "the kubelet does not answer");
+    fn what_is_gone_is_forgotten_once_answers_apart_say_that_nothing_holds_it() {
+        let (held, free): (&[_], &[_]) = (&[("a/b", "y::1")], &[]);
+        assert_eq!(kept(&[(1, free), (11, free)]), ["x"]);
+        assert_eq!(kept(&[(1, held), (31, free), (61, free)]), ["x"]);
+        for answers in [
+            &[][..],
+            &[(1, free), (10, free)],
+            &[(1, held), (60, held)],
+            &[(1, held), (31, free)],
+            &[(1, free), (31, held), (61, free)],
+        ] {
+            assert_eq!(kept(answers), ["x", "y"], "{answers:?}");
+        }
     }
 }

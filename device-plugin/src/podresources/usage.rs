@@ -1,7 +1,7 @@
 //! Which ids containers hold, at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tripod_proto::podresources::v1::{ContainerDevices, ListPodResourcesResponse};
 
@@ -19,7 +19,7 @@ pub struct Usage {
 }
 
 /// An id that a container held and none holds any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release {
     /// Of which resource.
     pub resource: String,
@@ -47,15 +47,39 @@ impl Usage {
         self.held.get(resource.as_str()).is_some_and(|held| held.iter().any(of_device))
     }
 
-    /// What was held in `before` and no longer is.
-    pub fn released_since(&self, before: &Usage) -> Vec<Release> {
-        let mut released = Vec::new();
-        for (resource, ids) in &before.held {
-            let still = self.held.get(resource);
-            let gone = ids.iter().filter(|id| !still.is_some_and(|held| held.contains(*id)));
-            released.extend(gone.map(|id| Release { resource: resource.clone(), id: id.clone() }));
+    fn holds_exactly(&self, resource: &str, id: &str) -> bool {
+        self.held.get(resource).is_some_and(|held| held.contains(id))
+    }
+}
+
+/// What containers seem to have given back. It is believed only when it stays so: a kubelet that has just
+/// started does not know of its pods yet.
+#[derive(Debug, Default)]
+pub(super) struct Releases {
+    held: Ids,
+    absent: BTreeMap<Release, Instant>,
+}
+
+impl Releases {
+    /// What of the resources `ours` was held before, and by `usage` and all answers of the time `patience`
+    /// before it no longer is.
+    pub(super) fn settle(
+        &mut self,
+        usage: &Usage,
+        ours: &BTreeSet<String>,
+        patience: Duration,
+    ) -> Vec<Release> {
+        for (resource, ids) in std::mem::replace(&mut self.held, usage.held.clone()) {
+            for id in ids.into_iter().filter(|id| !usage.holds_exactly(&resource, id)) {
+                self.absent.entry(Release { resource: resource.clone(), id }).or_insert(usage.asked);
+            }
         }
-        released
+        // Of a resource that is no longer ours the answer tells nothing.
+        self.absent.retain(|release, _| {
+            ours.contains(&release.resource) && !usage.holds_exactly(&release.resource, &release.id)
+        });
+        let settled = |since: &Instant| usage.asked.duration_since(*since) >= patience;
+        self.absent.extract_if(.., |_, since| settled(since)).map(|(release, _)| release).collect()
     }
 }
 
@@ -89,14 +113,34 @@ pub(crate) mod tests {
         Usage::of(ListPodResourcesResponse { pod_resources: vec![pod] }, &ours, asked)
     }
 
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Ids that count as released after each of these answers, which come every twenty seconds.
+    fn released(ours: &[&str], answers: &[&[(&str, &str)]]) -> Vec<Vec<String>> {
+        let ours = ours.iter().map(|name| (*name).to_owned()).collect();
+        let (mut releases, begin) = (Releases::default(), Instant::now());
+        let mut settle = |(step, held): (u32, &&[(&str, &str)])| {
+            let usage = usage(begin + Duration::from_secs(20) * step, held);
+            let released = releases.settle(&usage, &ours, PATIENCE);
+            released.into_iter().map(|release| format!("{}={}", release.resource, release.id)).collect()
+        };
+        (0..).zip(answers).map(&mut settle).collect()
+    }
+
     #[test]
-    fn what_is_no_longer_held_was_released_and_others_resources_do_not_count() {
-        let now = Instant::now();
-        let before = usage(now, &[("a/b", "x"), ("a/b", "y"), ("a/c", "x"), ("other/d", "z")]);
-        let after = usage(now, &[("a/b", "y")]);
-        let release = |resource: &str| Release { resource: resource.to_owned(), id: "x".to_owned() };
-        assert_eq!(after.released_since(&before), [release("a/b"), release("a/c")]);
-        assert!(before.released_since(&after).is_empty());
+    fn what_stays_given_back_was_released_once() {
+        let both: &[_] = &[("a/b", "x"), ("a/b", "y"), ("a/c", "x"), ("other/d", "z")];
+        let one: &[_] = &[("a/b", "y")];
+        let told = released(&["a/b", "a/c"], &[both, one, one, one, one]);
+        assert_eq!(told.concat(), ["a/b=x", "a/c=x"]);
+        assert_eq!(told[3].len(), 2, "forty seconds after it was first absent");
+    }
+
+    #[test]
+    fn an_answer_that_lacks_pods_for_a_moment_releases_nothing() {
+        let held: &[_] = &[("a/b", "x")];
+        assert!(released(&["a/b"], &[held, &[], held, &[], held]).concat().is_empty());
+        assert!(released(&[], &[held, &[], &[], &[]]).concat().is_empty(), "it is no longer ours");
     }
 
     #[test]

@@ -92,5 +92,5 @@ async fn metrics_tell_of_registrations_lists_and_calls() {
     }
     assert!(page.contains("tripod_device_plugin_last_error_timestamp_seconds{"), "{page}");
     let address = plugin.probe_address().await;
-    readyz_says(&address, "  last error: \"nobody\" is not a device of example.com/serial\n").await;
+    readyz_says(&address, " s ago: \"nobody\" is not a device of example.com/serial\n").await;
 }
