@@ -14,6 +14,7 @@ use crate::hostroot::DeviceNumber;
 enum Claim {
     Node(DeviceNumber),
     Function(String),
+    Key(Kind, String),
 }
 
 /// Who has what. A rule goes by its name here, which no other has.
@@ -39,9 +40,7 @@ impl Claims {
                     // Several names of one node are one device. Functions of one IOMMU group are several,
                     // of which only one container can open the group.
                     Some(first) if first.resource == owner.resource => {
-                        if found.kind == Kind::Pci {
-                            faults.insert(format!("{} shares {name} with another device", found.id));
-                        }
+                        faults.extend(rivalry(found, claim, name));
                         return false;
                     }
                     Some(first) if !(owner.shared && first.shared) => {
@@ -57,11 +56,22 @@ impl Claims {
     }
 }
 
+/// What is worth a word when two devices of one rule want the same.
+fn rivalry(found: &Found, claim: &Claim, name: &str) -> Option<String> {
+    match claim {
+        _ if found.kind == Kind::Path => None,
+        Claim::Key(..) => Some(format!("two devices call themselves {name}: the second is left out")),
+        _ => Some(format!("{} shares {name} with another device", found.id)),
+    }
+}
+
 /// Parts of a device share its PCI function.
 fn claims(found: &Found) -> Vec<(Claim, &str)> {
     let nodes = found.nodes.iter().map(|node| (Claim::Node(node.number), node.path.as_str()));
     let function = found.properties.get(&Property::Address).filter(|_| found.parent.is_none());
-    nodes.chain(function.map(|address| (Claim::Function(address.clone()), address.as_str()))).collect()
+    let function = function.map(|address| (Claim::Function(address.clone()), address.as_str()));
+    let key = (Claim::Key(found.kind, found.key.clone()), found.id.as_str());
+    std::iter::once(key).chain(nodes).chain(function).collect()
 }
 
 #[cfg(test)]
@@ -100,6 +110,17 @@ mod tests {
         assert_eq!(first, ["/dev/link"]);
         assert!(second.is_empty());
         assert_eq!(faults, ["/dev/a belongs to a/first already"]);
+    }
+
+    #[test]
+    fn of_two_devices_with_one_name_the_second_is_left_out() {
+        let mut claims = Claims::default();
+        let twin = || Found::new(Kind::Nvidia, "GPU-1", "GPU-1");
+        let mut scan = Scan { found: vec![twin(), twin()], ..Scan::default() };
+        claims.settle(&rule("a/gpu", 1), &mut scan);
+        assert_eq!(scan.found.len(), 1);
+        let told = "two devices call themselves GPU-1: the second is left out";
+        assert_eq!(scan.faults.into_iter().collect::<Vec<_>>(), [told]);
     }
 
     #[test]
