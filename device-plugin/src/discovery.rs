@@ -9,10 +9,14 @@ use crate::config::{Rule, Selector};
 use crate::device::{Found, Kind};
 use crate::hostroot::HostRoot;
 
+mod amd;
 mod claim;
+mod diagnosis;
+mod drm;
 mod numa;
 mod path;
 mod pci;
+mod sysfs;
 mod usb;
 
 pub mod nvidia;
@@ -97,6 +101,7 @@ fn finder(kind: Kind) -> Finder {
     match kind {
         Kind::Usb => usb::scan,
         Kind::Pci => pci::scan,
+        Kind::Amd => amd::scan,
         _ => |_| Scan::default(),
     }
 }

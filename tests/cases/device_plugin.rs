@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tripod_proto::deviceplugin::v1beta1::Device;
 use tripod_tests::kubelet::{Happening, Kubelet, View};
 
+mod amd;
 mod cdi;
 mod configuring;
 mod device_manager;

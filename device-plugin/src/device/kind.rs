@@ -62,7 +62,7 @@ impl Kind {
 
     /// Whether this version finds devices of it.
     pub fn is_available(self) -> bool {
-        matches!(self, Kind::Path | Kind::Usb | Kind::Pci | Kind::Nvidia)
+        matches!(self, Kind::Path | Kind::Usb | Kind::Pci | Kind::Nvidia | Kind::Amd)
     }
 
     /// Whether its devices hang on NUMA nodes.
