@@ -13,9 +13,12 @@ mod amd;
 mod claim;
 mod diagnosis;
 mod drm;
+mod fpga_manager;
+mod intel_gpu;
 mod numa;
 mod path;
 mod pci;
+mod sample;
 mod sysfs;
 mod usb;
 
@@ -102,6 +105,9 @@ fn finder(kind: Kind) -> Finder {
         Kind::Usb => usb::scan,
         Kind::Pci => pci::scan,
         Kind::Amd => amd::scan,
+        Kind::IntelGpu => intel_gpu::scan,
+        Kind::FpgaManager => fpga_manager::scan,
+        Kind::Sample => sample::scan,
         _ => |_| Scan::default(),
     }
 }
