@@ -11,6 +11,7 @@ use crate::hostroot::HostRoot;
 
 mod amd;
 mod claim;
+mod dfl;
 mod diagnosis;
 mod drm;
 mod fpga_manager;
@@ -21,6 +22,7 @@ mod pci;
 mod sample;
 mod sysfs;
 mod usb;
+mod xrt;
 
 pub mod nvidia;
 
@@ -106,6 +108,8 @@ fn finder(kind: Kind) -> Finder {
         Kind::Pci => pci::scan,
         Kind::Amd => amd::scan,
         Kind::IntelGpu => intel_gpu::scan,
+        Kind::Dfl => dfl::scan,
+        Kind::Xrt => xrt::scan,
         Kind::FpgaManager => fpga_manager::scan,
         Kind::Sample => sample::scan,
         _ => |_| Scan::default(),

@@ -10,6 +10,7 @@ mod cdi;
 mod configuring;
 mod device_manager;
 mod devices;
+mod dfl;
 mod fpga_manager;
 mod intel_gpu;
 mod node;
@@ -23,6 +24,7 @@ mod sample;
 mod severed;
 mod streams;
 mod usb;
+mod xrt;
 
 use node::{Node, http_get, sockets};
 

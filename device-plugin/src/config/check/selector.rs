@@ -79,7 +79,8 @@ fn path_pattern(field: &Field<'_>, problems: &mut Problems) -> Option<PathPatter
     parsed.ok()
 }
 
-/// A selector without criteria means every device of its kind.
+/// A selector without criteria means every device of its kind. An FPGA's functions and the regions they lie in
+/// are the same hardware: without `mode` the functions are meant.
 fn criteria(table: &Table<'_>, kind: Kind, problems: &mut Problems) -> Option<Criteria> {
     let mut criteria = BTreeMap::new();
     let mut whole = true;
@@ -89,6 +90,10 @@ fn criteria(table: &Table<'_>, kind: Kind, problems: &mut Problems) -> Option<Cr
             Some(patterns) => drop(criteria.insert(*property, patterns)),
             None => whole = false,
         }
+    }
+    if kind == Kind::Dfl {
+        let functions = Property::Mode.pattern("af").ok();
+        criteria.entry(Property::Mode).or_insert_with(|| functions.into_iter().collect());
     }
     whole.then_some(Criteria(criteria))
 }
