@@ -95,6 +95,7 @@ impl Part<'_> {
             numa: card.numa,
             nodes,
             health: diagnosis.health(),
+            vitals: card.vitals.clone(),
             properties: known.into_iter().filter_map(|(property, value)| Some((property, value?))).collect(),
             ..Found::new(Kind::Dfl, "", "")
         }

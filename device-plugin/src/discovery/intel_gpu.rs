@@ -57,6 +57,7 @@ fn device(function: &Function, root: &HostRoot, faults: &mut BTreeSet<String>) -
         numa: function.numa,
         memory: memory(&folder, &drm, faults),
         health: diagnosis.health(),
+        vitals: function.vitals.clone(),
         properties: properties(function, model),
         ..Found::new(Kind::IntelGpu, &function.address, &function.address)
     };

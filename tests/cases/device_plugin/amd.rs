@@ -186,6 +186,20 @@ async fn what_fails_in_a_card_fails_in_all_its_partitions_under_every_name() {
 }
 
 #[tokio::test]
+async fn a_card_that_loses_lanes_fails_with_all_its_partitions() {
+    let Some(node) = host(GPUS) else { return };
+    cut(&node, ["DPX", "NPS1"], 2);
+    let lanes = format!("{}/current_link_width", folder("0000:05:00.0"));
+    node.write(&lanes, "16\n");
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable(GPU, 2).await.unwrap();
+    node.write(&lanes, "8\n");
+    node.add_device("dri/card9", 99);
+    kubelet.until_allocatable(GPU, 0).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_malformed_hides_nothing_else() {
     let Some(node) = pair(BY_PROFILE) else { return };
     let bad = folder("0000:05:00.0");

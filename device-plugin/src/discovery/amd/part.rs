@@ -44,6 +44,7 @@ impl<'a> Part<'a> {
             parent: self.number.map(|_| card.id.clone()),
             nodes,
             health: self.diagnosis.health(),
+            vitals: card.function.vitals.clone(),
             properties: properties(card, &id, model),
             ..Found::new(Kind::Amd, &id, &id)
         };

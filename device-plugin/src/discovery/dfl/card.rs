@@ -1,6 +1,8 @@
 //! Cards and their parts, as two generations of drivers show them.
 
+use crate::device::Vitals;
 use crate::discovery::numa;
+use crate::discovery::pci::function;
 use crate::discovery::sysfs::Folder;
 use crate::hostroot::HostRoot;
 
@@ -34,6 +36,7 @@ pub(super) struct Card<'a> {
     pub(super) vendor: Option<String>,
     pub(super) device: Option<String>,
     pub(super) numa: Option<u32>,
+    pub(super) vitals: Vitals,
     pub(super) engine: Option<Unit<'a>>,
     pub(super) ports: Vec<Unit<'a>>,
 }
@@ -64,17 +67,18 @@ fn card<'a>(layout: &Layout, folder: &Folder<'a>, root: &'a HostRoot) -> Option<
     };
     let (engine, ports) = (units(layout.engine).into_iter().next(), units(layout.port));
     let name = engine.iter().chain(&ports).next()?.name.clone();
-    let function = folder.below("device");
+    let pci = folder.below("device");
     let id = |attribute: &str| {
-        let text = function.text(attribute).ok()??;
+        let text = pci.text(attribute).ok()??;
         text.strip_prefix("0x").map(str::to_owned)
     };
     Some(Card {
         name,
-        address: root.link_name(function.path()),
+        address: root.link_name(pci.path()),
         vendor: id("vendor"),
         device: id("device"),
-        numa: numa::node(root, function.path()),
+        numa: numa::node(root, pci.path()),
+        vitals: function::vitals(pci.path(), root),
         engine,
         ports,
     })

@@ -81,7 +81,7 @@ fn look_at(
 
 /// A link without a card says 0 lanes. Errors that the kernel calls fatal cost the link; others it repaired
 /// (Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats).
-fn vitals(folder: &str, root: &HostRoot) -> Vitals {
+pub(in crate::discovery) fn vitals(folder: &str, root: &HostRoot) -> Vitals {
     let read = |attribute: &str| root.attribute(&format!("{folder}/{attribute}")).ok().flatten();
     let lanes = read("current_link_width").and_then(|lanes| lanes.parse().ok()).filter(|lanes| *lanes > 0);
     let fatal = read("aer_dev_fatal").and_then(|table| {

@@ -31,6 +31,7 @@ pub(super) fn device(function: &Function, root: &HostRoot, faults: &mut BTreeSet
         numa: function.numa,
         nodes,
         health: diagnosis.health(),
+        vitals: function.vitals.clone(),
         properties: properties(function, shell),
         ..Found::new(Kind::Xrt, address, address)
     }
