@@ -6,6 +6,7 @@ use tripod_proto::deviceplugin::v1beta1::Device;
 use tripod_tests::kubelet::{Happening, Kubelet, View};
 
 mod amd;
+mod broken;
 mod cdi;
 mod configuring;
 mod device_manager;

@@ -6,7 +6,7 @@
 //! | cards | PCI functions of vendor 1002 bound to `amdgpu` |
 //! | their partitions, memory and links | KFD's topology |
 //! | a partition's node for displays | `/sys/devices/platform/amdgpu_xcp_*` |
-//! | health | nodes, KFD's list, and `ras/*_err_count` |
+//! | health | nodes, KFD's list, and `ras/*_err_count`, `ras/aca_*` |
 //!
 //! What fails in a card fails in each of its partitions. A card that is not partitioned has the profile
 //! `spx_nps1`, as far as it tells; one that cannot be partitioned `full`.

@@ -3,11 +3,11 @@
 use super::*;
 
 const GPU: &str = "amd.com/gpu";
-const GPUS: &str = "version: v1\nresources: [{name: amd.com/gpu, match: {kind: amd}}]\n";
+pub(super) const GPUS: &str = "version: v1\nresources: [{name: amd.com/gpu, match: {kind: amd}}]\n";
 const BY_PROFILE: &str = "version: v1\nresources: [{name: 'amd.com/{profile}', match: {kind: amd}}]\n";
 const KFD: &str = "sys/devices/virtual/kfd/kfd/topology/nodes";
 const FIRST: &str = "GPU-a5b3e1c2d4f60718";
-const SECOND: &str = "GPU-0123456789abcdef";
+pub(super) const SECOND: &str = "GPU-0123456789abcdef";
 const MI300X: u64 = 206_141_652_992;
 
 fn folder(address: &str) -> String {
@@ -29,6 +29,7 @@ fn card(node: &Node, address: &str, minor: u64, [unique, compute, memory]: [&str
         ("current_memory_partition", memory),
         ("ras/umc_err_count", "ue: 0\nce: 3\nde: 0"),
         ("ras/gfx_err_count", "ue: 0\nce: 0"),
+        ("ras/aca_umc", "ue: 0\nce: 1\nde: 0"),
         ("ras/features", "feature mask: 0x3fff"),
     ] {
         node.write(&format!("{folder}/{name}"), &format!("{text}\n"));
@@ -83,7 +84,7 @@ fn host(config: &str) -> Option<Node> {
 }
 
 /// Two whole cards, one hop of XGMI apart.
-fn pair(config: &str) -> Option<Node> {
+pub(super) fn pair(config: &str) -> Option<Node> {
     let node = host(config)?;
     card(&node, "0000:05:00.0", 0, ["a5b3e1c2d4f60718", "SPX", "NPS1"]);
     card(&node, "0000:26:00.0", 1, ["0123456789abcdef", "SPX", "NPS1"]);
@@ -252,6 +253,35 @@ async fn a_card_that_kfd_does_not_list_is_unhealthy_and_one_it_hides_is_not() {
     assert!(log.contains("nodes/2/gpu_id"), "{log}");
     node.remove_device("kfd");
     assert_eq!(health(&node), ["\"Unhealthy\"", "\"Unhealthy\""]);
+}
+
+#[tokio::test]
+async fn a_card_that_is_cut_while_we_run_is_offered_in_parts() {
+    let Some(node) = pair(BY_PROFILE) else { return };
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable("amd.com/spx_nps1", 2).await.unwrap();
+    std::fs::remove_dir_all(node.root().join(folder("0000:05:00.0"))).unwrap();
+    for name in ["card0", "renderD128"] {
+        node.remove_device(&format!("dri/{name}"));
+    }
+    std::fs::rename(node.root().join(KFD).join("2"), node.root().join(KFD).join("9")).unwrap();
+    cut(&node, ["CPX", "NPS4"], 8);
+    let parts = kubelet.until_allocatable("amd.com/cpx_nps4", 8).await.unwrap();
+    assert!(ids(&parts).iter().all(|id| id.starts_with(FIRST)), "{parts:?}");
+    let whole = kubelet.until_allocatable("amd.com/spx_nps1", 1).await.unwrap();
+    assert_eq!((ids(&whole), whole[1].health.as_str()), (vec![SECOND, FIRST], "Unhealthy"));
+}
+
+#[tokio::test]
+async fn memory_is_shared_by_units() {
+    let rules = "version: v1\nresources:\n- name: amd.com/gib\n  match: {kind: amd, profile: cpx_nps4}\n  \
+        sharing: {mode: memory, unit: 8Gi}\n";
+    let Some(node) = host(rules) else { return };
+    cut(&node, ["CPX", "NPS4"], 8);
+    let (devices, log) = node.discover();
+    // 24 GB of 192 each, less what the driver keeps, hold two units and a part.
+    assert_eq!(devices.len(), 8 * 2, "{log}");
 }
 
 #[tokio::test]

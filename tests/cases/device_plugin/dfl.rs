@@ -27,7 +27,7 @@ fn port(node: &Node, card: &str, number: u32, afu: &str) {
 }
 
 /// A card with two ports. Its regions are listed in the class beside it.
-fn host(config: &str) -> Option<Node> {
+pub(super) fn host(config: &str) -> Option<Node> {
     let node = Node::new(config)?;
     node.write("sys/devices/system/node/node1/cpulist", "8-15\n");
     pci(&node, CARD, "0000:5e:00.0");

@@ -3,7 +3,8 @@
 use super::*;
 
 const FPGA: &str = "example.com/fpga";
-const CONFIG: &str = "version: v1\nresources: [{name: example.com/fpga, match: {kind: fpga-manager}}]\n";
+pub(super) const CONFIG: &str =
+    "version: v1\nresources: [{name: example.com/fpga, match: {kind: fpga-manager}}]\n";
 const BY_MODEL: &str =
     "version: v1\nresources: [{name: 'example.com/{model}', match: {kind: fpga-manager}}]\n";
 
@@ -17,7 +18,7 @@ fn fpga(node: &Node, number: u32, [name, state]: [&str; 2]) {
     node.write(&format!("{}/state", folder(number)), &format!("{state}\n"));
 }
 
-fn host(config: &str) -> Option<Node> {
+pub(super) fn host(config: &str) -> Option<Node> {
     let node = Node::new(config)?;
     node.write("sys/devices/system/node/node0/cpulist", "0-3\n");
     fpga(&node, 0, ["Xilinx ZynqMP FPGA Manager", "operating"]);

@@ -3,11 +3,12 @@
 use super::*;
 
 const GPU: &str = "gpu.intel.com/gpu";
-const GPUS: &str = "version: v1\nresources: [{name: gpu.intel.com/gpu, match: {kind: intel-gpu}}]\n";
+pub(super) const GPUS: &str =
+    "version: v1\nresources: [{name: gpu.intel.com/gpu, match: {kind: intel-gpu}}]\n";
 const BY_MODEL: &str =
     "version: v1\nresources: [{name: 'gpu.intel.com/{model}', match: {kind: intel-gpu}}]\n";
 const FLEX: &str = "0000:3a:00.0";
-const BATTLEMAGE: &str = "0000:9a:00.0";
+pub(super) const BATTLEMAGE: &str = "0000:9a:00.0";
 
 fn folder(address: &str) -> String {
     format!("sys/bus/pci/devices/{address}")
@@ -30,7 +31,7 @@ fn card(node: &Node, address: &str, [device, driver]: [&str; 2], minor: u64) {
 }
 
 /// A card of each driver, and the display of the board's own controller.
-fn host(config: &str) -> Option<Node> {
+pub(super) fn host(config: &str) -> Option<Node> {
     let node = Node::new(config)?;
     node.write("sys/devices/system/node/node1/cpulist", "8-15\n");
     card(&node, FLEX, ["0x56c0", "i915"], 0);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const CARDS: &str = "version: v1\nresources: [{name: example.com/card, match: {kind: xrt}}]\n";
+pub(super) const CARDS: &str = "version: v1\nresources: [{name: example.com/card, match: {kind: xrt}}]\n";
 const BY_SHELL: &str = "version: v1\nresources: [{name: 'amd.com/{model}', match: {kind: xrt}}]\n";
 const SHELL: &str = "amd.com/xilinx_u200_xdma_201830_2-1561656294";
 const U200: &str = "0000:3b:00.1";
@@ -37,7 +37,7 @@ fn user(node: &Node, address: &str, vendor: &str, minor: u64) {
 }
 
 /// A card with both functions and a DMA engine, and one of Amazon's, of which a guest sees only one.
-fn host(config: &str) -> Option<Node> {
+pub(super) fn host(config: &str) -> Option<Node> {
     let node = Node::new(config)?;
     node.write("sys/devices/system/node/node0/cpulist", "0-7\n");
     function(&node, "0000:3b:00.0", ["0x10ee", "0x5000", "xclmgmt"]);

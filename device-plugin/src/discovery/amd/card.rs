@@ -85,12 +85,14 @@ fn cut(folder: &Folder<'_>, faults: &mut BTreeSet<String>) -> (Option<String>, O
     (compute, profile)
 }
 
-/// Uncorrectable errors since the driver was loaded, of each part of the card (`amdgpu_ras.c`: lines such as
-/// `ue: 0`). A computation that met one is wrong.
+/// Uncorrectable errors since the driver was loaded, of each part of the card: lines such as `ue: 0`, in files such
+/// as `umc_err_count` (`amdgpu_ras.c`), or `aca_umc` of newer cards (`amdgpu_aca.c`). A computation that met one is
+/// wrong.
 fn errors(folder: &Folder<'_>, faults: &mut BTreeSet<String>) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     let ras = folder.below("ras");
-    for name in ras.names("").into_iter().filter(|name| name.ends_with("_err_count")) {
+    let is_count = |name: &String| name.ends_with("_err_count") || name.starts_with("aca_");
+    for name in ras.names("").into_iter().filter(is_count) {
         let count = ras.read(&name, "list of error counts", uncorrectable);
         let follows = "its errors are not observed; reload amdgpu";
         match noted(count, faults, follows) {

@@ -74,7 +74,7 @@ fn card<'a>(layout: &Layout, folder: &Folder<'a>, root: &'a HostRoot) -> Option<
     };
     Some(Card {
         name,
-        address: root.link_name(pci.path()),
+        address: root.link_name(pci.path()).and_then(|name| function::address(&name)),
         vendor: id("vendor"),
         device: id("device"),
         numa: numa::node(root, pci.path()),

@@ -6,6 +6,7 @@ use crate::device::{Found, Kind};
 use crate::discovery::Scan;
 use crate::discovery::diagnosis::Diagnosis;
 use crate::discovery::numa;
+use crate::discovery::pci::function;
 use crate::discovery::sysfs::{Folder, noted};
 use crate::hostroot::HostRoot;
 
@@ -17,7 +18,8 @@ pub(super) fn add(scan: &mut Scan, root: &HostRoot) {
     for (number, folder) in Folder::new(root, CLASS).numbered(NAME) {
         let name = format!("{NAME}{number}");
         let follows = format!("{name} is known by its node alone; reload its driver");
-        let address = noted(folder.read("bus_id", "PCI address", address), &mut scan.faults, &follows);
+        let address =
+            noted(folder.read("bus_id", "PCI address", function::address), &mut scan.faults, &follows);
         let info = noted(folder.text("device_info"), &mut scan.faults, &follows);
         let model = info.as_deref().and_then(product);
         let mut diagnosis = Diagnosis::default();
@@ -34,12 +36,6 @@ pub(super) fn add(scan: &mut Scan, root: &HostRoot) {
             ..Found::new(Kind::Xrt, &id, &id)
         });
     }
-}
-
-fn address(text: &str) -> Option<String> {
-    let is_one = text.len() == "0000:00:00.0".len()
-        && text.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
-    is_one.then(|| text.to_owned())
 }
 
 /// Lines such as `Product name = MA35D`.
