@@ -11,7 +11,7 @@
 //! What fails in a card fails in each of its partitions. A card that is not partitioned has the profile
 //! `spx_nps1`, as far as it tells; one that cannot be partitioned `full`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scan;
 use super::drm::{self, Drm};
@@ -42,7 +42,7 @@ pub(super) fn scan(root: &HostRoot) -> Scan {
     }
     let topology = Topology::read(root, &mut scan.faults);
     let drms = all_drms(&cards, root);
-    let mut places = Vec::new();
+    let mut places = BTreeMap::new();
     for card in &cards {
         let parts = topology.parts(card, &cards);
         if parts.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn scan(root: &HostRoot) -> Scan {
         for (number, gpu) in &parts {
             let is_part = card.is_cut() || parts.len() > 1;
             let found = listed(card, is_part.then_some(*number), gpu, &drms).found(root);
-            places.push((gpu.node, found.key.clone()));
+            places.insert(gpu.node, found.key.clone());
             scan.found.push(found);
         }
     }

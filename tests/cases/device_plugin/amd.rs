@@ -41,7 +41,7 @@ fn card(node: &Node, address: &str, minor: u64, [unique, compute, memory]: [&str
 /// The nodes of the card, or of the partition, at `folder`: `card<minor>` and `renderD<128 + minor>`.
 fn drm(node: &Node, folder: &str, minor: u64) {
     for (name, number) in
-        [(format!("card{minor}"), 20 + minor), (format!("renderD{}", 128 + minor), 60 + minor)]
+        [(format!("card{minor}"), 20 + minor), (format!("renderD{}", 128 + minor), 300 + minor)]
     {
         node.write(&format!("{folder}/drm/{name}/dev"), "226:0\n");
         node.add_device(&format!("dri/{name}"), number);
@@ -271,6 +271,36 @@ async fn a_card_that_is_cut_while_we_run_is_offered_in_parts() {
     assert!(ids(&parts).iter().all(|id| id.starts_with(FIRST)), "{parts:?}");
     let whole = kubelet.until_allocatable("amd.com/spx_nps1", 1).await.unwrap();
     assert_eq!((ids(&whole), whole[1].health.as_str()), (vec![SECOND, FIRST], "Unhealthy"));
+}
+
+/// The largest node there is: eight cards in eight partitions each. Those of one number are linked, to keep the
+/// tree small.
+#[tokio::test]
+async fn sixty_four_partitions_know_their_own_card_from_the_others() {
+    let Some(node) = host(GPUS) else { return };
+    for number in 0..8 {
+        let (address, minor) = (format!("0000:{number}5:00.0"), u64::from(8 * number));
+        card(&node, &address, minor, [&format!("a5b3e1c2d4f6071{number}"), "CPX", "NPS1"]);
+        for part in 0..8 {
+            let minor = minor + u64::from(part);
+            if part > 0 {
+                drm(&node, &format!("sys/devices/platform/amdgpu_xcp_{minor}"), minor);
+            }
+            let own = 1 + 8 * number + part;
+            kfd(&node, own, u64::from(number << 12 | 0x500 | part), minor, MI300X / 8);
+            let others = (0..8).map(|other| 1 + 8 * other + part).filter(|to| *to != own);
+            others.for_each(|to| link(&node, own, to, [11, to, 15]));
+        }
+    }
+    let (devices, log) = node.discover();
+    assert_eq!(devices.len(), 64, "{log}");
+    assert!(log.is_empty(), "{log}");
+    for device in devices {
+        let links = device["links"].as_object().unwrap();
+        let own = links.iter().filter(|(_, weight)| **weight == 1000);
+        let own: Vec<_> = own.map(|(id, _)| id.rsplit_once('-').unwrap().0).collect();
+        assert_eq!((links.len(), own.as_slice()), (14, [device["parent"].as_str().unwrap(); 7].as_slice()));
+    }
 }
 
 #[tokio::test]

@@ -86,6 +86,24 @@ fn breaks_nothing_else(host: impl Fn() -> Option<Node>, folders: &[&str], other:
 }
 
 #[test]
+fn what_a_link_out_of_the_tree_leads_to_is_not_read() {
+    let Some(node) = amd::pair(amd::GPUS) else { return };
+    let outside = node.folder.path().join("outside");
+    std::fs::create_dir_all(outside.join("card77")).unwrap();
+    std::fs::write(outside.join("name"), "secret").unwrap();
+    let folder = node.root().join("sys/bus/pci/devices/0000:26:00.0");
+    std::fs::remove_file(folder.join("product_name")).unwrap();
+    std::fs::remove_dir_all(folder.join("drm")).unwrap();
+    symlink(outside.join("name"), folder.join("product_name")).unwrap();
+    symlink(&outside, folder.join("drm")).unwrap();
+    let row = row(&node, amd::SECOND, "a link");
+    assert_eq!(
+        (&row["model"], &row["nodes"]),
+        (&"gfx942".into(), &serde_json::json!(["/dev/dri/renderD129"]))
+    );
+}
+
+#[test]
 fn gpus_of_amd() {
     let folders = ["sys/bus/pci/devices/0000:05:00.0", "sys/devices/virtual/kfd/kfd/topology/nodes/1"];
     breaks_nothing_else(|| amd::pair(amd::GPUS), &folders, amd::SECOND);

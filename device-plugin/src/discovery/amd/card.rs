@@ -1,4 +1,4 @@
-//! What a card tells of itself, in the folder of its PCI function.
+//! What a card tells of itself, in the folder of its PCI function (Documentation/gpu/amdgpu/driver-misc.rst).
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use crate::discovery::pci::function::Function;
 use crate::discovery::sysfs::{Folder, noted};
 use crate::hostroot::HostRoot;
 
-/// Ways to cut a card's compute units, and its memory (Documentation/gpu/amdgpu/process-isolation.rst and
-/// `amdgpu_gfx.c`): `SPX` is one partition, `CPX` one for each compute die.
+/// Ways to cut a card's compute units (`amdgpu_gfx.c`), from one partition, `SPX`, to one for each compute die,
+/// `CPX`; and its memory (`amdgpu_gmc.c`).
 const COMPUTE: [&str; 5] = ["SPX", "DPX", "TPX", "QPX", "CPX"];
 const MEMORY: [&str; 6] = ["NPS1", "NPS2", "NPS3", "NPS4", "NPS6", "NPS8"];
 /// What a card is that cannot be cut.
@@ -86,7 +86,7 @@ fn cut(folder: &Folder<'_>, faults: &mut BTreeSet<String>) -> (Option<String>, O
 }
 
 /// Uncorrectable errors since the driver was loaded, of each part of the card: lines such as `ue: 0`, in files such
-/// as `umc_err_count` (`amdgpu_ras.c`), or `aca_umc` of newer cards (`amdgpu_aca.c`). A computation that met one is
+/// as `umc_err_count` (Documentation/gpu/amdgpu/ras.rst), or `aca_umc` of newer cards (`amdgpu_aca.c`). A computation that met one is
 /// wrong.
 fn errors(folder: &Folder<'_>, faults: &mut BTreeSet<String>) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();

@@ -12,7 +12,7 @@ use crate::hostroot::HostRoot;
 const NODES: &str = "/sys/class/kfd/kfd/topology/nodes";
 const HIDDEN: &str = "what KFD knows of that GPU is left out; run the device plugin where KFD shows it, with the \
     nodes of the GPUs or privileged, or reload amdgpu";
-/// Heaps of a GPU's own memory, one that the processor reaches and one that it does not (`kfd_crat.h`).
+/// Heaps of a GPU's own memory, one that the processor reaches and one that it does not (`kfd_topology.h`).
 const OWN_HEAPS: [u64; 2] = [1, 2];
 /// What KFD calls all GPUs that tell their parts themselves.
 const NO_NAME: &str = "ip discovery";

@@ -1,5 +1,7 @@
 //! How well GPUs are connected: by the more, the better numbers.
 
+use std::collections::BTreeMap;
+
 use super::kfd::{Link, Topology};
 use crate::device::Found;
 
@@ -19,20 +21,24 @@ const XGMI_LINK: u64 = 600;
 const PCIE_LINK: u64 = 100;
 
 /// Adds the links of `topology` to `found`, of which `places` says by which KFD node each is known.
-pub(super) fn add(found: &mut [Found], topology: &Topology, places: &[(u32, String)]) {
-    let key = |node: u32| places.iter().find(|(place, _)| *place == node).map(|(_, key)| key.clone());
-    let parents: Vec<_> = found.iter().map(|found| (found.parent.clone(), found.key.clone())).collect();
+pub(super) fn add(found: &mut [Found], topology: &Topology, places: &BTreeMap<u32, String>) {
+    let mut families: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for found in found.iter() {
+        let parent = found.parent.clone();
+        families.entry(parent.unwrap_or_default()).or_default().push(found.key.clone());
+    }
+    let linked = topology.gpus.iter().filter_map(|gpu| Some((places.get(&gpu.node)?, &gpu.links)));
+    let linked: BTreeMap<_, _> = linked.collect();
     for found in found {
-        let gpu = topology.gpus.iter().find(|gpu| key(gpu.node).as_ref() == Some(&found.key));
-        for link in gpu.map(|gpu| gpu.links.as_slice()).unwrap_or_default() {
-            if let (Some(to), Some(weight)) = (key(link.to), weight(link)) {
-                let best = found.links.entry(to).or_default();
+        for link in linked.get(&found.key).into_iter().copied().flatten() {
+            if let (Some(to), Some(weight)) = (places.get(&link.to), weight(link)) {
+                let best = found.links.entry(to.clone()).or_default();
                 *best = weight.max(*best);
             }
         }
-        let siblings = parents.iter().filter(|(parent, key)| parent.is_some() && *key != found.key);
-        let siblings = siblings.filter(|(parent, _)| *parent == found.parent);
-        found.links.extend(siblings.map(|(_, key)| (key.clone(), ONE_CARD)));
+        let family = found.parent.as_ref().and_then(|parent| families.get(parent));
+        let siblings = family.into_iter().flatten().filter(|key| **key != found.key);
+        found.links.extend(siblings.map(|key| (key.clone(), ONE_CARD)));
     }
 }
 
