@@ -32,10 +32,14 @@ impl<'a> Folder<'a> {
         names.into_iter().filter(|name| name.starts_with(prefix)).take(limits::MAX_FOUND).collect()
     }
 
-    /// Folders in it whose names begin with `prefix`, each with the rest of its name, which must be a number;
-    /// ordered by that.
+    /// Folders in it whose names begin with `prefix`, each with the rest of its name, which must be a number as
+    /// the kernel writes them; ordered by that.
     pub(super) fn numbered(&self, prefix: &str) -> Vec<(u32, Folder<'a>)> {
-        let number = |name: String| Some((name.strip_prefix(prefix)?.parse().ok()?, self.below(&name)));
+        let number = |name: String| {
+            let digits = name.strip_prefix(prefix)?;
+            let number: u32 = digits.parse().ok()?;
+            (number.to_string() == digits).then(|| (number, self.below(&name)))
+        };
         let mut numbered: Vec<_> = self.names(prefix).into_iter().filter_map(number).collect();
         numbered.sort_by_key(|(number, _)| *number);
         numbered

@@ -104,6 +104,18 @@ fn what_a_link_out_of_the_tree_leads_to_is_not_read() {
 }
 
 #[test]
+fn adapters_on_usb() {
+    let folders = ["sys/bus/usb/devices/1-2"];
+    breaks_nothing_else(|| usb::bus(usb::ADAPTERS), &folders, "0403-6015-1-4.1");
+}
+
+#[test]
+fn functions_on_pci() {
+    let host = || pci::host("- {name: example.com/any, match: {kind: pci}}\n");
+    breaks_nothing_else(host, &["sys/bus/pci/devices/0000:3b:02.0"], "0000:3b:02.1");
+}
+
+#[test]
 fn gpus_of_amd() {
     let folders = ["sys/bus/pci/devices/0000:05:00.0", "sys/devices/virtual/kfd/kfd/topology/nodes/1"];
     breaks_nothing_else(|| amd::pair(amd::GPUS), &folders, amd::SECOND);

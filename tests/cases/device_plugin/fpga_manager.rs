@@ -62,6 +62,7 @@ async fn only_what_works_is_healthy_and_what_has_no_node_is_told() {
     }
     fpga(&node, 5, ["DFL FPGA Manager", "operating"]);
     node.write("sys/class/fpga_manager/version", "1");
+    node.write("sys/class/fpga_manager/fpga01/name", "a second fpga1");
     std::fs::create_dir_all(node.root().join(folder(6)).join("name")).unwrap();
     node.add_device("fpga6", 16);
     let (devices, log) = node.discover();

@@ -126,12 +126,17 @@ async fn media_accelerators_are_found_by_their_own_driver() {
     node.write(&format!("{class}/ama_transcoder0/device_info"), info);
     node.write(&format!("{class}/ama_transcoder1/bus_id"), "../../x\n");
     node.write(&format!("{class}/ama_transcoder1/device_info"), "Product name = ALVEO MA35D\n");
+    // What claims to be in another card's place is not offered beside it.
+    node.write(&format!("{class}/ama_transcoder2/bus_id"), &format!("{U200}\n"));
+    node.write(&format!("{class}/ama_transcoder2/device_info"), "Product name = ALVEO MA35D\n");
     node.add_device("ama_transcoder0", 7);
     let (devices, log) = node.discover();
-    let seen = devices.iter().map(|d| [&d["resource"], &d["id"], &d["health"], &d["numa"]]).take(2);
+    let seen = devices.iter().map(|d| [&d["resource"], &d["id"], &d["health"], &d["numa"]]);
     let expected = serde_json::json!([
         ["amd.com/ALVEO-MA35D", "0000:c1:00.0", "Healthy", 0],
         ["amd.com/ALVEO-MA35D", "ama_transcoder1", "Unhealthy", null],
+        [SHELL, "0000:00:1d.0", "Healthy", 0],
+        [SHELL, U200, "Healthy", 0],
     ]);
     assert_eq!(serde_json::json!(seen.collect::<Vec<_>>()), expected);
     assert!(log.contains("ama_transcoder1/bus_id says \\\"../../x\\\", no PCI address"), "{log}");

@@ -24,7 +24,8 @@ pub(super) fn add(scan: &mut Scan, root: &HostRoot) {
         let model = info.as_deref().and_then(product);
         let mut diagnosis = Diagnosis::default();
         let nodes = diagnosis.node(&format!("/dev/{name}"), root).into_iter().collect();
-        let id = address.clone().unwrap_or(name);
+        let is_taken = |address: &String| scan.found.iter().any(|other| other.key == *address);
+        let id = address.clone().filter(|address| !is_taken(address)).unwrap_or(name);
         let known = [(Property::Address, address.clone()), (Property::Model, model.clone())];
         scan.found.push(Found {
             vendor: Some("AMD".to_owned()),
