@@ -8,7 +8,9 @@ const BY_PROFILE: &str = "version: v1\nresources: [{name: 'amd.com/{profile}', m
 const KFD: &str = "sys/devices/virtual/kfd/kfd/topology/nodes";
 const FIRST: &str = "GPU-a5b3e1c2d4f60718";
 pub(super) const SECOND: &str = "GPU-0123456789abcdef";
+/// Memory as KFD counts it, and as the driver does.
 const MI300X: u64 = 206_141_652_992;
+const VRAM: u64 = 206_158_430_208;
 
 fn folder(address: &str) -> String {
     format!("sys/bus/pci/devices/{address}")
@@ -23,7 +25,7 @@ fn card(node: &Node, address: &str, minor: u64, [unique, compute, memory]: [&str
         ("class", "0x120000"),
         ("numa_node", "0"),
         ("unique_id", unique),
-        ("mem_info_vram_total", "206141652992"),
+        ("mem_info_vram_total", "206158430208"),
         ("product_name", "AMD Instinct MI300X OAM"),
         ("current_compute_partition", compute),
         ("current_memory_partition", memory),
@@ -222,7 +224,7 @@ async fn what_is_malformed_hides_nothing_else() {
     let seen = serde_json::json!(seen);
     let expected = serde_json::json!([
         ["amd.com/spx", "0000:05:00.0", "Healthy", null],
-        ["amd.com/spx_nps1", SECOND, "Healthy", MI300X],
+        ["amd.com/spx_nps1", SECOND, "Healthy", VRAM],
     ]);
     assert_eq!(seen, expected);
     for told in [
@@ -249,7 +251,7 @@ async fn a_card_that_kfd_does_not_list_is_unhealthy_and_one_it_hides_is_not() {
     std::fs::create_dir_all(node.root().join(KFD).join("2/gpu_id")).unwrap();
     assert_eq!(health(&node), ["\"Healthy\"", "\"Healthy\""]);
     let (devices, log) = node.discover();
-    assert_eq!(devices[0]["memory"], MI300X);
+    assert_eq!(devices[0]["memory"], VRAM);
     assert!(log.contains("nodes/2/gpu_id"), "{log}");
     node.remove_device("kfd");
     assert_eq!(health(&node), ["\"Unhealthy\"", "\"Unhealthy\""]);
