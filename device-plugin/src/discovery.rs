@@ -9,11 +9,20 @@ use crate::config::{Rule, Selector};
 use crate::device::{Found, Kind};
 use crate::hostroot::HostRoot;
 
+mod amd;
 mod claim;
+mod dfl;
+mod diagnosis;
+mod drm;
+mod fpga_manager;
+mod intel_gpu;
 mod numa;
 mod path;
 mod pci;
+mod sample;
+mod sysfs;
 mod usb;
+mod xrt;
 
 pub mod nvidia;
 
@@ -73,9 +82,6 @@ pub struct Listed {
 /// By name, what is listed already.
 pub type Known = BTreeMap<ResourceName, Listed>;
 
-/// Finds every device of a kind. Blocking.
-type Finder = fn(&HostRoot) -> Scan;
-
 /// A node, and what is held open to look at it.
 #[derive(Debug)]
 pub struct Host {
@@ -85,20 +91,21 @@ pub struct Host {
     pub nvidia: nvidia::Driver,
 }
 
+/// Finds every device of a kind, but none of paths, which only patterns tell apart. Blocking.
 fn scan(kind: Kind, host: &Host) -> Scan {
-    match kind {
-        Kind::Nvidia => nvidia::scan(&host.root, &host.nvidia),
-        _ => finder(kind)(&host.root),
-    }
-}
-
-/// None of a kind that a config cannot name yet, and none of paths, which only patterns tell apart.
-fn finder(kind: Kind) -> Finder {
-    match kind {
+    let find = match kind {
+        Kind::Path => return Scan::default(),
+        Kind::Nvidia => return nvidia::scan(&host.root, &host.nvidia),
         Kind::Usb => usb::scan,
         Kind::Pci => pci::scan,
-        _ => |_| Scan::default(),
-    }
+        Kind::Amd => amd::scan,
+        Kind::IntelGpu => intel_gpu::scan,
+        Kind::Dfl => dfl::scan,
+        Kind::Xrt => xrt::scan,
+        Kind::FpgaManager => fpga_manager::scan,
+        Kind::Sample => sample::scan,
+    };
+    find(&host.root)
 }
 
 /// Looks for the devices of all `rules`, in their order, and settles what is offered under which name.

@@ -1,7 +1,7 @@
 //! The host's file tree as this process sees it: `/`, a mount such as `/host`, or a made tree in tests.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
@@ -11,6 +11,9 @@ use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
 const LONGEST_ATTRIBUTE: u64 = 4096;
 /// Longest table, such as that of all routes, in bytes.
 const LONGEST_TABLE: u64 = 16 * 1024 * 1024;
+
+/// How often a path is looked up at most while the machine's names change.
+const MOST_ATTEMPTS: usize = 1_000;
 
 /// Where the host's `/` is.
 #[derive(Clone, Debug)]
@@ -54,11 +57,7 @@ impl HostRoot {
     /// Links are followed as the host would: an absolute link stays below the root, so that a link in
     /// `/host/dev` cannot name a node of this container's own `/dev`.
     pub fn inspect(&self, path: &str) -> io::Result<Option<Inode>> {
-        let root = open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        match openat2(root.as_fd(), Path::new(path), how) {
+        match open_below(&self.open()?, path, OFlag::O_PATH) {
             Ok(found) => Ok(Some(inode(fstat(found)?))),
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => Ok(None),
             Err(error) => Err(error.into()),
@@ -80,12 +79,12 @@ impl HostRoot {
         Ok(self.text(path, LONGEST_TABLE)?.unwrap_or_default())
     }
 
+    fn open(&self) -> nix::Result<OwnedFd> {
+        open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
     fn text(&self, path: &str, longest: u64) -> io::Result<Option<String>> {
-        let root = open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        let how = OpenHow::new()
-            .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let file = match openat2(root.as_fd(), Path::new(path), how) {
+        let file = match open_below(&self.open()?, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
             Ok(file) => std::fs::File::from(file),
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -105,12 +104,8 @@ impl HostRoot {
     /// Where the host's `path` leads when all links are followed, as the host would name it; `None` when it
     /// leads nowhere.
     pub fn resolve(&self, path: &str) -> Option<String> {
-        let root =
-            open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let found = openat2(root.as_fd(), Path::new(path), how).ok()?;
+        let root = self.open().ok()?;
+        let found = open_below(&root, path, OFlag::O_PATH).ok()?;
         let name = |fd: std::os::fd::BorrowedFd<'_>| {
             std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd))).ok()
         };
@@ -137,6 +132,25 @@ impl HostRoot {
     }
 }
 
+/// Opens `path` with `root` as its `/`.
+///
+/// The kernel follows no `..`, of which links in `/sys` are full, while anything on the machine is renamed or
+/// mounted, and wants to be asked again (openat2(2), EAGAIN).
+fn open_below(root: &OwnedFd, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let mut opened = openat2(root.as_fd(), Path::new(path), how);
+    for _ in 1..MOST_ATTEMPTS {
+        if !matches!(opened, Err(nix::Error::EAGAIN)) {
+            break;
+        }
+        std::thread::yield_now();
+        opened = openat2(root.as_fd(), Path::new(path), how);
+    }
+    opened
+}
+
 fn inode(stat: nix::sys::stat::FileStat) -> Inode {
     let number = |block| DeviceNumber { block, major: major(stat.st_rdev), minor: minor(stat.st_rdev) };
     match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
@@ -144,5 +158,38 @@ fn inode(stat: nix::sys::stat::FileStat) -> Inode {
         SFlag::S_IFBLK => Inode::Device(number(true)),
         SFlag::S_IFDIR => Inode::Folder,
         _ => Inode::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_changes_elsewhere_gets_in_no_readers_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("sys/class")).unwrap();
+        std::fs::write(path("sys/name"), "kfd\n").unwrap();
+        symlink("../name", path("sys/class/link")).unwrap();
+        std::fs::write(path("a"), "").unwrap();
+        let (root, stop) = (HostRoot::new(folder.path()), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::fs::rename(path("a"), path("b")).unwrap();
+                    std::fs::rename(path("b"), path("a")).unwrap();
+                }
+            });
+            let reads: Vec<_> = (0..5_000)
+                .map(|_| (root.attribute("/sys/class/link"), root.resolve("/sys/class/link")))
+                .filter(|read| !matches!(read, (Ok(Some(text)), Some(_)) if text == "kfd"))
+                .collect();
+            stop.store(true, Ordering::Relaxed);
+            assert!(reads.is_empty(), "{} reads failed, the first: {:?}", reads.len(), reads[0]);
+        });
     }
 }

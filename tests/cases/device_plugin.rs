@@ -5,10 +5,15 @@ use std::time::{Duration, Instant};
 use tripod_proto::deviceplugin::v1beta1::Device;
 use tripod_tests::kubelet::{Happening, Kubelet, View};
 
+mod amd;
+mod broken;
 mod cdi;
 mod configuring;
 mod device_manager;
 mod devices;
+mod dfl;
+mod fpga_manager;
+mod intel_gpu;
 mod node;
 mod nvidia;
 mod pci;
@@ -16,9 +21,11 @@ mod plugin_watcher;
 mod podresources;
 mod preferring;
 mod registering;
+mod sample;
 mod severed;
 mod streams;
 mod usb;
+mod xrt;
 
 use node::{Node, http_get, sockets};
 

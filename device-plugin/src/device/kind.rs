@@ -60,11 +60,6 @@ impl Kind {
         }
     }
 
-    /// Whether this version finds devices of it.
-    pub fn is_available(self) -> bool {
-        matches!(self, Kind::Path | Kind::Usb | Kind::Pci | Kind::Nvidia)
-    }
-
     /// Whether its devices hang on NUMA nodes.
     pub fn has_topology(self) -> bool {
         !matches!(self, Kind::Path | Kind::Usb | Kind::Sample)

@@ -25,7 +25,7 @@ fn interface(node: &Node, address: &str, name: &str, state: &str) {
 
 /// A network card of Intel with four virtual functions, the last two bound to `vfio-pci`; a bridge, and the
 /// card of the node's own network.
-fn host(rules: &str) -> Option<Node> {
+pub(super) fn host(rules: &str) -> Option<Node> {
     let node = Node::new(&format!("version: v1\nresources:\n{rules}"))?;
     node.write("sys/devices/system/node/node1/cpulist", "8-15\n");
     function(&node, "0000:00:01.0", ["0x8086", "0x1901", "0x060400"], "pcieport");

@@ -6,7 +6,7 @@ use super::*;
 
 const SHARED: &str = "version: v1\nresources:\n- name: example.com/serial\n  match: {kind: usb, vendor: '0403'}\n  \
     sharing: {mode: time-slicing, replicas: 2}\n";
-const ADAPTERS: &str = "version: v1\nresources:\n- name: example.com/serial\n  match: {kind: usb, vendor: '0403', product: ['6001', '6015']}\n";
+pub(super) const ADAPTERS: &str = "version: v1\nresources:\n- name: example.com/serial\n  match: {kind: usb, vendor: '0403', product: ['6001', '6015']}\n";
 
 /// A device at a port, as the kernel shows it: numbers in decimal, ids in hexadecimal.
 fn plug(node: &Node, port: &str, device: u64, [vendor, product, serial]: [&str; 3]) {
@@ -32,7 +32,7 @@ fn unplug(node: &Node, port: &str, device: u64) {
     node.remove_device(&format!("bus/usb/001/{device:03}"));
 }
 
-fn bus(config: &str) -> Option<Node> {
+pub(super) fn bus(config: &str) -> Option<Node> {
     let node = Node::new(config)?;
     for (name, text) in [("bDeviceClass", "09"), ("idVendor", "0403"), ("idProduct", "6001"), ("busnum", "1")]
     {

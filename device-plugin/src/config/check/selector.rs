@@ -31,18 +31,11 @@ pub(super) fn check(field: &Field<'_>, problems: &mut Problems) -> Option<Select
 fn kind(field: &Field<'_>, problems: &mut Problems) -> Option<Kind> {
     let text = field.text(problems)?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == text);
-    let fix = || {
-        let available = Kind::ALL.into_iter().filter(|kind| kind.is_available());
-        format!("use one of {}", available.map(Kind::name).collect::<Vec<_>>().join(", "))
-    };
-    match kind {
-        None => field.problem(problems, format!("{text:?} is an unknown kind"), fix()),
-        Some(kind) if !kind.is_available() => {
-            field.problem(problems, format!("{text} is not available in this version"), fix());
-        }
-        Some(_) => {}
+    if kind.is_none() {
+        let fix = format!("use one of {}", Kind::ALL.map(Kind::name).join(", "));
+        field.problem(problems, format!("{text:?} is an unknown kind"), fix);
     }
-    kind.filter(|kind| kind.is_available())
+    kind
 }
 
 fn refuse_foreign_keys(table: &Table<'_>, kind: Kind, problems: &mut Problems) {
@@ -79,7 +72,8 @@ fn path_pattern(field: &Field<'_>, problems: &mut Problems) -> Option<PathPatter
     parsed.ok()
 }
 
-/// A selector without criteria means every device of its kind.
+/// A selector without criteria means every device of its kind. An FPGA's functions and the regions they lie in
+/// are the same hardware: without `mode` the functions are meant.
 fn criteria(table: &Table<'_>, kind: Kind, problems: &mut Problems) -> Option<Criteria> {
     let mut criteria = BTreeMap::new();
     let mut whole = true;
@@ -89,6 +83,10 @@ fn criteria(table: &Table<'_>, kind: Kind, problems: &mut Problems) -> Option<Cr
             Some(patterns) => drop(criteria.insert(*property, patterns)),
             None => whole = false,
         }
+    }
+    if kind == Kind::Dfl {
+        let functions = Property::Mode.pattern("af").ok();
+        criteria.entry(Property::Mode).or_insert_with(|| functions.into_iter().collect());
     }
     whole.then_some(Criteria(criteria))
 }

@@ -29,6 +29,17 @@ pub(in crate::discovery) struct Function {
     pub(in crate::discovery) vitals: Vitals,
 }
 
+/// `text`, if it is an address such as `0000:3b:00.1`.
+pub(in crate::discovery) fn address(text: &str) -> Option<String> {
+    let is_hex =
+        |part: &str, digits: usize| part.len() == digits && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let (slot, function) = text.split_once('.')?;
+    let mut parts = slot.split(':');
+    let lengths_fit =
+        [4, 2, 2].into_iter().all(|digits| parts.next().is_some_and(|part| is_hex(part, digits)));
+    (lengths_fit && parts.next().is_none() && is_hex(function, 1)).then(|| text.to_owned())
+}
+
 /// The functions that `wanted` picks by vendor and class. What cannot be read is left out and told.
 pub(in crate::discovery) fn functions(
     root: &HostRoot,
@@ -81,11 +92,22 @@ fn look_at(
 
 /// A link without a card says 0 lanes. Errors that the kernel calls fatal cost the link; others it repaired
 /// (Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats).
-fn vitals(folder: &str, root: &HostRoot) -> Vitals {
+pub(in crate::discovery) fn vitals(folder: &str, root: &HostRoot) -> Vitals {
     let read = |attribute: &str| root.attribute(&format!("{folder}/{attribute}")).ok().flatten();
     let lanes = read("current_link_width").and_then(|lanes| lanes.parse().ok()).filter(|lanes| *lanes > 0);
     let fatal = read("aer_dev_fatal").and_then(|table| {
         table.lines().find_map(|line| line.strip_prefix("TOTAL_ERR_FATAL ")?.trim().parse().ok())
     });
     Vitals { lanes, errors: fatal.map(|count| ("fatal PCIe errors", count)).into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_address_has_four_parts_of_fixed_length() {
+        for text in ["", "0000:3b:00", "3b:00.1", "0000:3b:00.1.2", "0000:3b:00:0.1", "000g:3b:00.1", "..."] {
+            assert_eq!(super::address(text), None, "{text}");
+        }
+        assert_eq!(super::address("0000:3b:00.1").as_deref(), Some("0000:3b:00.1"));
+    }
 }
