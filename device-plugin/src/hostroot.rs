@@ -4,7 +4,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, major, minor};
 
 /// Longest attribute, in bytes: the kernel gives them a page.
@@ -97,8 +98,10 @@ impl HostRoot {
     /// The last name of what the link at `path` points to, such as the driver of `…/driver` in `/sys`; `None`
     /// when there is no such link. It need not lead anywhere.
     pub fn link_name(&self, path: &str) -> Option<String> {
-        let target = std::fs::read_link(self.locate(path)).ok()?;
-        target.file_name()?.to_str().map(str::to_owned)
+        let (folder, name) = path.rsplit_once('/')?;
+        let folder = open_below(&self.open().ok()?, folder, OFlag::O_PATH | OFlag::O_DIRECTORY).ok()?;
+        let target = readlinkat(folder, name).ok()?;
+        Path::new(&target).file_name()?.to_str().map(str::to_owned)
     }
 
     /// Where the host's `path` leads when all links are followed, as the host would name it; `None` when it
@@ -117,15 +120,16 @@ impl HostRoot {
     /// Names in the host's folder `path`, sorted; names that are not UTF-8 are left out. Empty when
     /// there is no such folder.
     pub fn names(&self, path: &str) -> io::Result<Vec<String>> {
-        let entries = match std::fs::read_dir(self.locate(path)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+        let folder = match open_below(&self.open()?, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(folder) => folder,
+            Err(nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ELOOP) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
         };
         let mut names = Vec::new();
-        for entry in entries {
-            names.extend(entry?.file_name().into_string().ok());
+        for entry in Dir::from_fd(folder)?.iter() {
+            let entry = entry?;
+            let name = entry.file_name().to_str().ok().filter(|name| !matches!(*name, "." | ".."));
+            names.extend(name.map(str::to_owned));
         }
         names.sort();
         Ok(names)
@@ -167,6 +171,22 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_folder_and_a_link_are_looked_for_below_the_root_too() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("real/inner")).unwrap();
+        symlink("/real", folder.path().join("absolute")).unwrap();
+        symlink("/", folder.path().join("top")).unwrap();
+        symlink("../../drivers/vfio-pci", folder.path().join("real/driver")).unwrap();
+        symlink("loop", folder.path().join("loop")).unwrap();
+        let root = HostRoot::new(folder.path());
+        assert_eq!(root.names("/absolute").unwrap(), ["driver", "inner"]);
+        assert_eq!(root.names("/top").unwrap(), ["absolute", "loop", "real", "top"]);
+        assert_eq!(root.link_name("/absolute/driver").as_deref(), Some("vfio-pci"));
+        assert!(root.names("/loop").unwrap().is_empty() && root.names("/nowhere").unwrap().is_empty());
+        assert_eq!((root.link_name("/real/inner"), root.link_name("/loop/driver")), (None, None));
+    }
 
     #[test]
     fn a_name_that_changes_elsewhere_gets_in_no_readers_way() {

@@ -1,6 +1,6 @@
 //! Names of Intel's cards for servers and workstations.
 
-/// By PCI device id, as Intel publishes them (dgpu-docs.intel.com, hardware table).
+/// By PCI device id, as the PCI ID repository has them (pci-ids.ucw.cz); others go by their id.
 const NAMES: [(&str, &str); 16] = [
     ("0bd5", "Data Center GPU Max 1550"),
     ("0bda", "Data Center GPU Max 1100"),
