@@ -33,6 +33,11 @@ impl Daemon {
         node.run(|| Self::start(command))
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to stderr.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).expect("a log")

@@ -15,6 +15,7 @@
 mod choosing;
 mod inventories;
 mod latency;
+mod process;
 mod report;
 mod serving;
 mod slow_search;

@@ -32,6 +32,12 @@ impl Report {
         self.figure(name, json!({"p50": rounded(latency.p50()), "p99": rounded(latency.p99())}));
     }
 
+    /// One figure.
+    pub(crate) fn plain(&mut self, name: &str, value: f64) {
+        println!("{name:<44}     {value:>8.2}");
+        self.figure(name, json!(rounded(value)));
+    }
+
     pub(crate) fn figure(&mut self, name: &str, value: Value) {
         self.figures.insert(name.to_owned(), value);
     }

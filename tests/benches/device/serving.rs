@@ -12,9 +12,10 @@ use tripod_tests::programs::{self, Profile};
 
 use crate::Options;
 use crate::latency::Latency;
+use crate::process;
 use crate::report::Report;
 
-const RESOURCE: &str = "example.com/many";
+pub(crate) const RESOURCE: &str = "example.com/many";
 const DEVICES: usize = 10_000;
 /// Times that the kubelet starts anew in one round.
 const RESTARTS: usize = 20;
@@ -27,6 +28,7 @@ pub(crate) fn measure(report: &mut Report, options: Options) {
     runtime.block_on(async {
         many_devices(report, options, &program).await;
         registering(report, options, &program).await;
+        process::measure(report, options, &program).await;
     });
 }
 
@@ -100,10 +102,10 @@ async fn calls(options: Options, call: impl AsyncFn(usize)) -> Latency {
 }
 
 /// A made node whose `/dev` holds nodes of the kernel's memory devices.
-struct Node(TempDir);
+pub(crate) struct Node(TempDir);
 
 impl Node {
-    fn new(devices: usize) -> Self {
+    pub(crate) fn new(devices: usize) -> Self {
         let node = Self(tempfile::tempdir().expect("a folder"));
         let dev = node.root().join("dev");
         std::fs::create_dir_all(&dev).expect("a folder");
@@ -119,9 +121,14 @@ impl Node {
         node
     }
 
-    fn run(&self, program: &Path) -> Daemon {
+    pub(crate) fn unplug(&self, number: usize) {
+        std::fs::remove_file(self.root().join(format!("dev/many{number:05}"))).expect("a node");
+    }
+
+    pub(crate) fn run(&self, program: &Path) -> Daemon {
         let mut command = Command::new(program);
-        command.args(["run", "--health-addr", "", "--log-level", "warn", "--config"]).arg(self.config());
+        command.args(["run", "--health-addr", "", "--metrics-addr", "", "--log-level", "warn"]);
+        command.arg("--config").arg(self.config()).arg("--cdi-dir").arg(self.0.path().join("cdi"));
         command.arg("--host-root").arg(self.root()).arg("--plugin-dir").arg(self.plugins());
         Daemon::start(command)
     }
@@ -130,7 +137,7 @@ impl Node {
         self.0.path().join("host")
     }
 
-    fn plugins(&self) -> PathBuf {
+    pub(crate) fn plugins(&self) -> PathBuf {
         self.0.path().join("device-plugins")
     }
 

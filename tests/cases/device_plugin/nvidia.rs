@@ -326,3 +326,59 @@ async fn a_gpu_without_a_driver_is_worth_a_word() {
     let (devices, log) = node.discover();
     assert!(devices.is_empty() && log.contains("the NVIDIA GPU at 0000:3b:00.0 has no driver"), "{log}");
 }
+
+/// NVLinks of eight GPUs in two quads, as `nvidia-smi topo -m` prints them of a DGX-1 with V100.
+const CUBE_MESH: [(usize, usize, usize); 16] = [
+    (0, 1, 1),
+    (0, 2, 1),
+    (0, 3, 2),
+    (0, 4, 2),
+    (1, 2, 2),
+    (1, 3, 1),
+    (1, 5, 2),
+    (2, 3, 2),
+    (2, 6, 1),
+    (3, 7, 1),
+    (4, 5, 1),
+    (4, 6, 1),
+    (4, 7, 2),
+    (5, 6, 2),
+    (5, 7, 1),
+    (6, 7, 2),
+];
+
+#[tokio::test]
+async fn of_a_cube_mesh_the_kubelet_is_told_the_gpus_that_go_together() {
+    let address = |gpu: usize| format!("00000000:{:02X}:00.0", 0x10 + gpu);
+    let gpu = |n: usize| format!("GPU-{n}|Tesla V100|{}|{n}|34359738368|0|-1|0\n", address(n));
+    let link = |&(a, b, count): &(usize, usize, usize)| {
+        format!("GPU-{a}|{}\n", address(b)).repeat(count) + &format!("GPU-{b}|{}\n", address(a)).repeat(count)
+    };
+    let gpus: String = (0..8).map(gpu).collect();
+    let nvlinks: String = CUBE_MESH.iter().map(link).collect();
+    let Some(node) = with_gpus(ALL, &[("gpus", &gpus), ("nvlinks", &nvlinks)]) else { return };
+    for n in 0..8 {
+        let numa = if n < 4 { "0\n" } else { "1\n" };
+        node.write(&format!("sys/bus/pci/devices/0000:{:02x}:00.0/numa_node", 0x10 + n), numa);
+        if n > 2 {
+            node.add_device(&format!("nvidia{n}"), 20 + n);
+        }
+    }
+    for numa in [0, 1] {
+        node.write(&format!("sys/devices/system/node/node{numa}/cpulist"), "0-3\n");
+    }
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable(GPU, 8).await.unwrap();
+    let all: Vec<_> = (0..8).map(|n| format!("GPU-{n}")).collect();
+    let preferred = async |available: &[String], must: &[String], size| {
+        let mut ids = kubelet.preferred(GPU, available, must, size).await.unwrap();
+        ids.sort();
+        ids
+    };
+    // Eight pairs have two links between them: of equals, the one whose last is first.
+    assert_eq!(preferred(&all, &[], 2).await, ["GPU-1", "GPU-2"]);
+    assert_eq!(preferred(&all, &[], 4).await, ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]);
+    assert_eq!(preferred(&all[1..], &[], 4).await, ["GPU-4", "GPU-5", "GPU-6", "GPU-7"]);
+    assert_eq!(preferred(&all, &all[5..6], 2).await, ["GPU-5", "GPU-6"]);
+}

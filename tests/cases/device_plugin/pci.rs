@@ -222,3 +222,34 @@ async fn an_error_that_cost_the_link_is_told_and_not_forgotten_at_once() {
     });
     watched.await.unwrap();
 }
+
+#[tokio::test]
+async fn sixty_four_functions_of_two_cards_on_two_sockets_are_told_apart() {
+    let rules = "- {name: 'example.com/{pfName}', match: {kind: pci, pfName: 'eth0#0-31'}}\n\
+                 - {name: example.com/dpdk, match: {kind: pci, pfName: ['card0#0-31', 'card1#0-31'], driver: vfio-pci}}\n";
+    let Some(node) = Node::new(&format!("version: v1\nresources:\n{rules}")) else { return };
+    for numa in 0..2_u64 {
+        let bus = 0x3b + numa;
+        let card = format!("0000:{bus:02x}:00.0");
+        node.write(&format!("sys/devices/system/node/node{numa}/cpulist"), "0-15\n");
+        function(&node, &card, ["0x8086", "0x1592", "0x020000"], "ice");
+        interface(&node, &card, &format!("card{numa}"), "up");
+        node.write(&format!("{}/sriov_numvfs", folder(&card)), "32\n");
+        for number in 0..32_u64 {
+            let address = format!("0000:{bus:02x}:{:02x}.{}", 1 + number / 8, number % 8);
+            function(&node, &address, ["0x8086", "0x1889", "0x020000"], "vfio-pci");
+            node.write(&format!("{}/numa_node", folder(&address)), &format!("{numa}\n"));
+            node.link(&format!("{}/physfn", folder(&address)), &format!("../{card}"));
+            node.link(&format!("{}/virtfn{number}", folder(&card)), &format!("../{address}"));
+            group(&node, &address, 100 * (numa + 1) + number, "");
+        }
+    }
+    let (devices, log) = node.discover();
+    let on = |numa: u64| devices.iter().filter(|device| device["numa"] == numa).count();
+    assert_eq!((devices.len(), on(0), on(1)), (64, 32, 32), "{log}");
+    assert!(
+        devices
+            .iter()
+            .all(|device| device["resource"] == "example.com/dpdk" && device["health"] == "Healthy")
+    );
+}

@@ -52,7 +52,12 @@ impl Plugin {
     fn start(stage: &Stage<'_>, folder: &std::path::Path) -> anyhow::Result<Self> {
         let mut plugin = Command::new(stage.program("tripod-device-plugin"));
         plugin.arg("run").arg("--config").arg(stage.write("device-plugin.yaml", CONFIG)?);
-        plugin.arg("--plugin-dir").arg(folder).args(["--health-addr", "", "--metrics-addr", ""]);
+        plugin.arg("--cdi-dir").arg(folder.join("cdi")).arg("--plugin-dir").arg(folder).args([
+            "--health-addr",
+            "",
+            "--metrics-addr",
+            "",
+        ]);
         plugin.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = stage.node.run(move || plugin.spawn());
         Ok(Self(child.context("tripod-device-plugin does not start")?))
