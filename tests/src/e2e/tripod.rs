@@ -64,6 +64,12 @@ pub(super) const SUITE: Suite = Suite {
             run: devices::restarts_lose_nothing,
         },
         Case {
+            name: "tripod-plugin-watcher",
+            about: "the kubelet's plugin watcher finds the device plugin, and again after a restart",
+            long: false,
+            run: devices::the_plugin_watcher_finds_it,
+        },
+        Case {
             name: "tripod-numa",
             about: "under single-numa-node a pod gets devices of one NUMA node or is refused",
             long: false,

@@ -27,6 +27,7 @@ pub(super) fn each_pod_gets_its_own(cluster: &Cluster) -> anyhow::Result<()> {
     let [first, _] = &pods;
     let theirs = cards_of(&kubectl, first)?.remove(0);
     step("their status says that the cards are well", || health(&kubectl, first, "Healthy"))?;
+    step("the plugin knows that the kubelet has its list", || agrees(cluster, node))?;
     node.exec(&["rm", &theirs])?;
     step("a card that is gone shows in the status of its pod", || health(&kubectl, first, "Unhealthy"))?;
     step("and can be had by nobody", || offers(&kubectl, node, BY_CDI, "1"))?;
@@ -70,6 +71,59 @@ pub(super) fn restarts_lose_nothing(cluster: &Cluster) -> anyhow::Result<()> {
     })?;
     [first, third].iter().try_for_each(|pod| kubectl.delete_pod(&pod.name))?;
     unplug(node)
+}
+
+/// The watcher dials with an authority that the plugin's HTTP/2 library refuses.
+pub(super) fn the_plugin_watcher_finds_it(cluster: &Cluster) -> anyhow::Result<()> {
+    install::install(cluster)?;
+    let kubectl = cluster.kubectl()?;
+    let node = &cluster.nodes()[0];
+    plug(node)?;
+    let daemonset = ["daemonset", "tripod", "--namespace=tripod-system"];
+    step("the DaemonSet is told to be found by the watcher", || {
+        kubectl.run(&[&["patch"], &daemonset[..], &["--patch", &by_watcher()]].concat())?;
+        kubectl.run(&[&["rollout", "status"], &daemonset[..], &["--timeout=90s"]].concat())
+    })?;
+    step("no socket is left where the kubelet is asked", || {
+        let sockets = node.exec(&["sh", "-c", "find /var/lib/kubelet/device-plugins -name 'tripod-*'"])?;
+        anyhow::ensure!(sockets.is_empty(), "there are {sockets}");
+        Ok(())
+    })?;
+    step("the node offers two cards", || offers(&kubectl, node, BY_CDI, "2"))?;
+    let pod = asking(node, "card-w", BY_CDI, 1);
+    step("a pod gets one", || {
+        kubectl.run_pods(std::slice::from_ref(&pod))?;
+        have_one_each(&kubectl, std::slice::from_ref(&pod))
+    })?;
+    step("the kubelet begins anew, and offers both again", || {
+        node.restart_kubelet(&[])?;
+        kubectl.wait_for_heartbeat(node.name())?;
+        offers(&kubectl, node, BY_CDI, "2")
+    })?;
+    kubectl.delete_pod(&pod.name)?;
+    step("the DaemonSet is as it was", || {
+        kubectl.run(&[&["rollout", "undo"], &daemonset[..]].concat())?;
+        kubectl.run(&[&["rollout", "status"], &daemonset[..], &["--timeout=90s"]].concat())?;
+        offers(&kubectl, node, BY_CDI, "2")
+    })?;
+    unplug(node)
+}
+
+/// What the README tells to add.
+fn by_watcher() -> String {
+    let folder = "/var/lib/kubelet/plugins_registry";
+    serde_json::json!({"spec": {"template": {"spec": {
+        "containers": [{
+            "name": "device-plugin",
+            "command": [
+                "/tripod-device-plugin", "run", "--config=/config/device-plugin.yaml", "--host-root=/host",
+                "--registration=watcher",
+            ],
+            "volumeMounts": [{"name": "plugins-registry", "mountPath": folder}],
+        }],
+        "volumes": [{"name": "plugins-registry", "hostPath": {"path": folder, "type": "Directory"}}],
+    }}}})
+    .to_string()
 }
 
 pub(super) fn one_numa_node_or_none(cluster: &Cluster) -> anyhow::Result<()> {
@@ -186,6 +240,18 @@ fn health(kubectl: &Kubectl<'_>, pod: &Pod, wanted: &str) -> anyhow::Result<()> 
         let resources = status["allocatedResourcesStatus"].take();
         let said = &resources[0]["resources"][0]["health"];
         anyhow::ensure!(resources[0]["name"] == BY_CDI && said == wanted, "it says {resources}");
+        Ok(())
+    })
+}
+
+/// What podresources told the plugin, as its readiness says.
+fn agrees(cluster: &Cluster, node: &Node) -> anyhow::Result<()> {
+    let busybox = cluster.programs().busybox();
+    eventually("the kubelet's own list is the plugin's", LIMIT, || {
+        let said =
+            node.exec(&[&busybox.to_string_lossy(), "wget", "-qO-", "http://127.0.0.1:9676/readyz"])?;
+        let card = said.lines().find(|line| line.contains(BY_CDI));
+        anyhow::ensure!(card.is_some_and(|line| line.contains("the kubelet has the same")), "it says {said}");
         Ok(())
     })
 }
