@@ -160,6 +160,7 @@ mod tests {
                 mounts: vec![mount.clone()],
                 env: env.into(),
                 hooks: Vec::new(),
+                ..crate::device::Edits::default()
             };
         }
         let snapshot =

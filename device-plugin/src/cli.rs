@@ -102,6 +102,10 @@ pub struct RunArgs {
     /// Where CDI specs are written, if a strategy or a device needs one.
     #[arg(long, value_name = "FOLDER", default_value = "/var/run/cdi")]
     pub cdi_dir: PathBuf,
+    /// Where NVIDIA's Multi-Process Service has its sockets, logs and shared memory, on the host and in this
+    /// container alike; used while a rule shares GPUs by it.
+    #[arg(long, value_name = "FOLDER", default_value = "/run/tripod-mps")]
+    pub mps_dir: PathBuf,
     /// Where the node agent listens for news of devices; nobody need.
     #[arg(long, value_name = "SOCKET", default_value = "/run/tripod/agent.sock")]
     pub agent_socket: PathBuf,

@@ -14,6 +14,7 @@
 //! | [`registration`], [`socket`], [`kubelet_watch`] | staying registered |
 //! | [`podresources`] | what containers hold, asked of the kubelet |
 //! | [`board`], [`metrics`] | what the running parts tell about themselves |
+//! | `mps` | the daemon of NVIDIA's Multi-Process Service |
 //! | [`lifecycle`], [`readiness`], [`folder_watch`], `telemetry` | the running process |
 
 use std::ffi::OsString;
@@ -46,6 +47,7 @@ pub mod socket;
 pub mod topology;
 
 mod command;
+mod mps;
 mod offer;
 mod stock;
 mod telemetry;

@@ -19,6 +19,7 @@ use crate::error::{RunError, chain};
 use crate::folder_watch::{FolderWatch, Interest};
 use crate::hostroot::HostRoot;
 use crate::inventory::Moment;
+use crate::mps::Mps;
 use crate::offer::Offer;
 use crate::podresources::{self, Inquiry, Usage};
 use crate::registration::{Means, Way};
@@ -48,6 +49,8 @@ pub struct Places {
     pub plugin_dir: PathBuf,
     /// The folder of CDI specs.
     pub cdi_dir: PathBuf,
+    /// Where NVIDIA's Multi-Process Service has its folders, on the host and here.
+    pub mps_dir: PathBuf,
     /// Where the node agent listens for news.
     pub agent_socket: PathBuf,
     /// Where probes are answered, if anywhere.
@@ -130,6 +133,7 @@ struct Node {
     host: Arc<Host>,
     cdi: cdi::Folder,
     agent: Agent,
+    mps: Mps,
     means: Means,
     usage: watch::Receiver<Option<Usage>>,
     vanished: Vanished,
@@ -150,10 +154,13 @@ impl Node {
     ) -> Node {
         let directory = kubelet_watch::watch(dir.clone());
         let folders = FolderWatch::open(Interest::Names, RESCAN);
+        let news = host.nvidia.news();
+        let mps = Mps::new(&places.host_root, &places.nvidia_driver_root, &places.mps_dir, news);
         Node {
             host: Arc::new(host),
             cdi: cdi::Folder::new(places.cdi_dir.clone()),
             agent: Agent::at(&places.agent_socket),
+            mps,
             means: Means { way: places.registration, dir, directory, board },
             usage,
             vanished: Vanished::default(),
@@ -221,7 +228,8 @@ impl Node {
         let moment = Moment { scan: self.scans, at: Instant::now() };
         self.means.board.scanned(began.elapsed());
         let usage = self.usage.borrow().clone();
-        let Survey { lots, mut faults, .. } = survey;
+        let Survey { mut lots, mut faults, .. } = survey;
+        self.mps.dress(&mut lots, &mut faults);
         let stock = |lot: Lot| {
             let listed = self.offers.get(&lot.name).map(Offer::devices).unwrap_or_default();
             let previous = self.vanished.keep(&lot.name, listed, usage.as_ref(), moment.at);
@@ -271,6 +279,7 @@ impl Node {
 
     /// Offers `stocks` and nothing else. What is offered already stays registered.
     async fn publish(&mut self, mut stocks: Vec<Stock>) {
+        self.mps.want(&stocks);
         self.describe(&mut stocks).await;
         let wanted: HashSet<_> = stocks.iter().map(|stock| &stock.name).collect();
         let dropped: Vec<_> = self.offers.keys().filter(|name| !wanted.contains(name)).cloned().collect();
@@ -320,5 +329,6 @@ impl Node {
                 tracing::error!(%error, "an offer ended badly");
             }
         }
+        self.mps.stop().await;
     }
 }

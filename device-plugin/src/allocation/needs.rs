@@ -46,6 +46,7 @@ impl<'a> Needs<'a> {
         for (name, value) in &found.edits.env {
             self.join(name, value.clone());
         }
+        self.mounts.extend(found.edits.answered.iter().cloned());
         if found.kind == Kind::Nvidia && !matches!(way, Way::Envvar | Way::VolumeMounts) {
             // An image may ask for all GPUs, which NVIDIA's runtime would then add to these.
             self.join(VISIBLE, VOID.to_owned());

@@ -219,11 +219,7 @@ mod tests {
                 "says what `sharing` says too",
             ),
             ("{match: {kind: usb}, sharing: {mode: time-slicing}}", "sharing.replicas", "is missing"),
-            (
-                "{match: {kind: usb}, sharing: {mode: mps}}",
-                "sharing.mode",
-                "mps is not available in this version",
-            ),
+            ("{match: {kind: usb}, sharing: {mode: mps}}", "sharing.mode", "mps is for GPUs of NVIDIA"),
             (
                 "{match: {kind: usb}, sharing: {mode: exclusive, replicas: 2}}",
                 "sharing.replicas",
@@ -286,7 +282,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused() {
         let cases = [
-            ("sharing: {mode: mps}", "resources[0].sharing.mode", "mps is not available in this version"),
+            ("sharing: {mode: mps}", "resources[0].sharing.mode", "mps is for GPUs of NVIDIA"),
             ("excludeTopology: true", "resources[0].excludeTopology", "is for kinds that report NUMA nodes"),
             ("strategy: envvar", "resources[0].strategy", "envvar is for GPUs of NVIDIA"),
             ("strategy: cdi", "resources[0].strategy", "\"cdi\" is an unknown strategy"),

@@ -11,6 +11,9 @@ pub struct Edits {
     pub nodes: Vec<DeviceNode>,
     /// Files and folders of the host.
     pub mounts: Vec<Mount>,
+    /// More of those, which are the same after any reboot: they are in the kubelet's answer whichever way the
+    /// rest goes.
+    pub answered: Vec<Mount>,
     /// Variables. Several devices of a container that set the same one get their values joined by commas.
     pub env: BTreeMap<String, String>,
     /// Programs of the host that the runtime starts while it makes the container.

@@ -70,6 +70,11 @@ impl Node {
         self.folder.path().join("pod-resources/kubelet.sock")
     }
 
+    /// The folders of NVIDIA's Multi-Process Service.
+    pub(super) fn mps(&self) -> PathBuf {
+        self.folder.path().join("mps")
+    }
+
     pub(super) fn config(&self) -> PathBuf {
         self.folder.path().join("device-plugin.yaml")
     }
@@ -144,6 +149,8 @@ impl Node {
             .arg(self.plugins())
             .arg("--cdi-dir")
             .arg(self.cdi())
+            .arg("--mps-dir")
+            .arg(self.mps())
             .arg("--agent-socket")
             .arg(self.agent())
             .args(["--metrics-addr", "127.0.0.1:0", "--podresources-interval", "1", "--podresources-socket"])

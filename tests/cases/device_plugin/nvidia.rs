@@ -32,7 +32,7 @@ fn library() -> PathBuf {
 }
 
 /// A node with a driver and these files of the made library.
-fn with_gpus(config: &str, files: &[(&str, &str)]) -> Option<Node> {
+pub(super) fn with_gpus(config: &str, files: &[(&str, &str)]) -> Option<Node> {
     let node = Node::new(config)?.with_program(programs::dynamic_device_plugin());
     let folder = node.root().join("usr/lib64");
     std::fs::create_dir_all(&folder).unwrap();
@@ -56,7 +56,7 @@ fn with_gpus(config: &str, files: &[(&str, &str)]) -> Option<Node> {
     Some(node)
 }
 
-fn tell(node: &Node, name: &str, text: &str) {
+pub(super) fn tell(node: &Node, name: &str, text: &str) {
     // At once, as the library may be reading.
     let new = node.nvml().join(format!("{name}.new"));
     std::fs::write(&new, text).unwrap();
@@ -71,7 +71,7 @@ fn strike(node: &Node, uuid: &str, xid: u64) {
 }
 
 /// Two GPUs; what the driver wants done is unknown (-1), nothing (0) or more.
-fn two(recovery: [i32; 2]) -> String {
+pub(super) fn two(recovery: [i32; 2]) -> String {
     let [first, second] = recovery;
     format!(
         "GPU-a|NVIDIA H200|00000000:3B:00.0|0|150754820096|0|{first}|0\n\

@@ -34,10 +34,7 @@ fn shared(field: &Field<'_>, kind: Option<Kind>, problems: &mut Problems) -> Opt
         "exclusive" => Some(Mode::Exclusive),
         "time-slicing" => shares(&table, problems).map(|replicas| Mode::TimeSlicing { replicas }),
         "memory" => memory(word, &table, kind, problems),
-        "mps" => {
-            word.problem(problems, "mps is not available in this version", MODES);
-            None
-        }
+        "mps" => mps(word, &table, kind, problems),
         other => {
             word.problem(problems, format!("{other:?} is an unknown mode"), MODES);
             None
@@ -79,6 +76,13 @@ fn shares(table: &Table<'_>, problems: &mut Problems) -> Option<u32> {
 
 fn replicas(field: &Field<'_>, problems: &mut Problems) -> Option<u32> {
     field.integer(1..=limits::MAX_COUNT, problems)
+}
+
+fn mps(word: &Field<'_>, table: &Table<'_>, kind: Option<Kind>, problems: &mut Problems) -> Option<Mode> {
+    if kind.is_some_and(|kind| kind != Kind::Nvidia) {
+        word.problem(problems, "mps is for GPUs of NVIDIA", "use time-slicing");
+    }
+    shares(table, problems).map(|replicas| Mode::Mps { replicas })
 }
 
 fn memory(word: &Field<'_>, table: &Table<'_>, kind: Option<Kind>, problems: &mut Problems) -> Option<Mode> {
