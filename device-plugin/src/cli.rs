@@ -68,7 +68,7 @@ Try it:
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Offer the devices until stopped by SIGTERM or SIGINT.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Print what would be offered on this node now, and exit.
     Discover(DiscoverArgs),
     /// Say which devices a container had best be given, and why, by a saved inventory.
@@ -106,6 +106,10 @@ pub struct RunArgs {
     /// container alike; used while a rule shares GPUs by it.
     #[arg(long, value_name = "FOLDER", default_value = "/run/tripod-mps")]
     pub mps_dir: PathBuf,
+    /// Where Node Feature Discovery reads labels of the node, for example
+    /// /etc/kubernetes/node-feature-discovery/features.d; none are written when it is left out.
+    #[arg(long, value_name = "FOLDER")]
+    pub nfd_dir: Option<PathBuf>,
     /// Where the node agent listens for news of devices; nobody need.
     #[arg(long, value_name = "SOCKET", default_value = "/run/tripod/agent.sock")]
     pub agent_socket: PathBuf,

@@ -14,6 +14,7 @@
 //! | [`registration`], [`socket`], [`kubelet_watch`] | staying registered |
 //! | [`podresources`] | what containers hold, asked of the kubelet |
 //! | [`board`], [`metrics`] | what the running parts tell about themselves |
+//! | `labels` | labels of the node, for Node Feature Discovery |
 //! | `mps` | the daemon of NVIDIA's Multi-Process Service |
 //! | [`lifecycle`], [`readiness`], [`folder_watch`], `telemetry` | the running process |
 
@@ -47,6 +48,7 @@ pub mod socket;
 pub mod topology;
 
 mod command;
+mod labels;
 mod mps;
 mod offer;
 mod stock;
@@ -65,7 +67,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, stdout: &mut dyn Write) -> 
     };
     log_to_stderr(cli.log_level);
     let outcome = match cli.verb {
-        Verb::Run(args) => command::run::run(args).map(|()| true),
+        Verb::Run(args) => command::run::run(*args).map(|()| true),
         Verb::Discover(args) => command::discover::run(&args, stdout).map(|()| true),
         Verb::Prefer(args) => command::prefer::run(&args, stdout).map(|()| true),
         Verb::CheckConfig(args) => command::check_config::run(&args, stdout)

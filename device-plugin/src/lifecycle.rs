@@ -19,6 +19,7 @@ use crate::error::{RunError, chain};
 use crate::folder_watch::{FolderWatch, Interest};
 use crate::hostroot::HostRoot;
 use crate::inventory::Moment;
+use crate::labels::{self, FeatureFile};
 use crate::mps::Mps;
 use crate::offer::Offer;
 use crate::podresources::{self, Inquiry, Usage};
@@ -51,6 +52,8 @@ pub struct Places {
     pub cdi_dir: PathBuf,
     /// Where NVIDIA's Multi-Process Service has its folders, on the host and here.
     pub mps_dir: PathBuf,
+    /// Where Node Feature Discovery reads labels, if it is to be given any.
+    pub nfd_dir: Option<PathBuf>,
     /// Where the node agent listens for news.
     pub agent_socket: PathBuf,
     /// Where probes are answered, if anywhere.
@@ -134,6 +137,7 @@ struct Node {
     cdi: cdi::Folder,
     agent: Agent,
     mps: Mps,
+    labels: FeatureFile,
     means: Means,
     usage: watch::Receiver<Option<Usage>>,
     vanished: Vanished,
@@ -161,6 +165,7 @@ impl Node {
             cdi: cdi::Folder::new(places.cdi_dir.clone()),
             agent: Agent::at(&places.agent_socket),
             mps,
+            labels: FeatureFile::new(places.nfd_dir.clone()),
             means: Means { way: places.registration, dir, directory, board },
             usage,
             vanished: Vanished::default(),
@@ -281,6 +286,9 @@ impl Node {
     async fn publish(&mut self, mut stocks: Vec<Stock>) {
         self.mps.want(&stocks);
         self.describe(&mut stocks).await;
+        if self.labels.is_wanted() {
+            self.labels.write(labels::text(&stocks, self.host.nvidia.version().as_deref())).await;
+        }
         let wanted: HashSet<_> = stocks.iter().map(|stock| &stock.name).collect();
         let dropped: Vec<_> = self.offers.keys().filter(|name| !wanted.contains(name)).cloned().collect();
         for name in dropped {

@@ -22,6 +22,7 @@
 //! - changed limits are those of servers the daemon starts from then on;
 //! - the daemon ends with this process, and its clients with it: an upgrade interrupts them. So does a further
 //!   GPU, of which a running daemon cannot be told;
+//! - a server that leaves the daemon's process group ends with this container, no sooner;
 //! - GPUs stay in their compute mode: a process that reaches one past MPS is not kept out;
 //! - the daemon serves the clients of one user at a time, by NVIDIA's design.
 

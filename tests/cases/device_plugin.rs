@@ -14,6 +14,7 @@ mod devices;
 mod dfl;
 mod fpga_manager;
 mod intel_gpu;
+mod labelling;
 mod mps;
 mod node;
 mod nvidia;

@@ -31,6 +31,7 @@ pub(crate) fn run(args: RunArgs) -> Result<(), RunError> {
             registration: args.registration,
             cdi_dir: args.cdi_dir,
             mps_dir: args.mps_dir,
+            nfd_dir: args.nfd_dir,
             agent_socket: args.agent_socket,
             health: args.health_addr.0,
             metrics: args.metrics_addr.0,

@@ -127,9 +127,11 @@ impl Program {
         for name in LOGS {
             let path = self.log.join(name);
             let blocks = fs::metadata(&path).await.map(|file| file.blocks()).unwrap_or(0);
-            if blocks.saturating_mul(512) > LARGEST_LOG
-                && let Err(error) = std::fs::OpenOptions::new().write(true).truncate(true).open(&path)
-            {
+            if blocks.saturating_mul(512) <= LARGEST_LOG {
+                continue;
+            }
+            let cut = fs::OpenOptions::new().write(true).truncate(true).open(&path).await;
+            if let Err(error) = cut {
                 tracing::warn!(%error, file = %path.display(), "cannot cut a log of the MPS daemon");
             }
         }

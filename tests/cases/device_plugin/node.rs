@@ -75,6 +75,11 @@ impl Node {
         self.folder.path().join("mps")
     }
 
+    /// Where Node Feature Discovery would read labels; there is none until somebody makes it.
+    pub(super) fn features(&self) -> PathBuf {
+        self.folder.path().join("features.d")
+    }
+
     pub(super) fn config(&self) -> PathBuf {
         self.folder.path().join("device-plugin.yaml")
     }
@@ -151,6 +156,7 @@ impl Node {
             .arg(self.cdi())
             .arg("--mps-dir")
             .arg(self.mps())
+            .args(self.features().exists().then(|| format!("--nfd-dir={}", self.features().display())))
             .arg("--agent-socket")
             .arg(self.agent())
             .args(["--metrics-addr", "127.0.0.1:0", "--podresources-interval", "1", "--podresources-socket"])

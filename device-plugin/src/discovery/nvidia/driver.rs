@@ -41,6 +41,8 @@ type Question = SyncSender<Result<Vec<Card>, String>>;
 /// What the driver has told of errors, and what is made of it.
 #[derive(Debug, Default)]
 struct Told {
+    /// Its version, since it was first loaded.
+    version: Mutex<Option<String>>,
     strikes: Mutex<BTreeMap<String, Strikes>>,
     policy: Mutex<Policy>,
     /// Told of each error.
@@ -71,6 +73,11 @@ impl Driver {
     /// Told whenever there is a reason to look again.
     pub fn news(&self) -> Arc<Notify> {
         self.told.news.clone()
+    }
+
+    /// Its version, once it has told it.
+    pub(crate) fn version(&self) -> Option<String> {
+        lock(&self.told.version).clone()
     }
 
     /// Judges errors by `policy` from now on.
@@ -163,7 +170,7 @@ fn work(library: &str, questions: &Receiver<Question>, told: &Arc<Told>) {
     let (mut loaded, mut memory) = (None, Memory::default());
     let mut listener = None;
     while let Ok(question) = questions.recv() {
-        let answer = look(library, &mut loaded, &mut memory);
+        let answer = look(library, &mut loaded, &mut memory, told);
         match (&answer, &loaded) {
             (Ok(cards), Some(nvml)) => {
                 told.forgive_absent(cards);
@@ -176,10 +183,17 @@ fn work(library: &str, questions: &Receiver<Question>, told: &Arc<Told>) {
     }
 }
 
-fn look(library: &str, loaded: &mut Option<Arc<Nvml>>, memory: &mut Memory) -> Result<Vec<Card>, String> {
+fn look(
+    library: &str,
+    loaded: &mut Option<Arc<Nvml>>,
+    memory: &mut Memory,
+    told: &Told,
+) -> Result<Vec<Card>, String> {
     if loaded.is_none() {
         let nvml = Nvml::builder().lib_path(OsStr::new(library)).init().map_err(|error| explain(&error))?;
-        tracing::info!(library, driver = nvml.sys_driver_version().unwrap_or_default(), "NVML is loaded");
+        let version = nvml.sys_driver_version().ok();
+        tracing::info!(library, driver = version.as_deref().unwrap_or_default(), "NVML is loaded");
+        *lock(&told.version) = version;
         *loaded = Some(Arc::new(nvml));
     }
     let nvml = loaded.clone().ok_or("NVML is not loaded")?;
