@@ -1,6 +1,8 @@
 //! The device plugin leg. The DaemonSet runs it, long-lived, on each node; it speaks gRPC with the
 //! kubelet over Unix sockets, reads `/dev`, `/sys` and its config, and writes nothing but sockets in the
-//! kubelet's device plugin directory, and CDI specs where a strategy wants them.
+//! kubelet's device plugin directory, CDI specs where a strategy wants them, a file of labels where a flag
+//! names its folder, and the folders of a daemon of NVIDIA's where GPUs are shared by it. That daemon is the
+//! only program it starts.
 //!
 //! | module | what it is |
 //! |---|---|

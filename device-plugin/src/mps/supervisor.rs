@@ -49,28 +49,34 @@ impl Supervisor {
         while wanted.wait_for(|demand| !demand.is_empty()).await.is_ok() {
             let started = Instant::now();
             match self.serve(&mut wanted).await {
-                End::Unwanted => {
-                    tracing::info!("the MPS daemon is not wanted any more, and ended");
-                    self.tell(Standing::Waiting(STARTING.to_owned()));
-                    wait = FIRST_WAIT;
-                }
-                End::Outgrown => {
-                    tracing::info!("the MPS daemon is started again, for more GPUs");
-                    self.tell(Standing::Waiting(STARTING.to_owned()));
-                }
                 End::Failed(why) => {
                     if started.elapsed() > LONGEST_WAIT {
                         wait = FIRST_WAIT;
                     }
-                    self.tell(Standing::Waiting(format!("the MPS daemon is not running: {why}")));
-                    tracing::warn!("the MPS daemon is not running, and is started again in {wait:?}: {why}");
-                    tokio::select! {
-                        () = sleep(wait) => {}
-                        _ = wanted.wait_for(Demand::is_empty) => {}
-                    }
+                    self.pause(wait, &why, &mut wanted).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
+                End::Unwanted => {
+                    wait = FIRST_WAIT;
+                    self.start_over("the MPS daemon is not wanted any more, and ended");
+                }
+                End::Outgrown => self.start_over("the MPS daemon is started again, for more GPUs"),
             }
+        }
+    }
+
+    fn start_over(&self, why: &str) {
+        tracing::info!("{why}");
+        self.tell(Standing::Waiting(STARTING.to_owned()));
+    }
+
+    /// Waits until the daemon may be started again, unless nobody wants it any more.
+    async fn pause(&self, wait: Duration, why: &str, wanted: &mut watch::Receiver<Demand>) {
+        tracing::warn!("the MPS daemon is not running, and is started again in {wait:?}: {why}");
+        self.tell(Standing::Waiting(format!("the MPS daemon is not running: {why}")));
+        tokio::select! {
+            () = sleep(wait) => {}
+            _ = wanted.wait_for(Demand::is_empty) => {}
         }
     }
 

@@ -35,6 +35,8 @@ if [ -e mute ] || ! kill -0 "$(cat pid 2> /dev/null)" 2> /dev/null; then
 fi
 while read -r line; do
     [ "$line" = get_server_list ] || echo "$line" >> record
+    [ "$line" != quit ] || kill "$(cat pid)" "$(cat server)"
+    while [ "$line" = quit ] && [ -e pid ]; do sleep 0.02; done
 done
 "#;
 
@@ -67,6 +69,21 @@ impl Daemon {
 
     fn pid(&self, of: &str) -> i32 {
         std::fs::read_to_string(self.0.join(of)).unwrap().trim().parse().unwrap()
+    }
+}
+
+/// A case that fails leaves no process behind either.
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        for of in ["pid", "server"] {
+            let text = std::fs::read_to_string(self.0.join(of)).unwrap_or_default();
+            // Of most cases it has ended.
+            if let Ok(pid) = text.trim().parse()
+                && runs(pid)
+            {
+                drop(kill(Pid::from_raw(pid), Signal::SIGKILL).ok());
+            }
+        }
     }
 }
 
@@ -236,4 +253,34 @@ async fn parts_of_a_gpu_are_not_shared_by_it() {
     let list = kubelet.until_allocatable(SHARED, 4).await.unwrap();
     assert!(ids(&list).iter().all(|id| id.starts_with("GPU-b::")), "{list:?}");
     assert!(daemon.record()[0].starts_with("start GPU-b "));
+}
+
+#[tokio::test]
+async fn what_a_killed_plugin_left_behind_is_told_to_end() {
+    let Some((node, daemon)) = Daemon::on(CONFIG, SCRIPT) else { return };
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let mut plugin = node.run();
+    kubelet.until_allocatable(SHARED, 4).await.unwrap();
+    let first = daemon.pid("pid");
+    plugin.child.start_kill().unwrap();
+    plugin.wait().await;
+    assert!(runs(first), "this is what is to be mended");
+    let plugin = node.run();
+    plugin.until_logged("an MPS daemon of an earlier run was told to end").await;
+    kubelet.until_allocatable(SHARED, 4).await.unwrap();
+    until("without the first daemon", &plugin, || !runs(first)).await;
+    assert!(daemon.pid("pid") != first && runs(daemon.pid("pid")));
+    plugin.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_will_not_end_is_ended() {
+    let script = SCRIPT.replace("trap 'echo end >> record; rm -f pid; exit 0' TERM", "trap '' TERM");
+    let Some((node, daemon)) = Daemon::on(CONFIG, &script) else { return };
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let plugin = node.run();
+    kubelet.until_allocatable(SHARED, 4).await.unwrap();
+    let (stubborn, server) = (daemon.pid("pid"), daemon.pid("server"));
+    assert_eq!(plugin.stop().await.code(), Some(0));
+    assert!(!runs(stubborn) && !runs(server));
 }
