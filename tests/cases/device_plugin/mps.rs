@@ -81,7 +81,7 @@ impl Drop for Daemon {
             if let Ok(pid) = text.trim().parse()
                 && runs(pid)
             {
-                drop(kill(Pid::from_raw(pid), Signal::SIGKILL).ok());
+                kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
             }
         }
     }
