@@ -146,6 +146,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_in_the_answer_is_there_whichever_way_the_rest_goes() {
+        use crate::config::strategy::Strategy;
+        let mount = crate::device::Mount {
+            host_path: "/run/x".to_owned(),
+            container_path: "/run/y".to_owned(),
+            read_only: false,
+        };
+        let mut devices = devices(&["/dev/a"]);
+        devices[0].found.edits.answered = vec![mount];
+        for strategy in Strategy::ALL {
+            let resource = ResourceName::parse("example.com/x").unwrap();
+            let snapshot = Snapshot::new(resource, devices.clone(), Sharing::EXCLUSIVE).by(strategy);
+            let response = allocate(&snapshot, &request(&[&["a"]])).unwrap();
+            let mounts = &response.container_responses[0].mounts;
+            assert!(mounts.iter().any(|mount| mount.container_path == "/run/y"), "{strategy}: {mounts:?}");
+        }
+    }
+
+    #[test]
     fn what_several_devices_need_is_given_once_and_their_values_joined() {
         let mount = crate::device::Mount {
             host_path: "/usr/lib/libx.so".to_owned(),

@@ -284,3 +284,21 @@ async fn a_daemon_that_will_not_end_is_ended() {
     assert_eq!(plugin.stop().await.code(), Some(0));
     assert!(!runs(stubborn) && !runs(server));
 }
+
+#[tokio::test]
+async fn a_daemon_that_does_not_answer_has_no_shares_to_give() {
+    let Some((node, daemon)) = Daemon::on(CONFIG, SCRIPT) else { return };
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let plugin = node.run();
+    kubelet.until_allocatable(SHARED, 4).await.unwrap();
+    // Nothing is mounted at /dev/shm here.
+    assert!(plugin.log().contains("mount the host's"), "{}", plugin.log());
+    std::fs::write(daemon.0.join("mute"), "").unwrap();
+    kubelet.until_allocatable(SHARED, 0).await.unwrap();
+    let reason = "the MPS daemon does not answer: get_server_list: exit status: 1: Cannot find MPS control";
+    until_refused(&kubelet, "GPU-a::0", reason).await;
+    std::fs::remove_file(daemon.0.join("mute")).unwrap();
+    kubelet.until_allocatable(SHARED, 4).await.unwrap();
+    let starts = daemon.record().iter().filter(|line| line.starts_with("start")).count();
+    assert_eq!(starts, 1, "it is given time");
+}
