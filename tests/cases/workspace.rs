@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use tripod_tests::programs;
 
-/// Starts the IPAM plugin that a configuration names, by the specification's rules of delegation.
-const MAY_START_PROGRAMS: [&str; 1] = ["cni/src/delegate.rs"];
+/// The first starts the IPAM plugin that a configuration names, by the specification's rules of delegation; the
+/// second NVIDIA's daemon of the Multi-Process Service, which a rule with `mode: mps` asks for.
+const MAY_START_PROGRAMS: [&str; 2] = ["cni/src/delegate.rs", "device-plugin/src/mps/program.rs"];
 
 #[test]
 fn the_product_starts_no_program_that_no_configuration_names() {
