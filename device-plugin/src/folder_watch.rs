@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask};
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 /// Changes that come together, such as a node and the link to it, are looked at together.
@@ -30,6 +31,9 @@ pub struct FolderWatch {
     watched: BTreeMap<PathBuf, WatchDescriptor>,
     interest: Interest,
     fallback: Duration,
+    /// When it is time to look though nothing was told. Kept over calls that are cancelled: whoever waits
+    /// for other things too would put it off with each of them.
+    next_look: Instant,
     pending: bool,
 }
 
@@ -40,7 +44,8 @@ impl FolderWatch {
         if let Err(error) = &events {
             tracing::warn!(%error, "no inotify: changes are noticed only every {fallback:?}");
         }
-        FolderWatch { events: events.ok(), watched: BTreeMap::new(), interest, fallback, pending: false }
+        let (watched, next_look) = (BTreeMap::new(), Instant::now() + fallback);
+        FolderWatch { events: events.ok(), watched, interest, fallback, next_look, pending: false }
     }
 
     /// Watches exactly `folders` from now on, of those the ones that exist. Returns whether one is watched
@@ -70,7 +75,7 @@ impl FolderWatch {
     /// Waits until something may have changed. Safe to cancel.
     pub async fn changed(&mut self) {
         self.event().await;
-        self.pending = false;
+        self.looked();
     }
 
     /// Waits until something may have changed and its company had time to follow. Safe to cancel: a change
@@ -81,12 +86,18 @@ impl FolderWatch {
             self.pending = true;
         }
         tokio::time::sleep(SETTLE).await;
+        self.next_look = Instant::now() + self.fallback;
         while tokio::time::timeout(Duration::ZERO, self.event()).await.is_ok() {}
+        self.looked();
+    }
+
+    fn looked(&mut self) {
         self.pending = false;
+        self.next_look = Instant::now() + self.fallback;
     }
 
     async fn event(&mut self) {
-        let fallback = tokio::time::sleep(self.fallback);
+        let fallback = tokio::time::sleep_until(self.next_look);
         let Some(events) = &mut self.events else { return fallback.await };
         let event = tokio::select! {
             event = events.next() => event,
@@ -158,6 +169,22 @@ mod tests {
             let noticed = tokio::time::timeout(Duration::from_millis(200), watch.changed()).await.is_ok();
             assert_eq!(noticed, expected, "{interest:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_something_else_too_puts_the_fallback_off_no_longer() {
+        let mut watch = FolderWatch::open(Interest::Names, Duration::from_secs(30));
+        let before = tokio::time::Instant::now();
+        // Another thing happens each ten seconds, and each time the wait is begun anew.
+        let mut others = 0;
+        loop {
+            tokio::select! {
+                () = watch.settled() => break,
+                () = tokio::time::sleep(Duration::from_secs(10)) => others += 1,
+            }
+            assert!(others < 10, "the fallback never comes");
+        }
+        assert!(before.elapsed() >= Duration::from_secs(30));
     }
 
     #[tokio::test(start_paused = true)]

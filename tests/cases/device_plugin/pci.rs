@@ -20,6 +20,8 @@ fn folder(address: &str) -> String {
 fn interface(node: &Node, address: &str, name: &str, state: &str) {
     let folder = format!("{}/net/{name}", folder(address));
     node.write(&format!("{folder}/type"), "1\n");
+    // Brought up by an admin, whatever its link says.
+    node.write(&format!("{folder}/flags"), "0x1003\n");
     node.write(&format!("{folder}/operstate"), &format!("{state}\n"));
 }
 

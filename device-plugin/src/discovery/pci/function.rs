@@ -8,6 +8,8 @@ use crate::hostroot::HostRoot;
 use crate::inventory::limits;
 
 const FUNCTIONS: &str = "/sys/bus/pci/devices";
+/// Most lanes of a PCIe link.
+const MAX_LANES: u32 = 32;
 
 /// One function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,11 +92,11 @@ fn look_at(
     }))
 }
 
-/// A link without a card says 0 lanes. Errors that the kernel calls fatal cost the link; others it repaired
+/// A link without a card says 0 lanes, and one that sleeps all ones. Errors that the kernel calls fatal cost the link; others it repaired
 /// (Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats).
 pub(in crate::discovery) fn vitals(folder: &str, root: &HostRoot) -> Vitals {
     let read = |attribute: &str| root.attribute(&format!("{folder}/{attribute}")).ok().flatten();
-    let lanes = read("current_link_width").and_then(|lanes| lanes.parse().ok()).filter(|lanes| *lanes > 0);
+    let lanes = read("current_link_width").and_then(|lanes| lanes.parse().ok()).filter(|lanes| (1..=MAX_LANES).contains(lanes));
     let fatal = read("aer_dev_fatal").and_then(|table| {
         table.lines().find_map(|line| line.strip_prefix("TOTAL_ERR_FATAL ")?.trim().parse().ok())
     });

@@ -7,6 +7,8 @@ use crate::hostroot::HostRoot;
 
 /// `ARPHRD_ETHER` and `ARPHRD_INFINIBAND` of the kernel's `if_arp.h`, as `/sys/class/net/*/type` says them.
 const LINK_TYPES: [(&str, &str); 2] = [("1", "ethernet"), ("32", "infiniband")];
+/// `IFF_UP` of the kernel's `if.h`, as `/sys/class/net/*/flags` says it.
+const UP: u32 = 1;
 /// Most virtual functions of one card (PCIe: `NumVFs` has 16 bits).
 const MAX_FUNCTIONS: usize = 65_535;
 
@@ -74,7 +76,10 @@ fn state(folder: &str, name: Option<&String>, root: &HostRoot) -> Interface {
     let number = read("type");
     let link_type =
         LINK_TYPES.iter().find(|(known, _)| number.as_deref() == Some(*known)).map(|(_, word)| *word);
-    let down = (read("operstate").as_deref() == Some("down")).then(|| name.clone());
+    // An interface that nobody has brought up says the same, and nothing is wrong with its card.
+    let up = read("flags").and_then(|flags| u32::from_str_radix(flags.strip_prefix("0x")?, 16).ok());
+    let is_up = up.is_some_and(|flags| flags & UP != 0);
+    let down = (is_up && read("operstate").as_deref() == Some("down")).then(|| name.clone());
     Interface { link_type, down, ..Interface::default() }
 }
 
