@@ -1,8 +1,9 @@
 //! Finding devices. A finder per kind looks below a [`HostRoot`]; what they find is shared out here.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::config::criteria::Properties;
 use crate::config::naming::Naming;
 use crate::config::resource_name::ResourceName;
 use crate::config::{Rule, Selector};
@@ -75,8 +76,8 @@ pub struct Fault {
 pub struct Listed {
     /// How its rule names devices.
     pub naming: Naming,
-    /// The keys of its devices.
-    pub keys: HashSet<String>,
+    /// Its devices by key, with what is known of each.
+    pub devices: HashMap<String, Properties>,
 }
 
 /// By name, what is listed already.
@@ -119,9 +120,10 @@ pub fn survey(rules: &[Arc<Rule>], known: &Known, host: &Host) -> Survey {
             Selector::Path(patterns) => path::scan(patterns, &host.root),
             Selector::Criteria(kind, _) => scans.entry(*kind).or_insert_with(|| scan(*kind, host)).clone(),
         };
+        scan.found.iter_mut().for_each(|found| recall(found, known));
         scan.found.retain(|found| rule.selector.selects(found));
         // A device that is listed, and perhaps in use, keeps its name when a link to it appears.
-        let listed = |found: &Found| known.values().any(|listed| listed.keys.contains(&found.key));
+        let listed = |found: &Found| known.values().any(|listed| listed.devices.contains_key(&found.key));
         scan.found.sort_by_key(|found| !listed(found));
         claims.settle(rule, &mut scan);
         survey.add(rule, scan, known);
@@ -146,6 +148,17 @@ impl Survey {
     }
 }
 
+/// A card whose interface is in a pod is still that card: what the interface told is known from before.
+fn recall(found: &mut Found, known: &Known) {
+    if found.kind != Kind::Pci {
+        return;
+    }
+    let before = known.values().find_map(|listed| listed.devices.get(&found.key));
+    for (property, value) in before.into_iter().flatten() {
+        found.properties.entry(*property).or_insert_with(|| value.clone());
+    }
+}
+
 /// Gives devices what depends on the name they are offered under.
 fn tailored(mut found: Vec<Found>, rule: &Rule, name: &ResourceName) -> Vec<Found> {
     if rule.selector.kind() == Kind::Pci {
@@ -162,7 +175,8 @@ fn named(
     known: &Known,
     faults: &mut BTreeSet<String>,
 ) -> BTreeMap<ResourceName, Vec<Found>> {
-    let listed = known.iter().filter(|(_, listed)| listed.naming == rule.naming && !listed.keys.is_empty());
+    let listed =
+        known.iter().filter(|(_, listed)| listed.naming == rule.naming && !listed.devices.is_empty());
     let mut named: BTreeMap<_, _> = listed.map(|(name, _)| (name.clone(), Vec::new())).collect();
     if let Naming::Fixed(name) = &rule.naming {
         named.insert(name.clone(), Vec::new());
@@ -183,9 +197,9 @@ mod tests {
 
     fn keys(config: &str, known: &[&str]) -> Vec<(String, Vec<String>)> {
         let rules = Config::parse(config).unwrap().rules;
-        let keys = known.iter().map(|key| (*key).to_owned()).collect();
+        let devices = known.iter().map(|key| ((*key).to_owned(), BTreeMap::new())).collect();
         let name = rules[0].naming.name(&BTreeMap::new()).unwrap();
-        let known = Known::from([(name, Listed { naming: rules[0].naming.clone(), keys })]);
+        let known = Known::from([(name, Listed { naming: rules[0].naming.clone(), devices })]);
         let lots =
             survey(&rules, &known, &Host { root: HostRoot::new("/"), nvidia: nvidia::Driver::new("") }).lots;
         let keys = |lot: Lot| (lot.name.to_string(), lot.found.into_iter().map(|found| found.key).collect());

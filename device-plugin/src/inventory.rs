@@ -58,9 +58,11 @@ pub fn merge(previous: &[Device], found: Vec<Found>, moment: Moment) -> Vec<Devi
     let mut known: BTreeMap<&str, &Device> = previous.iter().map(|d| (d.found.key.as_str(), d)).collect();
     let mut taken: HashSet<String> = previous.iter().map(|d| d.id.clone()).collect();
     let mut devices = Vec::with_capacity(found.len());
-    for found in found {
+    for mut found in found {
         let (id, standing) = match known.remove(found.key.as_str()) {
             Some(device) => {
+                // What is cut by its memory keeps its pieces when nobody can tell it for a while.
+                found.memory = found.memory.or(device.found.memory);
                 (device.id.clone(), device.standing.look(&device.found.vitals, &found, moment.at))
             }
             None => (id::device_id(&found.id, &found.key, &taken), Standing::first(&found, moment.at)),

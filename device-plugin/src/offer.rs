@@ -63,8 +63,9 @@ impl Offer {
 
     /// What a survey needs to know of what is listed.
     pub(crate) fn listed(&self) -> Listed {
-        let keys = self.snapshots.borrow().devices().iter().map(|device| device.found.key.clone()).collect();
-        Listed { naming: self.naming.clone(), keys }
+        let known = |device: &Device| (device.found.key.clone(), device.found.properties.clone());
+        let devices = self.snapshots.borrow().devices().iter().map(known).collect();
+        Listed { naming: self.naming.clone(), devices }
     }
 
     /// Tells the kubelet of `stock`, if that is news.

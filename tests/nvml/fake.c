@@ -2,12 +2,14 @@
  *
  * $FAKE_NVML is a folder with these files, each absent where there is nothing to say:
  *   init     a number: what nvmlInit returns
- *   gpus     UUID|NAME|BUS ID|MINOR|MEMORY|MIG 0/1|RECOVERY ACTION, -1 where the driver knows of none|LOST 0/1
+ *   gpus     UUID|NAME|BUS ID|MINOR|MEMORY|MIG 0/1|RECOVERY ACTION, -1 where the driver knows of none|LOST 0, 1, or
+ *            2 when it does not even say who it is
  *   parts    UUID OF THE GPU|UUID|NAME|MEMORY|GPU INSTANCE|COMPUTE INSTANCE
  *   pairs    UUID|UUID|LEVEL of their common ancestor
  *   nvlinks  UUID|BUS ID of the other end
  *   events   UUID|XID, each told once, in order
  *   hang     while it is there, counting GPUs takes for ever
+ *   deaf     while it is there, waiting for events fails
  * Each time GPUs are counted the files are read again. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,7 +150,7 @@ nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device)
 nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned length)
 {
 	snprintf(uuid, length, "%s", device->uuid);
-	return SUCCESS;
+	return device->lost == 2 ? LOST : SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned length)
@@ -289,6 +291,10 @@ nvmlReturn_t nvmlEventSetWait_v2(void *set, struct event *event, unsigned millis
 {
 	char line[512], *f[MAX_FIELDS];
 	long *position = set;
+	FILE *deaf = open_file("deaf");
+	close_file(deaf);
+	if (deaf)
+		return LOST;
 	for (unsigned waited = 0; waited < milliseconds; waited += 10, usleep(10000)) {
 		FILE *file = open_file("events");
 		int found = file && !fseek(file, *position, SEEK_SET) && row(file, line, f);

@@ -28,6 +28,7 @@ pub mod xid;
 
 use card::{Card, Part};
 pub use driver::Driver;
+use driver::View;
 use toolkit::Toolkit;
 
 /// PCI vendor id.
@@ -61,20 +62,25 @@ pub(super) fn scan(root: &HostRoot, driver: &Driver) -> Scan {
 
 /// What NVML tells, else what `/proc` does.
 fn cards(root: &HostRoot, driver: &Driver, scan: &mut Scan) -> Vec<Card> {
-    let why = match driver.cards(root) {
-        Ok(Some(cards)) => return cards,
-        Ok(None) => None,
-        Err(error) => Some(error),
+    let unobserved = "health, links and MIG parts of NVIDIA GPUs are not observed";
+    let (why, waiting) = match driver.look(root) {
+        View::Fresh(cards) => return cards,
+        View::Stale(cards, why) => {
+            scan.faults.insert(format!("{why}: NVIDIA GPUs are offered as they were"));
+            return cards;
+        }
+        View::Refused(why) => (Some(why), None),
+        View::Silent(why) => (Some(why.clone()), Some(why)),
+        View::Absent => (None, None),
     };
-    let cards = proc::cards(root, &mut scan.faults);
+    let mut cards = proc::cards(root, &mut scan.faults);
+    // What does not answer yet may soon say more of them: nothing is handed out before.
+    cards.iter_mut().for_each(|card| card.trouble.clone_from(&waiting));
     match why {
-        Some(why) => drop(
-            scan.faults.insert(format!("health, links and MIG parts of NVIDIA GPUs are not observed: {why}")),
-        ),
+        Some(why) => drop(scan.faults.insert(format!("{unobserved}: {why}"))),
         None if !cards.is_empty() => {
-            let libraries = "there is no libnvidia-ml.so.1 below the driver root";
-            scan.faults
-                .insert(format!("health, links and MIG parts of NVIDIA GPUs are not observed: {libraries}"));
+            let why = "there is no libnvidia-ml.so.1 below the driver root";
+            scan.faults.insert(format!("{unobserved}: {why}"));
         }
         None => scan.faults.extend(without_driver(root)),
     }

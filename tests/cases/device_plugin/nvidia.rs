@@ -263,14 +263,37 @@ async fn the_config_says_what_an_error_means() {
 
 #[tokio::test]
 async fn a_lost_gpu_is_unhealthy_and_the_others_are_not() {
-    let Some(node) = with_gpus(ALL, &[("gpus", &two([-1, -1]))]) else { return };
+    let memory = ALL.replace("strategy: device-specs", "sharing: {mode: memory, unit: 70Gi}");
+    let Some(node) = with_gpus(&memory, &[("gpus", &two([-1, -1]))]) else { return };
     let kubelet = Kubelet::start(node.plugins()).await.unwrap();
     let _plugin = node.run();
+    kubelet.until_allocatable(GPU, 4).await.unwrap();
+    // One that no longer tells its memory, then not even who it is: its shares stay listed.
+    for lost in ["|-1|1\n", "|-1|2\n"] {
+        tell(&node, "gpus", &two([-1, -1]).replacen("|-1|0\n", lost, 1));
+        node.add_device("nudge", 3);
+        let list = kubelet.until_allocatable(GPU, 2).await.unwrap();
+        assert_eq!(ids(&list), ["GPU-a::0", "GPU-a::1", "GPU-b::0", "GPU-b::1"]);
+        assert!(list[..2].iter().all(|device| device.health == "Unhealthy"));
+        node.remove_device("nudge");
+    }
+}
+
+#[tokio::test]
+async fn errors_are_heard_again_after_the_driver_was_deaf() {
+    let Some(node) = with_gpus(ALL, &[("gpus", &two([-1, -1])), ("deaf", "")]) else { return };
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let plugin = node.run();
     kubelet.until_allocatable(GPU, 2).await.unwrap();
-    tell(&node, "gpus", &two([-1, -1]).replacen("|-1|0\n", "|-1|1\n", 1));
-    node.add_device("nudge", 3);
-    let list = kubelet.until_allocatable(GPU, 1).await.unwrap();
-    assert_eq!((list[0].id.as_str(), list[0].health.as_str()), ("GPU-a", "Unhealthy"));
+    plugin.until_logged("no longer told of errors of GPUs").await;
+    std::fs::remove_file(node.nvml().join("deaf")).unwrap();
+    strike(&node, "GPU-a", 79);
+    // Looked for again at the first look that comes some seconds later.
+    for minor in 0..10 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        node.add_device(&format!("nudge{minor}"), minor);
+    }
+    kubelet.until_allocatable(GPU, 1).await.unwrap();
 }
 
 #[tokio::test]
@@ -314,7 +337,26 @@ async fn a_driver_that_hangs_holds_up_no_call_of_the_kubelet() {
         kubelet.allocate(GPU, &["GPU-a"]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    plugin.until_logged("NVML has not answered for 10s").await;
+    plugin.until_logged("NVML has not answered for 1s: NVIDIA GPUs are offered as they were").await;
+}
+
+#[tokio::test]
+async fn a_driver_that_hangs_from_the_start_holds_up_no_other_device() {
+    let config = format!("{ALL}- {{name: example.com/serial, match: {{paths: [/dev/ttyT*]}}}}\n");
+    let Some(node) = with_gpus(&config, &[("gpus", &two([-1, -1])), ("hang", "")]) else { return };
+    node.add_device("ttyT0", 4);
+    node.write(
+        "proc/driver/nvidia/gpus/0000:3b:00.0/information",
+        "Model: \t\t NVIDIA H200\nGPU UUID: \t GPU-a\nBus Location: \t 0000:3b:00.0\nDevice Minor: \t 0\n",
+    );
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable(SERIAL, 1).await.unwrap();
+    let refused = kubelet.allocate(GPU, &["GPU-a"]).await.unwrap_err();
+    assert!(refused.message().contains("NVML"), "{refused}");
+    // The answer that comes at last is reason enough to look.
+    std::fs::remove_file(node.nvml().join("hang")).unwrap();
+    kubelet.until_allocatable(GPU, 2).await.unwrap();
 }
 
 #[tokio::test]

@@ -255,3 +255,21 @@ async fn sixty_four_functions_of_two_cards_on_two_sockets_are_told_apart() {
             .all(|device| device["resource"] == "example.com/dpdk" && device["health"] == "Healthy")
     );
 }
+
+#[tokio::test]
+async fn a_card_whose_interface_is_in_a_pod_is_still_that_card() {
+    let Some(node) = host("- {name: example.com/card, match: {kind: pci, pfName: ens8}}\n") else { return };
+    function(&node, "0000:86:00.0", ["0x15b3", "0x1017", "0x020000"], "mlx5_core");
+    interface(&node, "0000:86:00.0", "ens8", "up");
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let plugin = node.run();
+    kubelet.until_allocatable("example.com/card", 1).await.unwrap();
+    // The kernel shows interfaces to their own network namespace only.
+    std::fs::remove_dir_all(node.root().join(format!("{}/net", folder("0000:86:00.0")))).unwrap();
+    function(&node, "0000:87:00.0", ["0x15b3", "0x1017", "0x020000"], "mlx5_core");
+    interface(&node, "0000:87:00.0", "ens8", "up");
+    node.add_device("nudge", 3);
+    let list = kubelet.until_allocatable("example.com/card", 2).await.unwrap();
+    assert_eq!(ids(&list), ["0000:86:00.0", "0000:87:00.0"]);
+    assert!(!plugin.log().contains("device failed"), "{}", plugin.log());
+}

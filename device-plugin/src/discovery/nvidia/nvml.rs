@@ -25,25 +25,45 @@ const NVLINK: u32 = 100;
 pub(super) struct Memory {
     uuids: Vec<String>,
     links: BTreeMap<String, BTreeMap<String, u32>>,
+    /// The GPUs as they were when they last answered, by their numbers.
+    cards: BTreeMap<u32, Card>,
 }
 
-/// All GPUs. One that does not answer is told of with what `memory` and the others know; the error is of
-/// the library as a whole.
+/// All GPUs. One that does not answer is told of by what `memory` knows; the error is of the library as a
+/// whole.
 pub(super) fn cards(nvml: &Nvml, memory: &mut Memory) -> Result<Vec<Card>, NvmlError> {
     let count = nvml.device_count()?.min(MAX_CARDS);
-    let devices: Vec<_> = (0..count).filter_map(|index| nvml.device_by_index(index).ok()).collect();
-    let mut cards = Vec::new();
-    for device in &devices {
-        cards.push(card(device)?);
+    let (mut devices, mut well, mut silent) = (Vec::new(), Vec::new(), Vec::new());
+    for index in 0..count {
+        match nvml.device_by_index(index).and_then(|device| Ok((card(&device)?, device))) {
+            Ok((card, device)) => {
+                memory.cards.insert(index, card.clone());
+                well.push(card);
+                devices.push(device);
+            }
+            Err(error) => silent.extend(remembered(index, &error, memory)),
+        }
     }
-    let uuids: Vec<_> = cards.iter().filter_map(|card| card.uuid.clone()).collect();
-    if memory.uuids != uuids {
-        *memory = Memory { uuids, links: links(&devices, &cards) };
+    let uuids: Vec<_> = well.iter().filter_map(|card| card.uuid.clone()).collect();
+    if silent.is_empty() && memory.uuids != uuids {
+        memory.links = links(&devices, &well);
+        memory.uuids = uuids;
     }
-    for card in &mut cards {
-        card.links = memory.links.get(card.id()).cloned().unwrap_or_default();
+    let linked = |card: Card| {
+        let links = memory.links.get(card.id()).cloned().unwrap_or_default();
+        Card { links, ..card }
+    };
+    Ok(well.into_iter().chain(silent).map(linked).collect())
+}
+
+/// A GPU that does not answer is the one that had its number, which does not change while the driver is
+/// loaded; of one that never answered nothing is known.
+fn remembered(index: u32, error: &NvmlError, memory: &Memory) -> Option<Card> {
+    let card = memory.cards.get(&index).cloned();
+    if card.is_none() {
+        tracing::warn!(gpu = index, %error, "a GPU does not say who it is");
     }
-    Ok(cards)
+    Some(Card { trouble: Some(format!("the driver says: {error}")), ..card? })
 }
 
 fn card(device: &Device<'_>) -> Result<Card, NvmlError> {

@@ -96,7 +96,9 @@ fn look_at(
 /// (Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats).
 pub(in crate::discovery) fn vitals(folder: &str, root: &HostRoot) -> Vitals {
     let read = |attribute: &str| root.attribute(&format!("{folder}/{attribute}")).ok().flatten();
-    let lanes = read("current_link_width").and_then(|lanes| lanes.parse().ok()).filter(|lanes| (1..=MAX_LANES).contains(lanes));
+    let lanes = read("current_link_width")
+        .and_then(|lanes| lanes.parse().ok())
+        .filter(|lanes| (1..=MAX_LANES).contains(lanes));
     let fatal = read("aer_dev_fatal").and_then(|table| {
         table.lines().find_map(|line| line.strip_prefix("TOTAL_ERR_FATAL ")?.trim().parse().ok())
     });

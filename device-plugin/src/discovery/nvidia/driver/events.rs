@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use nvml_wrapper::Nvml;
 use nvml_wrapper::bitmasks::event::EventTypes;
@@ -10,11 +11,13 @@ use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::event::EventSet;
 
-use super::Told;
+use super::strikes::Told;
 use crate::discovery::nvidia::card::Card;
 
 /// How long one wait is, and so how long after its end is wished a thread ends; in milliseconds.
 const WAIT: u32 = 500;
+/// How long after a failure nothing is tried.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// The error that a double-bit ECC event stands for.
 const DOUBLE_BIT: u64 = 48;
 const WANTED: EventTypes = EventTypes::CRITICAL_XID_ERROR.union(EventTypes::DOUBLE_BIT_ECC_ERROR);
@@ -24,6 +27,8 @@ const WANTED: EventTypes = EventTypes::CRITICAL_XID_ERROR.union(EventTypes::DOUB
 pub(super) struct Listener {
     uuids: Vec<String>,
     stop: Arc<AtomicBool>,
+    /// Set by the thread when it has ended.
+    ended: Arc<AtomicBool>,
 }
 
 impl Drop for Listener {
@@ -35,14 +40,21 @@ impl Drop for Listener {
 /// Has `listener` listen to all `cards`.
 pub(super) fn follow(listener: &mut Option<Listener>, nvml: &Arc<Nvml>, cards: &[Card], told: &Arc<Told>) {
     let uuids: Vec<_> = cards.iter().filter_map(|card| card.uuid.clone()).collect();
-    if listener.as_ref().is_some_and(|listener| listener.uuids == uuids) {
+    let listens = |listener: &Listener| listener.uuids == uuids && !listener.ended.load(Ordering::Relaxed);
+    if listener.as_ref().is_some_and(listens) {
         return;
     }
     let stop = Arc::new(AtomicBool::new(false));
-    *listener = Some(Listener { uuids: uuids.clone(), stop: stop.clone() });
+    let ended = Arc::new(AtomicBool::new(false));
+    *listener = Some(Listener { uuids: uuids.clone(), stop: stop.clone(), ended: ended.clone() });
     let (nvml, told) = (nvml.clone(), told.clone());
     let thread = thread::Builder::new().name("nvml-events".to_owned());
-    if let Err(error) = thread.spawn(move || listen(&nvml, &uuids, &told, &stop)) {
+    if let Err(error) = thread.spawn(move || {
+        listen(&nvml, &uuids, &told, &stop);
+        // Whoever looks in the meantime must not begin anew at once, only to fail again.
+        thread::sleep(AFTER_FAILURE);
+        ended.store(true, Ordering::Relaxed);
+    }) {
         tracing::error!(%error, "no thread for the driver's errors");
     }
 }
@@ -65,10 +77,10 @@ fn listen(nvml: &Nvml, uuids: &[String], told: &Told, stop: &AtomicBool) {
                 }
             }
             Err(NvmlError::Timeout) => {}
-            // A GPU has gone: the next look finds out which, and begins anew.
+            // A GPU may have gone: a look finds out which, and a later one begins anew.
             Err(error) => {
-                tracing::warn!(%error, "no longer told of errors of GPUs");
-                return told.news.notify_one();
+                tracing::warn!(%error, "no longer told of errors of GPUs; tried again in a while");
+                return told.news().notify_one();
             }
         }
     }
