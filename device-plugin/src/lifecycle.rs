@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::board::Board;
 use crate::cdi;
+use crate::cdi::leftover::{Holders, Leftovers};
 use crate::config::Config;
 use crate::config::resource_name::ResourceName;
 use crate::config::watch::ConfigWatch;
@@ -141,6 +142,8 @@ struct Node {
     means: Means,
     usage: watch::Receiver<Option<Usage>>,
     vanished: Vanished,
+    podresources: PathBuf,
+    leftovers: Leftovers,
     folders: FolderWatch,
     config: Config,
     offers: BTreeMap<ResourceName, Offer>,
@@ -169,6 +172,8 @@ impl Node {
             means: Means { way: places.registration, dir, directory, board },
             usage,
             vanished: Vanished::default(),
+            podresources: places.inquiry.socket.clone(),
+            leftovers: Leftovers::default(),
             folders,
             config: Config::default(),
             offers: BTreeMap::new(),
@@ -262,17 +267,22 @@ impl Node {
     }
 
     /// Writes the CDI specs of `stocks`, before the kubelet can give any of them to a container, and removes
-    /// those of what is offered no longer. Of what cannot be written nothing can be had.
-    async fn describe(&self, stocks: &mut [Stock]) {
+    /// those of what is neither offered nor held any longer. Of what cannot be written nothing can be had.
+    async fn describe(&mut self, stocks: &mut [Stock]) {
         let (folder, specs) = (self.cdi.clone(), stocks.iter().filter_map(Stock::spec).collect::<Vec<_>>());
+        let (mut leftovers, holders) = (std::mem::take(&mut self.leftovers), self.holders());
         let written = tokio::task::spawn_blocking(move || {
-            let removed = folder.sweep(|kind| specs.iter().any(|spec| spec.kind() == kind));
-            (folder.write(&specs), removed)
+            let now = Instant::now();
+            let offered = |kind: &str| specs.iter().any(|spec| spec.kind() == kind);
+            leftovers.forget(offered);
+            let removed = folder.sweep(|kind| offered(kind) || leftovers.keep(kind, &holders, now));
+            (folder.write(&specs), removed, leftovers)
         });
-        let (failed, removed) = match written.await {
+        let (failed, removed, leftovers) = match written.await {
             Ok(outcome) => outcome,
             Err(error) => return tracing::error!(%error, "writing CDI specs ended badly"),
         };
+        self.leftovers = leftovers;
         for stock in stocks {
             stock.withheld = failed.get(stock.name.as_str()).map(|error| chain(error));
         }
@@ -316,9 +326,17 @@ impl Node {
         self.offers.values().filter_map(Offer::due).min()
     }
 
-    /// Whether a device is listed that is gone, and may be forgotten.
+    fn holders(&self) -> Holders {
+        match self.usage.borrow().clone() {
+            Some(usage) => Holders::Told(usage),
+            None if self.podresources.exists() => Holders::Unanswered,
+            None => Holders::Unknowable,
+        }
+    }
+
+    /// Whether something is kept that is gone, and may be forgotten.
     fn remembers_any(&self) -> bool {
-        self.offers.values().any(Offer::remembers_any)
+        !self.leftovers.is_empty() || self.offers.values().any(Offer::remembers_any)
     }
 
     /// Whether `name`, under which there is nothing left, is one that a rule may give to devices again, and

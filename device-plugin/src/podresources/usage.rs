@@ -16,6 +16,8 @@ pub struct Usage {
     /// When the kubelet was asked.
     pub asked: Instant,
     held: Ids,
+    /// All resources of which containers hold something, ours or not.
+    resources: BTreeSet<String>,
 }
 
 /// An id that a container held and none holds any more.
@@ -31,7 +33,19 @@ impl Usage {
     /// What `answer`, to a question of the moment `asked`, says of the resources `ours`.
     pub fn of(answer: ListPodResourcesResponse, ours: &BTreeSet<String>, asked: Instant) -> Usage {
         let containers = answer.pod_resources.into_iter().flat_map(|pod| pod.containers);
-        Usage { asked, held: ids(containers.flat_map(|container| container.devices), ours) }
+        let mut resources = BTreeSet::new();
+        let devices = containers.flat_map(|container| container.devices).inspect(|devices| {
+            if !devices.device_ids.is_empty() && !resources.contains(&devices.resource_name) {
+                resources.insert(devices.resource_name.clone());
+            }
+        });
+        let held = ids(devices, ours);
+        Usage { asked, held, resources }
+    }
+
+    /// Whether a container holds anything of `resource`, which need not be ours any more.
+    pub fn holds_any_of(&self, resource: &str) -> bool {
+        self.resources.contains(resource)
     }
 
     /// The ids per resource that containers hold.
