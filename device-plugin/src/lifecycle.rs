@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::board::Board;
 use crate::cdi;
@@ -25,6 +25,7 @@ use crate::mps::Mps;
 use crate::offer::Offer;
 use crate::podresources::{self, Inquiry, Usage};
 use crate::registration::{Means, Way};
+use crate::reset::Resets;
 use crate::socket::PluginDir;
 use crate::stock::Stock;
 use crate::telemetry::Agent;
@@ -35,6 +36,8 @@ use crate::{kubelet_watch, metrics, readiness};
 const RESCAN: Duration = Duration::from_secs(30);
 /// A scan names the folders to watch; watching new ones asks for another scan, so often at most.
 const SCANS_IN_A_ROW: usize = 4;
+/// So many releases may be on their way to who acts upon them.
+const MAX_RELEASES: usize = 4096;
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -83,9 +86,12 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
     let nvidia = Driver::new(&places.nvidia_driver_root);
     let news = nvidia.news();
     let host = Host { root: places.host_root.clone(), nvidia };
-    let usage = podresources::watch(places.inquiry.clone(), board.clone(), None);
+    let (releases, released) = mpsc::channel(MAX_RELEASES);
+    let usage = podresources::watch(places.inquiry.clone(), board.clone(), Some(releases));
     let mut answers = usage.clone();
-    let mut node = Node::new(host, &places, dir, board, usage);
+    let mut node = Node::new(host, &places, dir, board, usage.clone());
+    let resets = node.means.resets.clone();
+    tokio::spawn(resets.clone().attend(released, usage));
     node.start(config).await?;
     ready.send_replace(true);
     loop {
@@ -96,6 +102,7 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
             () = node.folders.settled() => node.rescan().await,
             () = at(due) => node.rescan().await,
             () = news.notified() => node.rescan().await,
+            () = resets.changed() => node.rescan().await,
             () = answer(&mut answers) => if node.remembers_any() { node.rescan().await },
         }
     }
@@ -161,6 +168,7 @@ impl Node {
     ) -> Node {
         let directory = kubelet_watch::watch(dir.clone());
         let folders = FolderWatch::open(Interest::Names, RESCAN);
+        let resets = Resets::new(board.clone());
         let news = host.nvidia.news();
         let mps = Mps::new(&places.host_root, &places.nvidia_driver_root, &places.mps_dir, news);
         Node {
@@ -169,7 +177,7 @@ impl Node {
             agent: Agent::at(&places.agent_socket),
             mps,
             labels: FeatureFile::new(places.nfd_dir.clone()),
-            means: Means { way: places.registration, dir, directory, board },
+            means: Means { way: places.registration, dir, directory, board, resets },
             usage,
             vanished: Vanished::default(),
             podresources: places.inquiry.socket.clone(),
@@ -295,6 +303,7 @@ impl Node {
     /// Offers `stocks` and nothing else. What is offered already stays registered.
     async fn publish(&mut self, mut stocks: Vec<Stock>) {
         self.mps.want(&stocks);
+        self.means.resets.judge(&mut stocks);
         self.describe(&mut stocks).await;
         if self.labels.is_wanted() {
             self.labels.write(labels::text(&stocks, self.host.nvidia.version().as_deref())).await;
@@ -311,6 +320,11 @@ impl Node {
             }
         }
         for stock in stocks {
+            if self.offers.get(&stock.name).is_some_and(|offer| offer.was_told_otherwise(&stock))
+                && let Some(offer) = self.offers.remove(&stock.name)
+            {
+                offer.stop().await;
+            }
             match self.offers.get_mut(&stock.name) {
                 Some(offer) => offer.update(&stock),
                 None => {

@@ -21,12 +21,14 @@ pub struct Usage {
 }
 
 /// An id that a container held and none holds any more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// Of which resource.
     pub resource: String,
     /// The id, as it was listed.
     pub id: String,
+    /// The first answer by which nothing holds it was to a question of this moment.
+    pub since: Instant,
 }
 
 impl Usage {
@@ -71,7 +73,8 @@ impl Usage {
 #[derive(Debug, Default)]
 pub(super) struct Releases {
     held: Ids,
-    absent: BTreeMap<Release, Instant>,
+    /// By resource and id, since when.
+    absent: BTreeMap<(String, String), Instant>,
 }
 
 impl Releases {
@@ -85,15 +88,14 @@ impl Releases {
     ) -> Vec<Release> {
         for (resource, ids) in std::mem::replace(&mut self.held, usage.held.clone()) {
             for id in ids.into_iter().filter(|id| !usage.holds_exactly(&resource, id)) {
-                self.absent.entry(Release { resource: resource.clone(), id }).or_insert(usage.asked);
+                self.absent.entry((resource.clone(), id)).or_insert(usage.asked);
             }
         }
         // Of a resource that is no longer ours the answer tells nothing.
-        self.absent.retain(|release, _| {
-            ours.contains(&release.resource) && !usage.holds_exactly(&release.resource, &release.id)
-        });
+        self.absent.retain(|(resource, id), _| ours.contains(resource) && !usage.holds_exactly(resource, id));
         let settled = |since: &Instant| usage.asked.duration_since(*since) >= patience;
-        self.absent.extract_if(.., |_, since| settled(since)).map(|(release, _)| release).collect()
+        let released = self.absent.extract_if(.., |_, since| settled(since));
+        released.map(|((resource, id), since)| Release { resource, id, since }).collect()
     }
 }
 
