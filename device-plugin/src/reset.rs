@@ -5,8 +5,8 @@
 //!   saying so, the program runs for it, in this program's own container, with `TRIPOD_RESOURCE`,
 //!   `TRIPOD_DEVICE_ID` and `TRIPOD_DEVICE_NODES` (paths on the host, separated by spaces). While it runs,
 //!   and until it has succeeded, the device is unhealthy; failures are tried again, up to ten minutes apart.
-//! - No call tells of a release, and a device may be given away again before it is noticed. The kubelet
-//!   therefore calls PreStartContainer for such resources: a device that was used and not reset since is
+//! - No call tells of a release: a device may be given away again before it is noticed, or held for so short
+//!   a time that no answer shows it, and some kubelets cannot be asked. The kubelet therefore calls PreStartContainer for such resources: a device that was used and not reset since is
 //!   reset there for its new holder, and a failure fails the start of the container. Each Allocate makes a
 //!   new holder and nothing else does, so the restart of a container resets nothing.
 //! - What the kubelet says is held by somebody is never reset but for its new holder.
