@@ -16,7 +16,7 @@ use crate::metrics::histogram::Histogram;
 pub struct Board {
     rows: Arc<Mutex<BTreeMap<ResourceName, Row>>>,
     scans: Arc<Mutex<Histogram>>,
-    allocations: Arc<Notify>,
+    questions: Arc<Notify>,
 }
 
 /// What is known of one resource.
@@ -36,6 +36,8 @@ pub struct Row {
     pub allocate: Histogram,
     /// How long GetPreferredAllocation took.
     pub preferred: Histogram,
+    /// How many resets succeeded, and how many failed.
+    pub resets: (u64, u64),
     /// What went wrong last, and when.
     pub last_error: Option<(String, SystemTime)>,
     /// What the kubelet has of it, once it has been asked.
@@ -72,10 +74,12 @@ impl Board {
             streams: 0,
             allocate: Histogram::default(),
             preferred: Histogram::default(),
+            resets: (0, 0),
             last_error: None,
             kubelet: None,
         };
         self.with(|rows| rows.insert(resource.clone(), row));
+        self.questions.notify_one();
         Tally { board: self.clone(), resource }
     }
 
@@ -89,6 +93,22 @@ impl Board {
         self.with(|rows| rows.get_mut(resource).map(|row| row.kubelet = Some(comparison)));
     }
 
+    /// What the kubelet is to be told of `resource`, if that is offered.
+    pub fn snapshot(&self, resource: &str) -> Option<Arc<Snapshot>> {
+        self.with(|rows| {
+            let row = rows.iter().find(|(name, _)| name.as_str() == resource).map(|(_, row)| row);
+            row.map(|row| row.snapshots.borrow().clone())
+        })
+    }
+
+    /// Counts a reset of a device of `resource`.
+    pub fn reset_ended(&self, resource: &str, well: bool) {
+        self.with(|rows| {
+            let row = rows.iter_mut().find(|(name, _)| name.as_str() == resource);
+            row.map(|(_, row)| *(if well { &mut row.resets.0 } else { &mut row.resets.1 }) += 1)
+        });
+    }
+
     /// Writes down how long a scan took.
     pub fn scanned(&self, took: Duration) {
         self.scans.lock().unwrap_or_else(PoisonError::into_inner).add(took);
@@ -99,9 +119,10 @@ impl Board {
         self.scans.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits for an Allocate; one that came since the last wait counts.
-    pub async fn allocated(&self) {
-        self.allocations.notified().await;
+    /// Waits for something to ask the kubelet about, an Allocate or a new resource; what came since the
+    /// last wait counts.
+    pub async fn questionable(&self) {
+        self.questions.notified().await;
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<ResourceName, Row>) -> T) -> T {
@@ -123,7 +144,7 @@ impl Tally {
                 row.last_error = Some((error, SystemTime::now()));
             }
         });
-        self.board.allocations.notify_one();
+        self.board.questions.notify_one();
     }
 
     /// Ends the row.

@@ -4,6 +4,7 @@
 //! The kubelet stores what Allocate answered and replays it, perhaps after a reboot. A name stays right
 //! then, where numbers of nodes would not: the spec is written anew from what is found.
 
+pub(crate) mod leftover;
 pub mod name;
 pub mod spec;
 

@@ -38,6 +38,11 @@ A config:
       match: {kind: path, paths: [/dev/kvm]}
     - name: example.com/sound
       match: {paths: [/dev/snd]}          # a folder: one device made of all nodes in it
+    - name: example.com/fpga
+      match: {paths: [/dev/fpga*]}
+      reset:                              # runs between two holders of a device, in this container, with
+        command: [/hooks/reset-fpga]      # TRIPOD_RESOURCE, TRIPOD_DEVICE_ID and TRIPOD_DEVICE_NODES set;
+        timeout: 20s                      # a device whose reset fails is unhealthy, and tried again
 
 Try it:
 

@@ -11,6 +11,7 @@ pub mod criteria;
 pub mod naming;
 pub mod path_pattern;
 pub mod problem;
+pub mod reset;
 pub mod resource_name;
 pub mod sharing;
 pub mod strategy;
@@ -27,6 +28,7 @@ use criteria::Criteria;
 use naming::Naming;
 use path_pattern::PathPattern;
 use problem::Problem;
+use reset::Reset;
 use sharing::Sharing;
 use strategy::Strategy;
 
@@ -55,6 +57,8 @@ pub struct Rule {
     pub exclude_topology: bool,
     /// How they reach a container.
     pub strategy: Strategy,
+    /// What makes them ready for the next holder.
+    pub reset: Option<Reset>,
 }
 
 /// Which devices are meant.

@@ -1,8 +1,8 @@
 //! The device plugin leg. The DaemonSet runs it, long-lived, on each node; it speaks gRPC with the
 //! kubelet over Unix sockets, reads `/dev`, `/sys` and its config, and writes nothing but sockets in the
 //! kubelet's device plugin directory, CDI specs where a strategy wants them, a file of labels where a flag
-//! names its folder, and the folders of a daemon of NVIDIA's where GPUs are shared by it. That daemon is the
-//! only program it starts.
+//! names its folder, and the folders of a daemon of NVIDIA's where GPUs are shared by it. That daemon and
+//! the reset hooks that its config names are the only programs it starts.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -15,6 +15,7 @@
 //! | [`service`] | the gRPC face of one resource |
 //! | [`registration`], [`socket`], [`kubelet_watch`] | staying registered |
 //! | [`podresources`] | what containers hold, asked of the kubelet |
+//! | [`reset`] | making devices ready for their next holders |
 //! | [`board`], [`metrics`] | what the running parts tell about themselves |
 //! | `labels` | labels of the node, for Node Feature Discovery |
 //! | `mps` | the daemon of NVIDIA's Multi-Process Service |
@@ -45,6 +46,7 @@ pub mod podresources;
 pub mod preferred;
 pub mod readiness;
 pub mod registration;
+pub mod reset;
 pub mod service;
 pub mod socket;
 pub mod topology;

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::board::Board;
 use crate::cdi;
+use crate::cdi::leftover::{Holders, Leftovers};
 use crate::config::Config;
 use crate::config::resource_name::ResourceName;
 use crate::config::watch::ConfigWatch;
@@ -24,6 +25,7 @@ use crate::mps::Mps;
 use crate::offer::Offer;
 use crate::podresources::{self, Inquiry, Usage};
 use crate::registration::{Means, Way};
+use crate::reset::Resets;
 use crate::socket::PluginDir;
 use crate::stock::Stock;
 use crate::telemetry::Agent;
@@ -34,6 +36,8 @@ use crate::{kubelet_watch, metrics, readiness};
 const RESCAN: Duration = Duration::from_secs(30);
 /// A scan names the folders to watch; watching new ones asks for another scan, so often at most.
 const SCANS_IN_A_ROW: usize = 4;
+/// So many releases may be on their way to who acts upon them.
+const MAX_RELEASES: usize = 4096;
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -82,9 +86,12 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
     let nvidia = Driver::new(&places.nvidia_driver_root);
     let news = nvidia.news();
     let host = Host { root: places.host_root.clone(), nvidia };
-    let usage = podresources::watch(places.inquiry.clone(), board.clone(), None);
+    let (releases, released) = mpsc::channel(MAX_RELEASES);
+    let usage = podresources::watch(places.inquiry.clone(), board.clone(), Some(releases));
     let mut answers = usage.clone();
-    let mut node = Node::new(host, &places, dir, board, usage);
+    let mut node = Node::new(host, &places, dir, board, usage.clone());
+    let resets = node.means.resets.clone();
+    tokio::spawn(resets.clone().attend(released, usage));
     node.start(config).await?;
     ready.send_replace(true);
     loop {
@@ -95,6 +102,7 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
             () = node.folders.settled() => node.rescan().await,
             () = at(due) => node.rescan().await,
             () = news.notified() => node.rescan().await,
+            () = resets.changed() => node.rescan().await,
             () = answer(&mut answers) => if node.remembers_any() { node.rescan().await },
         }
     }
@@ -141,6 +149,8 @@ struct Node {
     means: Means,
     usage: watch::Receiver<Option<Usage>>,
     vanished: Vanished,
+    podresources: PathBuf,
+    leftovers: Leftovers,
     folders: FolderWatch,
     config: Config,
     offers: BTreeMap<ResourceName, Offer>,
@@ -158,6 +168,7 @@ impl Node {
     ) -> Node {
         let directory = kubelet_watch::watch(dir.clone());
         let folders = FolderWatch::open(Interest::Names, RESCAN);
+        let resets = Resets::new(board.clone());
         let news = host.nvidia.news();
         let mps = Mps::new(&places.host_root, &places.nvidia_driver_root, &places.mps_dir, news);
         Node {
@@ -166,9 +177,11 @@ impl Node {
             agent: Agent::at(&places.agent_socket),
             mps,
             labels: FeatureFile::new(places.nfd_dir.clone()),
-            means: Means { way: places.registration, dir, directory, board },
+            means: Means { way: places.registration, dir, directory, board, resets },
             usage,
             vanished: Vanished::default(),
+            podresources: places.inquiry.socket.clone(),
+            leftovers: Leftovers::default(),
             folders,
             config: Config::default(),
             offers: BTreeMap::new(),
@@ -262,17 +275,22 @@ impl Node {
     }
 
     /// Writes the CDI specs of `stocks`, before the kubelet can give any of them to a container, and removes
-    /// those of what is offered no longer. Of what cannot be written nothing can be had.
-    async fn describe(&self, stocks: &mut [Stock]) {
+    /// those of what is neither offered nor held any longer. Of what cannot be written nothing can be had.
+    async fn describe(&mut self, stocks: &mut [Stock]) {
         let (folder, specs) = (self.cdi.clone(), stocks.iter().filter_map(Stock::spec).collect::<Vec<_>>());
+        let (mut leftovers, holders) = (std::mem::take(&mut self.leftovers), self.holders());
         let written = tokio::task::spawn_blocking(move || {
-            let removed = folder.sweep(|kind| specs.iter().any(|spec| spec.kind() == kind));
-            (folder.write(&specs), removed)
+            let now = Instant::now();
+            let offered = |kind: &str| specs.iter().any(|spec| spec.kind() == kind);
+            leftovers.forget(offered);
+            let removed = folder.sweep(|kind| offered(kind) || leftovers.keep(kind, &holders, now));
+            (folder.write(&specs), removed, leftovers)
         });
-        let (failed, removed) = match written.await {
+        let (failed, removed, leftovers) = match written.await {
             Ok(outcome) => outcome,
             Err(error) => return tracing::error!(%error, "writing CDI specs ended badly"),
         };
+        self.leftovers = leftovers;
         for stock in stocks {
             stock.withheld = failed.get(stock.name.as_str()).map(|error| chain(error));
         }
@@ -285,6 +303,7 @@ impl Node {
     /// Offers `stocks` and nothing else. What is offered already stays registered.
     async fn publish(&mut self, mut stocks: Vec<Stock>) {
         self.mps.want(&stocks);
+        self.means.resets.judge(&mut stocks);
         self.describe(&mut stocks).await;
         if self.labels.is_wanted() {
             self.labels.write(labels::text(&stocks, self.host.nvidia.version().as_deref())).await;
@@ -301,6 +320,11 @@ impl Node {
             }
         }
         for stock in stocks {
+            if self.offers.get(&stock.name).is_some_and(|offer| offer.was_told_otherwise(&stock))
+                && let Some(offer) = self.offers.remove(&stock.name)
+            {
+                offer.stop().await;
+            }
             match self.offers.get_mut(&stock.name) {
                 Some(offer) => offer.update(&stock),
                 None => {
@@ -316,9 +340,17 @@ impl Node {
         self.offers.values().filter_map(Offer::due).min()
     }
 
-    /// Whether a device is listed that is gone, and may be forgotten.
+    fn holders(&self) -> Holders {
+        match self.usage.borrow().clone() {
+            Some(usage) => Holders::Told(usage),
+            None if self.podresources.exists() => Holders::Unanswered,
+            None => Holders::Unknowable,
+        }
+    }
+
+    /// Whether something is kept that is gone, and may be forgotten.
     fn remembers_any(&self) -> bool {
-        self.offers.values().any(Offer::remembers_any)
+        !self.leftovers.is_empty() || self.offers.values().any(Offer::remembers_any)
     }
 
     /// Whether `name`, under which there is nothing left, is one that a rule may give to devices again, and

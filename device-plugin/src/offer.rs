@@ -13,6 +13,7 @@ use crate::device::{Device, Health};
 use crate::discovery::Listed;
 use crate::inventory::{self, Change, Snapshot};
 use crate::registration::{Means, Registration};
+use crate::reset;
 use crate::stock::Stock;
 use crate::telemetry::Agent;
 
@@ -75,6 +76,11 @@ impl Offer {
         self.empty_since = None;
     }
 
+    /// Whether the kubelet was told otherwise of when to call than `stock` needs. It is told in Register only.
+    pub(crate) fn was_told_otherwise(&self, stock: &Stock) -> bool {
+        self.snapshots.borrow().reset().is_some() != stock.rule.reset.is_some()
+    }
+
     /// Lists nothing any more, and tells whether it is too soon to end: for so long a kubelet shows a
     /// resource whose plugin is gone, with devices that nobody can have.
     pub(crate) fn linger(&mut self, now: Instant) -> bool {
@@ -116,7 +122,8 @@ impl Offer {
 }
 
 fn tell_changes(resource: &ResourceName, old: &[Device], new: &[Device], agent: &Agent) {
-    for change in inventory::changes(old, new) {
+    let (old, new) = (reset::without_resets(old), reset::without_resets(new));
+    for change in inventory::changes(&old, &new) {
         agent.tell(resource, &change);
         match change {
             Change::Appeared(device) => tracing::info!(%resource, device_id = device.id, "device appeared"),
@@ -155,6 +162,7 @@ mod tests {
     use crate::config::Config;
     use crate::inventory::tests::devices;
     use crate::registration::Way;
+    use crate::reset::Resets;
     use crate::socket::PluginDir;
 
     #[tokio::test]
@@ -162,7 +170,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = PluginDir::new(folder.path()).unwrap();
         let (_looks, directory) = watch::channel(0);
-        let means = Means { way: Way::Classic, dir, directory, board: Board::default() };
+        let (board, way) = (Board::default(), Way::Classic);
+        let resets = Resets::new(board.clone());
+        let means = Means { way, dir, directory, board, resets };
         let config = "version: v1\nresources: [{name: a/b, match: {paths: [/dev/x]}}]";
         let rule = Config::parse(config).unwrap().rules.remove(0);
         let name = ResourceName::parse("a/b").unwrap();

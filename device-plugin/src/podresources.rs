@@ -87,7 +87,7 @@ async fn poll(
         }
         tokio::select! {
             () = tokio::time::sleep(inquiry.interval) => {}
-            () = board.allocated() => tokio::time::sleep(AFTER_ALLOCATE).await,
+            () = board.questionable() => tokio::time::sleep(AFTER_ALLOCATE).await,
         }
     }
 }
@@ -171,7 +171,8 @@ mod tests {
     #[tokio::test]
     async fn releases_are_passed_on_and_never_waited_for() {
         let (releases, mut taken) = mpsc::channel(1);
-        let release = |id: &str| Release { resource: "a/b".to_owned(), id: id.to_owned() };
+        let since = Instant::now();
+        let release = |id: &str| Release { resource: "a/b".to_owned(), id: id.to_owned(), since };
         tell(vec![release("x"), release("y")], Some(&releases));
         drop(releases);
         assert_eq!(taken.recv().await, Some(release("x")));

@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::board::{Board, Tally};
 use crate::config::resource_name::ResourceName;
 use crate::inventory::Snapshot;
+use crate::reset::Resets;
+use crate::service;
 use crate::socket::{PluginDir, SocketIdentity};
 
 mod announcement;
@@ -59,6 +61,8 @@ pub struct Means {
     pub directory: watch::Receiver<u64>,
     /// Where to tell how it goes.
     pub board: Board,
+    /// Who is told who gets what.
+    pub resets: Resets,
 }
 
 /// Keeps one resource registered; see [`Registration::run`].
@@ -201,8 +205,9 @@ impl Registration {
     async fn register(&mut self, server: Server) -> State {
         let Some(kubelet) = self.means.dir.kubelet() else { return State::Bound(server) };
         let began = Instant::now();
-        let attempt =
-            announce(self.means.dir.kubelet_socket(), server.endpoint.name().to_owned(), &self.resource);
+        let options = service::options(&self.snapshots.borrow());
+        let endpoint = server.endpoint.name().to_owned();
+        let attempt = announce(self.means.dir.kubelet_socket(), endpoint, &self.resource, options);
         let answer = tokio::select! {
             answer = attempt => answer,
             _ = self.stop.wait_for(|stop| *stop) => return State::Drain(server, Cause::Stopping),

@@ -1,4 +1,5 @@
-//! The gRPC face of one resource: translate, delegate, nothing else. No call touches a device.
+//! The gRPC face of one resource: translate, delegate, nothing else. No call touches a device but
+//! PreStartContainer, which may reset it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,15 +18,18 @@ use crate::allocation::{self, AllocationError};
 use crate::board::Tally;
 use crate::inventory::Snapshot;
 use crate::preferred;
+use crate::reset::Resets;
 
 mod lists;
 
 /// A request names every available device, so it can be as long as the largest device list, or longer.
 const MAX_REQUEST: usize = 64 * 1024 * 1024;
 
-/// What this plugin wants to be asked.
-pub(crate) const OPTIONS: DevicePluginOptions =
-    DevicePluginOptions { pre_start_required: false, get_preferred_allocation_available: true };
+/// What a plugin of `snapshot` wants to be asked. The kubelet reads it in Register, or asks.
+pub(crate) fn options(snapshot: &Snapshot) -> DevicePluginOptions {
+    let pre_start_required = snapshot.reset().is_some();
+    DevicePluginOptions { pre_start_required, get_preferred_allocation_available: true }
+}
 
 /// The ListAndWatch streams of one socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,18 +49,20 @@ pub struct Service {
     streams: watch::Sender<Streams>,
     stop: watch::Receiver<bool>,
     tally: Tally,
+    resets: Resets,
 }
 
 impl Service {
     /// The service that tells what `snapshots` hold, counts its `streams`, and ends them at `stop`. Calls
-    /// are counted in `tally`.
+    /// are counted in `tally`, and `resets` told who gets what.
     pub fn server(
         snapshots: watch::Receiver<Arc<Snapshot>>,
         streams: watch::Sender<Streams>,
         stop: watch::Receiver<bool>,
         tally: Tally,
+        resets: Resets,
     ) -> DevicePluginServer<Service> {
-        DevicePluginServer::new(Service { snapshots, streams, stop, tally })
+        DevicePluginServer::new(Service { snapshots, streams, stop, tally, resets })
             .max_decoding_message_size(MAX_REQUEST)
     }
 
@@ -73,7 +79,7 @@ impl DevicePlugin for Service {
         &self,
         _: Request<Empty>,
     ) -> Result<Response<DevicePluginOptions>, Status> {
-        Ok(Response::new(OPTIONS))
+        Ok(Response::new(options(&self.snapshot())))
     }
 
     async fn list_and_watch(&self, _: Request<Empty>) -> Result<Response<Self::ListAndWatchStream>, Status> {
@@ -106,15 +112,22 @@ impl DevicePlugin for Service {
         request: Request<AllocateRequest>,
     ) -> Result<Response<AllocateResponse>, Status> {
         let began = Instant::now();
-        let answer = allocation::allocate(&self.snapshot(), request.get_ref());
+        let (snapshot, request) = (self.snapshot(), request.get_ref());
+        let answer = allocation::allocate(&snapshot, request)
+            .and_then(|answer| self.resets.hand_out(&snapshot, request).map(|()| answer));
         self.tally.allocated(began.elapsed(), answer.as_ref().err().map(ToString::to_string));
         answer.map(Response::new).map_err(|error| refusal(&error))
     }
 
     async fn pre_start_container(
         &self,
-        _: Request<PreStartContainerRequest>,
+        request: Request<PreStartContainerRequest>,
     ) -> Result<Response<PreStartContainerResponse>, Status> {
+        let prepared = self.resets.prepare(&self.snapshot(), &request.get_ref().devices_ids).await;
+        prepared.map_err(|error| {
+            tracing::warn!(%error, "a container cannot start");
+            Status::unavailable(error.to_string())
+        })?;
         Ok(Response::new(PreStartContainerResponse {}))
     }
 }

@@ -55,6 +55,7 @@ impl Stock {
         Snapshot::new(self.name.clone(), self.devices.clone(), self.rule.sharing)
             .by(self.rule.strategy)
             .withheld(self.withheld.clone())
+            .resetting(self.rule.reset.clone())
     }
 
     /// The CDI spec that containers with its devices need, if any does.

@@ -16,8 +16,9 @@ const SETTLE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Vanished(BTreeMap<ResourceName, BTreeMap<String, Gone>>);
 
+/// Something that is no longer offered, and that a container may hold for all that.
 #[derive(Clone, Copy, Debug)]
-struct Gone {
+pub(crate) struct Gone {
     since: Instant,
     /// Since which answer nothing holds it.
     free: Option<Instant>,
@@ -39,7 +40,7 @@ impl Vanished {
             if device.vanished.is_none() {
                 return true;
             }
-            let mut gone = before.get(&device.id).copied().unwrap_or(Gone { since: now, free: None });
+            let mut gone = before.get(&device.id).copied().unwrap_or(Gone::since(now));
             let forgotten = usage.is_some_and(|usage| gone.hear(usage, usage.holds(resource, &device.id)));
             if !forgotten {
                 all_gone.insert(device.id.clone(), gone);
@@ -55,8 +56,13 @@ impl Vanished {
 }
 
 impl Gone {
+    /// It is gone since this moment, and whether anything holds it is not known.
+    pub(crate) fn since(since: Instant) -> Gone {
+        Gone { since, free: None }
+    }
+
     /// Takes an answer in, by which it is `held` or not, and tells whether it is to be forgotten.
-    fn hear(&mut self, usage: &Usage, held: bool) -> bool {
+    pub(crate) fn hear(&mut self, usage: &Usage, held: bool) -> bool {
         if held || usage.asked < self.since {
             self.free = None;
             return false;

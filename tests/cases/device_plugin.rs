@@ -23,6 +23,7 @@ mod plugin_watcher;
 mod podresources;
 mod preferring;
 mod registering;
+mod reset;
 mod sample;
 mod severed;
 mod streams;

@@ -47,7 +47,7 @@ impl Folder {
 
     /// Removes our files of kinds that are not `wanted`; returns their names. A file that is no spec of
     /// ours, whatever its name, stays.
-    pub fn sweep(&self, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+    pub fn sweep(&self, mut wanted: impl FnMut(&str) -> bool) -> io::Result<Vec<String>> {
         let entries = match self.0.read_dir() {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

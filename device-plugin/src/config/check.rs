@@ -15,13 +15,14 @@ use crate::discovery::nvidia::xid::Policy;
 use crate::inventory::limits;
 
 mod health;
+mod reset;
 mod selector;
 mod sharing;
 
 const MAX_RESOURCES: usize = 256;
 
-const RESOURCE_KEYS: [&str; 7] =
-    ["name", "match", "count", "sharing", "rename", "excludeTopology", "strategy"];
+const RESOURCE_KEYS: [&str; 8] =
+    ["name", "match", "count", "sharing", "rename", "excludeTopology", "strategy", "reset"];
 /// Checks a whole document.
 pub(super) fn config(document: &Node) -> Result<Config, Vec<Problem>> {
     let mut problems = Problems::default();
@@ -63,9 +64,11 @@ fn rule(field: &Field<'_>, names: &mut BTreeMap<String, u64>, problems: &mut Pro
     let sharing = sharing::check(&table, kind, problems);
     let exclude_topology = exclude_topology(&table, kind, problems);
     let strategy = strategy(&table, kind, problems);
+    let reset = reset::check(&table, sharing, problems);
     let (naming, selector) = (naming?, selector?);
     cdi_takes(&table, &naming, strategy, problems);
-    let rule = Rule { naming, selector, sharing: sharing?, exclude_topology, strategy: strategy? };
+    let rule =
+        Rule { naming, selector, sharing: sharing?, exclude_topology, strategy: strategy?, reset: reset? };
     fits_one_message(&table, &rule, problems);
     Some(rule)
 }

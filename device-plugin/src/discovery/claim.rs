@@ -89,6 +89,7 @@ mod tests {
             selector: Selector::Path(Vec::new()),
             sharing: Sharing::among(count),
             exclude_topology: false,
+            reset: None,
             strategy: Strategy::Auto,
         }
     }

@@ -8,6 +8,7 @@ use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
 
 use super::id::replica_id;
 use crate::cdi;
+use crate::config::reset::Reset;
 use crate::config::resource_name::ResourceName;
 use crate::config::sharing::Sharing;
 use crate::config::strategy::{Strategy, Way};
@@ -21,6 +22,7 @@ pub struct Snapshot {
     sharing: Sharing,
     strategy: Strategy,
     withheld: Option<String>,
+    reset: Option<Reset>,
     devices: Vec<Device>,
     topology: Topology,
     list: ListAndWatchResponse,
@@ -64,8 +66,8 @@ impl Snapshot {
             }
         }
         let topology = Topology::new(&devices.iter().map(part).collect::<Vec<_>>());
-        let (strategy, withheld) = (Strategy::Auto, None);
-        Snapshot { resource, sharing, strategy, withheld, devices, topology, list, entries }
+        let (strategy, withheld, reset) = (Strategy::Auto, None, None);
+        Snapshot { resource, sharing, strategy, withheld, reset, devices, topology, list, entries }
     }
 
     /// The same, with the devices reaching containers by `strategy`.
@@ -76,6 +78,16 @@ impl Snapshot {
     /// The same, with nothing to be had of it, for this `reason`, if there is one.
     pub fn withheld(self, reason: Option<String>) -> Snapshot {
         Snapshot { withheld: reason, ..self }
+    }
+
+    /// The same, with its devices made ready for their next holders by `reset`.
+    pub fn resetting(self, reset: Option<Reset>) -> Snapshot {
+        Snapshot { reset, ..self }
+    }
+
+    /// What makes its devices ready for their next holders.
+    pub fn reset(&self) -> Option<&Reset> {
+        self.reset.as_ref()
     }
 
     /// Why nothing can be had of it.
@@ -144,6 +156,7 @@ impl PartialEq for Snapshot {
             && self.sharing == other.sharing
             && self.strategy == other.strategy
             && self.withheld == other.withheld
+            && self.reset == other.reset
             && self.devices == other.devices
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn render(board: &Board) -> String {
     registrations(&mut page, &rows);
     lists(&mut page, &rows);
     calls(&mut page, &rows);
+    resets(&mut page, &rows);
     page.family("scan_seconds", "histogram", "Looks at the node.");
     page.histogram("scan_seconds", &[], &board.scans());
     page.0
@@ -85,6 +86,16 @@ fn calls(page: &mut Page, rows: &Rows) {
     page.family("preferred_seconds", "histogram", "GetPreferredAllocation calls.");
     for (resource, row) in rows {
         page.histogram("preferred_seconds", &[("resource", resource)], &row.preferred);
+    }
+}
+
+fn resets(page: &mut Page, rows: &Rows) {
+    page.family("resets_total", "counter", "Runs of the reset hook.");
+    for (resource, row) in rows.iter().filter(|(_, row)| row.snapshots.borrow().reset().is_some()) {
+        let (well, failed) = row.resets;
+        for (result, count) in [("success", well), ("failure", failed)] {
+            page.sample("resets_total", &[("resource", resource), ("result", &result)], count);
+        }
     }
 }
 
@@ -162,6 +173,6 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(families.len(), 12, "{families:?}");
+        assert_eq!(families.len(), 13, "{families:?}");
     }
 }

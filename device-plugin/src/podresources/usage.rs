@@ -16,22 +16,38 @@ pub struct Usage {
     /// When the kubelet was asked.
     pub asked: Instant,
     held: Ids,
+    /// All resources of which containers hold something, ours or not.
+    resources: BTreeSet<String>,
 }
 
 /// An id that a container held and none holds any more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// Of which resource.
     pub resource: String,
     /// The id, as it was listed.
     pub id: String,
+    /// The first answer by which nothing holds it was to a question of this moment.
+    pub since: Instant,
 }
 
 impl Usage {
     /// What `answer`, to a question of the moment `asked`, says of the resources `ours`.
     pub fn of(answer: ListPodResourcesResponse, ours: &BTreeSet<String>, asked: Instant) -> Usage {
         let containers = answer.pod_resources.into_iter().flat_map(|pod| pod.containers);
-        Usage { asked, held: ids(containers.flat_map(|container| container.devices), ours) }
+        let mut resources = BTreeSet::new();
+        let devices = containers.flat_map(|container| container.devices).inspect(|devices| {
+            if !devices.device_ids.is_empty() && !resources.contains(&devices.resource_name) {
+                resources.insert(devices.resource_name.clone());
+            }
+        });
+        let held = ids(devices, ours);
+        Usage { asked, held, resources }
+    }
+
+    /// Whether a container holds anything of `resource`, which need not be ours any more.
+    pub fn holds_any_of(&self, resource: &str) -> bool {
+        self.resources.contains(resource)
     }
 
     /// The ids per resource that containers hold.
@@ -57,7 +73,8 @@ impl Usage {
 #[derive(Debug, Default)]
 pub(super) struct Releases {
     held: Ids,
-    absent: BTreeMap<Release, Instant>,
+    /// By resource and id, since when.
+    absent: BTreeMap<(String, String), Instant>,
 }
 
 impl Releases {
@@ -71,15 +88,14 @@ impl Releases {
     ) -> Vec<Release> {
         for (resource, ids) in std::mem::replace(&mut self.held, usage.held.clone()) {
             for id in ids.into_iter().filter(|id| !usage.holds_exactly(&resource, id)) {
-                self.absent.entry(Release { resource: resource.clone(), id }).or_insert(usage.asked);
+                self.absent.entry((resource.clone(), id)).or_insert(usage.asked);
             }
         }
         // Of a resource that is no longer ours the answer tells nothing.
-        self.absent.retain(|release, _| {
-            ours.contains(&release.resource) && !usage.holds_exactly(&release.resource, &release.id)
-        });
+        self.absent.retain(|(resource, id), _| ours.contains(resource) && !usage.holds_exactly(resource, id));
         let settled = |since: &Instant| usage.asked.duration_since(*since) >= patience;
-        self.absent.extract_if(.., |_, since| settled(since)).map(|(release, _)| release).collect()
+        let released = self.absent.extract_if(.., |_, since| settled(since));
+        released.map(|((resource, id), since)| Release { resource, id, since }).collect()
     }
 }
 

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use tonic::transport::Endpoint as Target;
-use tripod_proto::deviceplugin::v1beta1::RegisterRequest;
 use tripod_proto::deviceplugin::v1beta1::registration_client::RegistrationClient;
+use tripod_proto::deviceplugin::v1beta1::{DevicePluginOptions, RegisterRequest};
 
 use crate::config::resource_name::ResourceName;
-use crate::service;
 
 /// The kubelet itself gives the back-dial 10 s.
 const REGISTER: Duration = Duration::from_secs(15);
@@ -23,11 +22,12 @@ pub(super) enum RegisterError {
     Deadline,
 }
 
-/// Tells the kubelet on `socket` that `endpoint`, a file name, serves `resource`.
+/// Tells the kubelet on `socket` that `endpoint`, a file name, serves `resource`, with these `options`.
 pub(super) async fn announce(
     socket: String,
     endpoint: String,
     resource: &ResourceName,
+    options: DevicePluginOptions,
 ) -> Result<(), RegisterError> {
     let connect_failed = |source| RegisterError::Connect { socket: socket.clone(), source };
     let target = Target::from_shared(format!("unix:{socket}")).map_err(connect_failed)?;
@@ -37,7 +37,7 @@ pub(super) async fn announce(
             version: "v1beta1".to_owned(),
             endpoint,
             resource_name: resource.to_string(),
-            options: Some(service::OPTIONS),
+            options: Some(options),
         };
         let answer = RegistrationClient::new(channel).register(request).await;
         answer.map(drop).map_err(|status| RegisterError::Refused(status.message().to_owned()))

@@ -48,7 +48,7 @@ impl Server {
         let accepted = lines.clone();
         let incoming = UnixListenerStream::new(listener)
             .map(move |stream| stream.and_then(|stream| accepted.add(stream)));
-        let service = Service::server(snapshots, opened, stopped.clone(), tally);
+        let service = Service::server(snapshots, opened, stopped.clone(), tally, means.resets.clone());
         let (sender, verdict) = watch::channel(None);
         let introduction = (means.way == Way::Watcher)
             .then(|| Introduction::server(resource, endpoint.path().display().to_string(), sender));

@@ -108,6 +108,29 @@ async fn the_spec_follows_what_is_there_and_goes_with_its_rule() {
 }
 
 #[tokio::test]
+async fn the_spec_of_what_is_no_longer_offered_stays_while_a_container_holds_it() {
+    let Some(node) = Node::new(BY_CDI) else { return };
+    node.add_device("card0", 3);
+    node.add_device("ttyT0", 5);
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    kubelet.serve_podresources(&node.podresources()).unwrap();
+    let plugin = node.run();
+    kubelet.until_allocatable(CARD, 1).await.unwrap();
+    let held = kubelet.admit(CARD, 1).await.unwrap();
+    let spec = node.cdi().join("tripod-example.com-card.json");
+    node.configure(CONFIG);
+    plugin.until_logged("no longer offering").await;
+    assert!(spec.exists());
+    plugin.stop().await;
+    let plugin = node.run();
+    kubelet.until_allocatable(SERIAL, 1).await.unwrap();
+    assert!(spec.exists(), "it knows nothing of the resource but what the kubelet says");
+    kubelet.release(&held.container).unwrap();
+    plugin.until_logged("removed a CDI spec").await;
+    assert!(!spec.exists());
+}
+
+#[tokio::test]
 async fn nothing_is_allocated_whose_spec_cannot_be_written() {
     let Some(node) = Node::new(BY_CDI) else { return };
     node.add_device("card0", 3);

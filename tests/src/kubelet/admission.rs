@@ -8,7 +8,8 @@ use tonic::{Status, Streaming};
 use tripod_proto::deviceplugin::v1beta1::device_plugin_client::DevicePluginClient;
 use tripod_proto::deviceplugin::v1beta1::{
     AllocateRequest, AllocateResponse, ContainerAllocateRequest, ContainerAllocateResponse,
-    ContainerPreferredAllocationRequest, Empty, ListAndWatchResponse, PreferredAllocationRequest,
+    ContainerPreferredAllocationRequest, Empty, ListAndWatchResponse, PreStartContainerRequest,
+    PreferredAllocationRequest,
 };
 
 use super::ledger::View;
@@ -87,6 +88,23 @@ impl Kubelet {
             }
             Ok(held.response.clone())
         })
+    }
+
+    /// Starts a container that has been admitted, or starts it again: before each start a plugin that wants
+    /// it is asked to make the devices ready.
+    pub async fn start_container(&self, container: &str) -> Result<(), Status> {
+        let (resource, devices_ids, options) = self
+            .look(|view| {
+                let held = view.admissions.iter().find(|admission| admission.container == container)?;
+                let options = view.plugins.get(&held.resource).map(|plugin| plugin.options);
+                Some((held.resource.clone(), held.ids.clone(), options))
+            })
+            .ok_or_else(|| Status::not_found(format!("{container} was never admitted")))?;
+        if options.is_some_and(|options| options.pre_start_required) {
+            let mut client = self.client(&resource).map_err(|error| Status::not_found(error.to_string()))?;
+            client.pre_start_container(PreStartContainerRequest { devices_ids }).await?;
+        }
+        Ok(())
     }
 
     /// The container has ended, and what it held is free.

@@ -88,6 +88,8 @@ pub struct View {
     pub plugins: BTreeMap<String, Plugin>,
     /// What containers hold, as the checkpoint has it.
     pub admissions: Vec<Admission>,
+    /// How often somebody asked what containers hold.
+    pub inquiries: usize,
     /// How many connections were [severed](super::Kubelet::sever_after).
     pub severed: usize,
     /// The device manager's own list of each resource.

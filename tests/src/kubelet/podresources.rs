@@ -37,7 +37,11 @@ impl PodResourcesLister for Lister {
         &self,
         _: Request<ListPodResourcesRequest>,
     ) -> Result<Response<ListPodResourcesResponse>, Status> {
-        Ok(Response::new(ListPodResourcesResponse { pod_resources: self.0.peek(pods) }))
+        let pod_resources = self.0.with(|view| {
+            view.inquiries += 1;
+            pods(view)
+        });
+        Ok(Response::new(ListPodResourcesResponse { pod_resources }))
     }
 
     async fn get_allocatable_resources(
