@@ -86,8 +86,7 @@ impl Strategy {
     }
 }
 
-/// What is mounted for a device is of the version of its driver, and numbers of nodes change over a reboot:
-/// the kubelet would replay both as they were.
+/// What is mounted for a device is of the version of its driver: the kubelet would replay it as it was.
 fn needs_cdi(found: &Found) -> bool {
     found.cdi.is_some() || !found.edits.mounts.is_empty() || !found.edits.hooks.is_empty()
 }
