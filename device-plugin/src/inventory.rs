@@ -11,11 +11,14 @@ use crate::device::{Device, Found};
 use crate::health::Standing;
 
 mod id;
+mod known;
 pub mod limits;
 pub mod snapshot;
 
 pub(crate) use id::hash8;
 pub use snapshot::Snapshot;
+
+use known::Known;
 
 /// What the API calls a device that can be handed out.
 const HEALTHY: &str = "Healthy";
@@ -52,28 +55,38 @@ pub struct Moment {
 }
 
 /// Merges the devices `found` at this `moment` into the `previous` ones, ordered by key. Known
-/// devices keep their ids. One that was not found stays, unhealthy: of an allocated device that is
+/// devices keep their keys and ids. One that was not found stays, unhealthy: of an allocated device that is
 /// missing from the list the kubelet would report that it is healthy.
 pub fn merge(previous: &[Device], found: Vec<Found>, moment: Moment) -> Vec<Device> {
-    let mut known: BTreeMap<&str, &Device> = previous.iter().map(|d| (d.found.key.as_str(), d)).collect();
+    let mut known = Known::new(previous);
     let mut taken: HashSet<String> = previous.iter().map(|d| d.id.clone()).collect();
     let mut devices = Vec::with_capacity(found.len());
-    for mut found in found {
-        let (id, standing) = match known.remove(found.key.as_str()) {
-            Some(device) => {
-                // What is cut by its memory keeps its pieces when nobody can tell it for a while.
-                found.memory = found.memory.or(device.found.memory);
-                (device.id.clone(), device.standing.look(&device.found.vitals, &found, moment.at))
+    for found in found {
+        let device = match known.take(&found) {
+            Some(device) => again(device, found, moment),
+            None => {
+                let id = id::device_id(&found.id, &found.key, &taken);
+                taken.insert(id.clone());
+                listed(id, Standing::first(&found, moment.at), found)
             }
-            None => (id::device_id(&found.id, &found.key, &taken), Standing::first(&found, moment.at)),
         };
-        taken.insert(id.clone());
-        let found = Found { health: standing.verdict(), ..found };
-        devices.push(Device { id, found, standing, vanished: None });
+        devices.push(device);
     }
-    devices.extend(known.values().map(|device| vanish(device, moment)));
+    devices.extend(known.rest().map(|device| vanish(device, moment)));
     devices.sort_by(|a, b| a.found.key.cmp(&b.found.key));
     devices
+}
+
+fn again(device: &Device, found: Found, moment: Moment) -> Device {
+    let standing = device.standing.look(&device.found.vitals, &found, moment.at);
+    // What is cut by its memory keeps its pieces when nobody can tell it for a while.
+    let memory = found.memory.or(device.found.memory);
+    listed(device.id.clone(), standing, Found { key: device.found.key.clone(), memory, ..found })
+}
+
+fn listed(id: String, standing: Standing, found: Found) -> Device {
+    let found = Found { health: standing.verdict(), ..found };
+    Device { id, found, standing, vanished: None }
 }
 
 fn vanish(device: &Device, moment: Moment) -> Device {

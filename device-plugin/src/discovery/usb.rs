@@ -1,6 +1,8 @@
 //! USB devices, as `/sys/bus/usb/devices` lists them (Documentation/ABI/testing/sysfs-bus-usb): a folder
 //! each, named after the ports that lead to it, beside folders of interfaces, whose names have a `:`.
 
+use std::collections::BTreeMap;
+
 use super::Scan;
 use crate::config::criteria::Property;
 use crate::device::{DeviceNode, Found, Kind};
@@ -23,13 +25,15 @@ pub(super) fn scan(root: &HostRoot) -> Scan {
     for bus in root.names(NODES).unwrap_or_default() {
         scan.folders.insert(format!("{NODES}/{bus}"));
     }
+    let mut ported = Vec::new();
     for name in names.iter().filter(|name| !name.contains(':')).take(limits::MAX_FOUND) {
         match look_at(name, root) {
-            Ok(Some(found)) => scan.found.push(told_apart(found, name, &scan)),
+            Ok(Some(found)) => ported.push((name.as_str(), found)),
             Ok(None) => {}
             Err(fault) => drop(scan.faults.insert(fault)),
         }
     }
+    scan.found = told_apart(ported);
     scan
 }
 
@@ -63,12 +67,22 @@ fn look_at(name: &str, root: &HostRoot) -> Result<Option<Found>, String> {
     }))
 }
 
-/// Cheap devices share a serial number; then the port tells them apart.
-fn told_apart(mut found: Found, name: &str, scan: &Scan) -> Found {
-    if scan.found.iter().any(|other| other.key == found.key) {
-        found.key = format!("{}:{name}", found.key);
-        found.id = format!("{}-{name}", found.id);
+/// Cheap devices share a serial number. Then the port tells them apart, all of them: were the first to
+/// keep the plain name, the second would take it over when the first is unplugged. What is listed already
+/// keeps its id when a twin comes or goes, for it keeps its node (see [`crate::inventory::merge`]).
+fn told_apart(ported: Vec<(&str, Found)>) -> Vec<Found> {
+    let mut alike = BTreeMap::<String, usize>::new();
+    for (_, found) in &ported {
+        *alike.entry(found.key.clone()).or_default() += 1;
     }
+    let is_twin = |found: &Found| alike.get(&found.key).is_some_and(|count| *count > 1);
+    let name = |(port, found)| if is_twin(&found) { by_port(found, port) } else { found };
+    ported.into_iter().map(name).collect()
+}
+
+fn by_port(mut found: Found, port: &str) -> Found {
+    found.key = format!("{}:{port}", found.key);
+    found.id = format!("{}-{port}", found.id);
     found
 }
 

@@ -72,6 +72,23 @@ async fn a_device_that_is_plugged_in_elsewhere_is_the_same_by_its_serial_number(
 }
 
 #[tokio::test]
+async fn a_twin_takes_over_nothing_of_the_one_that_is_unplugged() {
+    let Some(node) = bus(ADAPTERS) else { return };
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    let _plugin = node.run();
+    kubelet.until_allocatable(SERIAL, 2).await.unwrap();
+    plug(&node, "1-8", 8, ["0403", "6001", "A50285BI"]);
+    let list = kubelet.until_allocatable(SERIAL, 3).await.unwrap();
+    let both = ["0403-6001-A50285BI", "0403-6001-A50285BI-1-8", "0403-6015-1-4.1"];
+    assert_eq!(ids(&list), both, "what is listed keeps its id");
+    unplug(&node, "1-2", 3);
+    kubelet.until_allocatable(SERIAL, 2).await.unwrap();
+    kubelet.allocate(SERIAL, &[both[0]]).await.unwrap_err();
+    let given = kubelet.allocate(SERIAL, &[both[1]]).await.unwrap();
+    assert_eq!(given.container_responses[0].devices[0].host_path, "/dev/bus/usb/001/008");
+}
+
+#[tokio::test]
 async fn what_is_malformed_hides_nothing_else() {
     let Some(node) = bus(ADAPTERS) else { return };
     plug(&node, "1-8", 8, ["0403", "6001", "A50285BI"]);
@@ -85,7 +102,7 @@ async fn what_is_malformed_hides_nothing_else() {
     let kubelet = Kubelet::start(node.plugins()).await.unwrap();
     let plugin = node.run();
     let list = kubelet.until_allocatable(SERIAL, 3).await.unwrap();
-    assert_eq!(ids(&list), ["0403-6001-A50285BI", "0403-6001-A50285BI-1-8", "0403-6015-1-4.1"]);
+    assert_eq!(ids(&list), ["0403-6001-A50285BI-1-2", "0403-6001-A50285BI-1-8", "0403-6015-1-4.1"]);
     let log = plugin.log();
     for told in [
         "/dev/bus/usb/001/011 is no device node: USB device 1-9 is left out",
