@@ -18,6 +18,7 @@ pub mod snapshot;
 pub(crate) use id::hash8;
 pub use snapshot::Snapshot;
 
+use id::Ids;
 use known::Known;
 
 /// What the API calls a device that can be handed out.
@@ -57,16 +58,16 @@ pub struct Moment {
 /// Merges the devices `found` at this `moment` into the `previous` ones, ordered by key. Known
 /// devices keep their keys and ids. One that was not found stays, unhealthy: of an allocated device that is
 /// missing from the list the kubelet would report that it is healthy.
-pub fn merge(previous: &[Device], found: Vec<Found>, moment: Moment) -> Vec<Device> {
+pub fn merge(previous: &[Device], mut found: Vec<Found>, moment: Moment) -> Vec<Device> {
     let mut known = Known::new(previous);
-    let mut taken: HashSet<String> = previous.iter().map(|d| d.id.clone()).collect();
+    let mut ids = Ids::new(previous, &found);
+    found.sort_by(|a, b| a.key.cmp(&b.key));
     let mut devices = Vec::with_capacity(found.len());
     for found in found {
         let device = match known.take(&found) {
             Some(device) => again(device, found, moment),
             None => {
-                let id = id::device_id(&found.id, &found.key, &taken);
-                taken.insert(id.clone());
+                let id = ids.give(&found.id, &found.key);
                 listed(id, Standing::first(&found, moment.at), found)
             }
         };
@@ -175,6 +176,10 @@ pub(crate) mod tests {
         devices.iter().map(|d| (d.id.as_str(), d.found.health.is_healthy())).collect()
     }
 
+    fn ids_by_key(devices: &[Device]) -> Vec<(String, String)> {
+        devices.iter().map(|device| (device.found.key.clone(), device.id.clone())).collect()
+    }
+
     #[test]
     fn a_device_that_vanished_stays_listed_unhealthy_and_recovers_with_its_id() {
         let first = devices(&["/dev/a", "/dev/b"]);
@@ -190,9 +195,18 @@ pub(crate) mod tests {
     fn two_paths_that_would_have_one_id_get_two_and_keep_them() {
         let nested_first = merge(&[], vec![found("/dev/a/b")], moment(1));
         let both = merge(&nested_first, vec![found("/dev/a-b"), found("/dev/a/b")], moment(2));
-        let by_key: Vec<_> = both.iter().map(|d| (d.found.key.as_str(), d.id.as_str())).collect();
         let hashed = format!("a-b-{}", hash8("/dev/a-b"));
-        assert_eq!(by_key, [("/dev/a-b", hashed.as_str()), ("/dev/a/b", "a-b")]);
+        let expected = [("/dev/a-b", hashed.as_str()), ("/dev/a/b", "a-b")];
+        assert_eq!(ids_by_key(&both), expected.map(|(key, id)| (key.to_owned(), id.to_owned())));
+    }
+
+    #[test]
+    fn ids_do_not_depend_on_who_was_looked_at_first() {
+        let ids = |paths: &[&str]| ids_by_key(&devices(paths));
+        let both = ids(&["/dev/a/b", "/dev/a-b", "/dev/c"]);
+        assert_eq!(ids(&["/dev/c", "/dev/a-b", "/dev/a/b"]), both);
+        let hashed = |path: &str| (path.to_owned(), format!("a-b-{}", hash8(path)));
+        assert_eq!(both, [hashed("/dev/a-b"), hashed("/dev/a/b"), ("/dev/c".to_owned(), "c".to_owned())]);
     }
 
     #[test]

@@ -69,7 +69,8 @@ fn look_at(name: &str, root: &HostRoot) -> Result<Option<Found>, String> {
 
 /// Cheap devices share a serial number. Then the port tells them apart, all of them: were the first to
 /// keep the plain name, the second would take it over when the first is unplugged. What is listed already
-/// keeps its id when a twin comes or goes, for it keeps its node (see [`crate::inventory::merge`]).
+/// keeps its id when a twin comes or goes, for it keeps its node (see [`crate::inventory::merge`]), until
+/// this program is restarted: then both are named by port.
 fn told_apart(ported: Vec<(&str, Found)>) -> Vec<Found> {
     let mut alike = BTreeMap::<String, usize>::new();
     for (_, found) in &ported {
