@@ -8,6 +8,7 @@ pub(crate) mod leftover;
 pub mod name;
 pub mod spec;
 
+mod file;
 mod folder;
 
 pub use folder::{Folder, WriteError};

@@ -1,17 +1,15 @@
 //! The folder that runtimes read specs from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::{fs, io};
 
+use super::file::{kind_in, replace};
 use super::spec::Spec;
 use crate::inventory::hash8;
 
 const PREFIX: &str = "tripod-";
 const SUFFIX: &str = ".json";
-/// Largest file that is taken for one of ours.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// Writes and removes our files, and leaves those of others alone.
 #[derive(Clone, Debug)]
@@ -35,9 +33,9 @@ impl Folder {
     /// says so already. Returns what could not be written, by kind.
     pub fn write(&self, specs: &[Spec]) -> BTreeMap<String, WriteError> {
         let mut failed = BTreeMap::new();
-        for (name, spec) in named(specs) {
-            let path = self.0.join(name);
-            if let Err(source) = replace(&path, spec) {
+        for (name, spec) in self.named(specs) {
+            let path = self.0.join(&name);
+            if let Err(source) = replace(&path, spec).and_then(|()| self.leave_one(spec.kind(), &name)) {
                 let path = path.display().to_string();
                 failed.insert(spec.kind().to_owned(), WriteError { path, source });
             }
@@ -57,13 +55,49 @@ impl Folder {
         for entry in entries {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let kind = is_ours(&name).then(|| kind_in(&entry.path())).flatten();
-            if kind.is_some_and(|kind| file_names(&kind).contains(&name) && !wanted(&kind)) {
+            if self.kind_of(&name).is_some_and(|kind| !wanted(&kind)) {
                 fs::remove_file(entry.path())?;
                 removed.push(name);
             }
         }
         Ok(removed)
+    }
+
+    /// The files that `specs` belong in.
+    fn named<'a>(&self, specs: &'a [Spec]) -> Vec<(String, &'a Spec)> {
+        let mut taken = BTreeSet::new();
+        specs.iter().map(|spec| (self.name(spec.kind(), &mut taken), spec)).collect()
+    }
+
+    /// A kind keeps the file it has: were it described in another first, or in none for a moment, a runtime
+    /// that looks just then would not start a container. A plain name is free when no kind has it, be it
+    /// one of those to be written or one that stays because containers hold its devices.
+    fn name(&self, kind: &str, taken: &mut BTreeSet<String>) -> String {
+        let [plain, hashed] = file_names(kind);
+        let is_free = match self.kind_of(&plain) {
+            Some(holder) => holder == kind,
+            None => self.kind_of(&hashed).is_none() && !taken.contains(&plain),
+        };
+        let name = if is_free { plain } else { hashed };
+        taken.insert(name.clone());
+        name
+    }
+
+    /// Removes what else describes `kind` than the file `name`: of devices that two files define a runtime
+    /// finds none.
+    fn leave_one(&self, kind: &str, name: &str) -> io::Result<()> {
+        for other in file_names(kind).iter().filter(|other| *other != name) {
+            if self.kind_of(other).as_deref() == Some(kind) {
+                fs::remove_file(self.0.join(other))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The kind that the file `name` describes, if it is one of ours.
+    fn kind_of(&self, name: &str) -> Option<String> {
+        let kind = is_ours(name).then(|| kind_in(&self.0.join(name))).flatten()?;
+        file_names(&kind).iter().any(|one| one == name).then_some(kind)
     }
 }
 
@@ -77,42 +111,10 @@ fn file_names(kind: &str) -> [String; 2] {
     [format!("{PREFIX}{plain}{SUFFIX}"), format!("{PREFIX}{plain}-{}{SUFFIX}", hash8(kind))]
 }
 
-fn named(specs: &[Spec]) -> Vec<(String, &Spec)> {
-    let mut taken = BTreeSet::new();
-    let mut named = Vec::new();
-    for spec in specs {
-        let [plain, hashed] = file_names(spec.kind());
-        let name = if taken.insert(plain.clone()) { plain } else { hashed };
-        named.push((name, spec));
-    }
-    named
-}
-
-/// Another process must never see half a file, and a runtime that watches the folder no change where
-/// nothing changed.
-fn replace(path: &Path, spec: &Spec) -> io::Result<()> {
-    let text = serde_json::to_vec_pretty(spec)?;
-    if fs::read(path).is_ok_and(|present| present == text) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    // Runtimes read only names that end in .json or .yaml.
-    let temporary = path.with_extension("json.tmp");
-    fs::write(&temporary, text)?;
-    fs::rename(&temporary, path)
-}
-
-fn kind_in(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-    let document: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-    Some(document.get("kind")?.as_str()?.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::resource_name::ResourceName;
     use crate::inventory::tests::devices;
@@ -169,5 +171,68 @@ mod tests {
         let failed = Folder::new(parent.path().join("cdi")).write(&[spec("example.com/serial", &["/dev/a"])]);
         let error = &failed["example.com/serial"];
         assert!(error.to_string().contains("cdi/tripod-example.com-serial.json: make its folder"), "{error}");
+    }
+
+    const PLAIN: &str = "tripod-aa-bb-cc.json";
+
+    fn hashed(kind: &str) -> String {
+        format!("tripod-aa-bb-cc-{}.json", hash8(kind))
+    }
+
+    /// What the folder has, and the kind that each file describes.
+    fn kinds(folder: &Path) -> Vec<(String, String)> {
+        let names = names(folder).into_iter();
+        names.map(|name| (name.clone(), kind_in(&folder.join(name)).unwrap())).collect()
+    }
+
+    #[test]
+    fn no_kind_is_described_twice_when_the_one_with_its_plain_name_goes() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::new(parent.path());
+        let (first, second) = (spec("aa-bb/cc", &["/dev/a"]), spec("aa/bb-cc", &["/dev/b"]));
+        folder.write(&[first.clone(), second.clone()]);
+        folder.sweep(|kind| kind == "aa/bb-cc").unwrap();
+        assert!(folder.write(std::slice::from_ref(&second)).is_empty());
+        assert_eq!(kinds(parent.path()), [(hashed("aa/bb-cc"), "aa/bb-cc".to_owned())]);
+        fs::copy(parent.path().join(hashed("aa/bb-cc")), parent.path().join(PLAIN)).unwrap();
+        folder.write(&[second]);
+        assert_eq!(kinds(parent.path()), [(PLAIN.to_owned(), "aa/bb-cc".to_owned())]);
+    }
+
+    #[test]
+    fn a_kind_that_containers_still_hold_keeps_its_file() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::new(parent.path());
+        folder.write(&[spec("aa-bb/cc", &["/dev/a"])]);
+        folder.sweep(|_| true).unwrap();
+        folder.write(&[spec("aa/bb-cc", &["/dev/b"])]);
+        let both = [(hashed("aa/bb-cc"), "aa/bb-cc".to_owned()), (PLAIN.to_owned(), "aa-bb/cc".to_owned())];
+        assert_eq!(kinds(parent.path()), both);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_behind() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::create_dir(parent.path().join(PLAIN)).unwrap();
+        let failed = Folder::new(parent.path()).write(&[spec("aa/bb-cc", &["/dev/a"])]);
+        assert_eq!((failed.len(), names(parent.path())), (1, vec![PLAIN.to_owned()]));
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_at_and_a_link_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let target = outside.path().join("spec.json");
+        fs::write(&target, "{\"kind\": \"aa/dd\"}").unwrap();
+        let folder = Folder::new(parent.path());
+        std::os::unix::fs::symlink(&target, parent.path().join("tripod-aa-dd.json")).unwrap();
+        for name in [PLAIN, "tripod-aa-bb-cc.json.tmp"] {
+            nix::unistd::mkfifo(&parent.path().join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        assert!(folder.sweep(|_| false).unwrap().is_empty());
+        let spec = spec("aa/bb-cc", &["/dev/a"]);
+        assert_eq!(folder.write(std::slice::from_ref(&spec)).len(), 1, "nobody reads from the pipe");
+        assert!(folder.write(&[spec]).is_empty(), "the pipe is gone");
+        assert_eq!(kind_in(&parent.path().join(PLAIN)).as_deref(), Some("aa/bb-cc"));
     }
 }
