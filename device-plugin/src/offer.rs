@@ -98,7 +98,9 @@ impl Offer {
     }
 
     fn publish(&mut self, new: Snapshot) {
-        let changed = self.snapshots.send_if_modified(|snapshot| {
+        // A look changes what is known of a device more often than what the kubelet is told.
+        let list_changed = self.snapshots.borrow().list() != new.list();
+        self.snapshots.send_if_modified(|snapshot| {
             let changed = **snapshot != new;
             if changed {
                 tell_changes(new.resource(), snapshot.devices(), new.devices(), &self.agent);
@@ -107,7 +109,7 @@ impl Offer {
             }
             changed
         });
-        if changed {
+        if list_changed {
             self.tally.note(|row| row.since = Instant::now());
         }
     }
@@ -165,19 +167,39 @@ mod tests {
     use crate::reset::Resets;
     use crate::socket::PluginDir;
 
-    #[tokio::test]
-    async fn a_name_without_devices_is_listed_empty_for_the_grace() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = PluginDir::new(folder.path()).unwrap();
+    fn offer(folder: &std::path::Path, board: &Board) -> (Offer, Stock) {
+        let dir = PluginDir::new(folder).unwrap();
         let (_looks, directory) = watch::channel(0);
-        let (board, way) = (Board::default(), Way::Classic);
+        let (board, way) = (board.clone(), Way::Classic);
         let resets = Resets::new(board.clone());
         let means = Means { way, dir, directory, board, resets };
         let config = "version: v1\nresources: [{name: a/b, match: {paths: [/dev/x]}}]";
         let rule = Config::parse(config).unwrap().rules.remove(0);
         let name = ResourceName::parse("a/b").unwrap();
         let stock = Stock { name, rule, devices: devices(&["/dev/x"]), left_out: 0, withheld: None };
-        let mut offer = Offer::start(&stock, means, Agent::at(&folder.path().join("agent.sock")));
+        (Offer::start(&stock, means, Agent::at(&folder.join("agent.sock"))), stock)
+    }
+
+    #[tokio::test]
+    async fn a_list_is_as_old_as_what_the_kubelet_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let board = Board::default();
+        let (mut offer, mut stock) = offer(folder.path(), &board);
+        let since = || board.rows()[&ResourceName::parse("a/b").unwrap()].since;
+        let first = since();
+        stock.devices[0].found.vitals.lanes = Some(8);
+        offer.update(&stock);
+        assert_eq!((offer.devices()[0].found.vitals.lanes, since()), (Some(8), first));
+        stock.devices[0].found.numa = Some(1);
+        offer.update(&stock);
+        assert!(since() > first);
+        offer.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_name_without_devices_is_listed_empty_for_the_grace() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut offer, stock) = offer(folder.path(), &Board::default());
         let now = Instant::now();
         assert!(offer.linger(now) && offer.devices().is_empty());
         assert!(offer.linger(now + GRACE / 2));
