@@ -8,7 +8,7 @@ use tripod_device_plugin::inventory::Snapshot;
 use tripod_device_plugin::preferred::preferred;
 use tripod_proto::deviceplugin::v1beta1::PreferredAllocationRequest;
 
-use crate::inventories::{in_fours, machine, request, uneven, unlinked};
+use crate::inventories::{in_fours, in_parts, machine, request, uneven, unlinked};
 use crate::latency::{self, Latency};
 use crate::report::{Report, rounded};
 use crate::{Options, slow_search};
@@ -28,25 +28,23 @@ pub(crate) fn linked(report: &mut Report, options: Options) {
         let request = request(&snapshot, size);
         let ours = timed(&snapshot, &request, options);
         worst = worst.max(ours.p99());
+        agrees_with_slow_search(&snapshot, size);
         if [1, 2, 3, 5, 8].contains(&size) {
             report.times(&format!("16 linked cards, {size} wanted"), &ours);
-            beside_slow_search(report, &snapshot, size, &ours, options);
+            beside_slow_search(report, size, &ours, options);
         }
     }
     report.at_most_here("preferred among 16 linked cards, any number, p99 ms", worst, LIMIT);
 }
 
-fn beside_slow_search(
-    report: &mut Report,
-    snapshot: &Snapshot,
-    size: usize,
-    ours: &Latency,
-    options: Options,
-) {
+fn agrees_with_slow_search(snapshot: &Snapshot, size: usize) {
     let mut slow = slow_search::best(CARDS, size, &uneven);
-    let every = latency::of(options.rounds, 3, || drop(black_box(slow_search::best(CARDS, size, &uneven))));
     slow.set.sort_unstable();
     assert_eq!(numbers(snapshot, &request(snapshot, size)), slow.set, "{size} of {CARDS} cards");
+}
+
+fn beside_slow_search(report: &mut Report, size: usize, ours: &Latency, options: Options) {
+    let every = latency::of(options.rounds, 3, || drop(black_box(slow_search::best(CARDS, size, &uneven))));
     let (took, ratio) = (every.p50(), every.p50() / ours.p50());
     println!("{:<44} p50 {took:>8.4} ms, {ratio:.0} times ours", "    every set, pair by pair");
     let name = format!("16 linked cards, {size} wanted, every set");
@@ -77,6 +75,18 @@ pub(crate) fn shares(report: &mut Report, options: Options) {
         }
     }
     report.at_most_here("preferred among 8 cards by 256 shares, p99 ms", worst, LIMIT);
+}
+
+/// Among the parts of eight linked cards, most of them wanted: there are far too many sets to look at all.
+pub(crate) fn parts(report: &mut Report, options: Options) {
+    let snapshot = in_parts(8, 8);
+    let mut worst = 0.0_f64;
+    for size in [56, 48, 32] {
+        let times = timed(&snapshot, &request(&snapshot, size), options);
+        worst = worst.max(times.p99());
+        report.times(&format!("8 linked cards of 8 parts, {size} wanted"), &times);
+    }
+    report.at_most_here("preferred among 8 linked cards of 8 parts, p99 ms", worst, LIMIT);
 }
 
 /// Among so many devices that nobody can look at every set of them.

@@ -38,14 +38,33 @@ pub(crate) fn in_fours(cards: usize) -> Snapshot {
     snapshot(cards, links, Sharing::EXCLUSIVE)
 }
 
+/// `cards` cards of `parts` parts each, every part linked to every other, as AMD's driver tells of them.
+pub(crate) fn in_parts(cards: usize, parts: usize) -> Snapshot {
+    let found = |part: usize| {
+        let weight = |other: usize| if other / parts == part / parts { 1000 } else { 600 };
+        let others = (0..cards * parts).filter(|other| *other != part);
+        Found {
+            links: others.map(|other| (key(other), weight(other))).collect(),
+            parent: Some(format!("card-{}", part / parts)),
+            numa: Some(u32::from(part >= cards * parts / 2)),
+            ..Found::new(Kind::Amd, key(part), key(part))
+        }
+    };
+    of((0..cards * parts).map(found).collect(), Sharing::EXCLUSIVE)
+}
+
 fn snapshot(cards: usize, links: impl Fn(usize) -> BTreeMap<String, u32>, sharing: Sharing) -> Snapshot {
     let found = |card: usize| Found {
         links: links(card),
         numa: Some(u32::from(card >= cards / 2)),
         ..Found::new(Kind::Nvidia, key(card), key(card))
     };
+    of((0..cards).map(found).collect(), sharing)
+}
+
+fn of(found: Vec<Found>, sharing: Sharing) -> Snapshot {
     let moment = Moment { scan: 1, at: Instant::now() };
-    let devices = inventory::merge(&[], (0..cards).map(found).collect(), moment);
+    let devices = inventory::merge(&[], found, moment);
     Snapshot::new(ResourceName::parse("example.com/gpu").expect("a name"), devices, sharing)
 }
 

@@ -4,8 +4,8 @@
 //! Over the real sockets of the release build, with the kubelet stand-in as the caller: Allocate and
 //! GetPreferredAllocation at 10,000 devices, and how soon a plugin is registered again after
 //! `kubelet.sock` has appeared. In this process, since no machine at hand has the cards: the choice among
-//! 16 linked cards, beside a search that looks at every set one pair at a time; among shares; and among
-//! 10,000 devices.
+//! 16 linked cards, beside a search that looks at every set one pair at a time; among shares; among parts of
+//! cards; and among 10,000 devices.
 //!
 //! What runs in this process is measured in processor time, what goes over sockets by the clock. Who else
 //! uses the machine makes calls slower and never faster: of several rounds the best counts. Ends in one
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     let mut report = Report::new();
     choosing::linked(&mut report, options);
     choosing::shares(&mut report, options);
+    choosing::parts(&mut report, options);
     choosing::many(&mut report, options);
     // Device nodes are made as root only.
     if tripod_tests::namespace::privileged() {
