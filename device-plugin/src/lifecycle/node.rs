@@ -49,6 +49,8 @@ pub(super) struct Node {
     leftovers: Leftovers,
     pub(super) folders: FolderWatch,
     config: Config,
+    /// A config that asked for too much when it was read.
+    refused: Option<Config>,
     offers: BTreeMap<ResourceName, Offer>,
     faults: BTreeSet<Fault>,
     scans: u64,
@@ -80,6 +82,7 @@ impl Node {
             leftovers: Leftovers::default(),
             folders,
             config: Config::default(),
+            refused: None,
             offers: BTreeMap::new(),
             faults: BTreeSet::new(),
             scans: 0,
@@ -113,14 +116,27 @@ impl Node {
         self.publish(stocks).await;
     }
 
+    /// Puts `config` into force, or says why not and keeps it in mind: what stands against it may change.
     pub(super) async fn reload(&mut self, config: Config) {
-        match self.change(config).await {
-            Ok(()) => tracing::info!("the changed config is in force"),
-            Err(error) => tracing::error!("the running config stays: {}", chain(&error)),
+        match self.change(config.clone()).await {
+            Ok(()) => {
+                self.refused = None;
+                tracing::info!("the changed config is in force");
+            }
+            Err(error) => {
+                self.refused = Some(config);
+                tracing::error!("the running config stays: {}", chain(&error));
+            }
         }
     }
 
     pub(super) async fn rescan(&mut self) {
+        if let Some(config) = self.refused.take() {
+            match self.change(config.clone()).await {
+                Ok(()) => return tracing::info!("the changed config is in force"),
+                Err(_said_before) => self.refused = Some(config),
+            }
+        }
         match self.scan(&self.config.clone()).await {
             Ok(stocks) => self.publish(stocks).await,
             Err(error) => tracing::error!("{}", chain(&error)),

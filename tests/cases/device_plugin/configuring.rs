@@ -107,6 +107,10 @@ async fn more_devices_than_the_kubelet_can_be_told_of_are_cut_at_the_start_and_r
     plugin
         .until_logged("the running config stays: example.com/serial would list more devices than fit in the")
         .await;
+    // It is tried again when there are fewer.
+    node.remove_device("ttyT1");
+    node.remove_device("ttyT2");
+    kubelet.until_allocatable(SERIAL, 60_001).await.unwrap();
 }
 
 #[tokio::test]
