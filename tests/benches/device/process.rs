@@ -20,7 +20,7 @@ const TICK_MS: f64 = 10.0;
 pub(crate) async fn measure(report: &mut Report, options: Options, program: &Path) {
     starting(report, options, program).await;
     let node = Node::new(DEVICES);
-    let kubelet = Kubelet::start(node.plugins()).await.expect("a kubelet");
+    let mut kubelet = Kubelet::start(node.plugins()).await.expect("a kubelet");
     let plugin = node.run(program);
     kubelet.until_allocatable(RESOURCE, DEVICES).await.expect("all devices");
     unplugging(report, options, &node, &kubelet).await;
@@ -31,6 +31,7 @@ pub(crate) async fn measure(report: &mut Report, options: Options, program: &Pat
     report.plain("resident memory with 16 devices, MiB", resident_mib(plugin.id()));
     report.at_most("processor time while idle, ms per second", used, 1.0);
     report.at_most("resident memory with 16 devices, MiB", resident_mib(plugin.id()), 15.0);
+    kubelet.stop().await;
 }
 
 /// From the start of the program to the registration that the kubelet has taken.
@@ -38,7 +39,7 @@ async fn starting(report: &mut Report, options: Options, program: &Path) {
     let node = Node::new(DEVICES);
     let mut taken = Vec::new();
     for _ in 0..options.rounds.max(1) * 4 {
-        let kubelet = Kubelet::start(node.plugins()).await.expect("a kubelet");
+        let mut kubelet = Kubelet::start(node.plugins()).await.expect("a kubelet");
         let begin = Instant::now();
         let plugin = node.run(program);
         kubelet.until_allocatable(RESOURCE, DEVICES).await.expect("all devices");
@@ -46,6 +47,8 @@ async fn starting(report: &mut Report, options: Options, program: &Path) {
             view.events.iter().find(|event| event.what == Happening::Registered).map(|event| event.at)
         };
         taken.push(kubelet.look(registered).expect("a registration").duration_since(begin));
+        // Before the plugin, whose end it would note in a folder that may be gone by then.
+        kubelet.stop().await;
         drop(plugin);
     }
     let latency = Latency::new(taken);

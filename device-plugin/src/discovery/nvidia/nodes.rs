@@ -2,7 +2,8 @@
 
 use super::card::{Card, Part};
 use crate::device::DeviceNode;
-use crate::hostroot::{HostRoot, Inode};
+use crate::discovery::diagnosis::node;
+use crate::hostroot::HostRoot;
 
 /// Where they appear.
 pub(super) const FOLDERS: [&str; 2] = ["/dev", "/dev/nvidia-caps"];
@@ -39,11 +40,4 @@ pub(super) fn part(part: &Part, card: &Card, root: &HostRoot) -> Vec<DeviceNode>
 fn minor(file: &str, root: &HostRoot) -> Option<u32> {
     let text = root.attribute(file).ok()??;
     text.lines().find_map(|line| line.strip_prefix("DeviceFileMinor:")?.trim().parse().ok())
-}
-
-fn node(path: &str, root: &HostRoot) -> Option<DeviceNode> {
-    match root.inspect(path) {
-        Ok(Some(Inode::Device(number))) => Some(DeviceNode { path: path.to_owned(), number }),
-        _ => None,
-    }
 }

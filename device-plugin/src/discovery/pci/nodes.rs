@@ -2,7 +2,8 @@
 
 use super::function::Function;
 use crate::device::{DeviceNode, Edits};
-use crate::hostroot::{HostRoot, Inode};
+use crate::discovery::diagnosis::node;
+use crate::hostroot::HostRoot;
 
 /// Where they appear.
 pub(super) const FOLDERS: [&str; 3] = ["/dev", "/dev/vfio", "/dev/infiniband"];
@@ -78,11 +79,4 @@ pub(super) fn is_rdma(path: &str) -> bool {
 
 fn below(function: &Function, class: &str, root: &HostRoot) -> Vec<String> {
     root.names(&format!("{}/{class}", function.folder)).unwrap_or_default()
-}
-
-fn node(path: &str, root: &HostRoot) -> Option<DeviceNode> {
-    match root.inspect(path) {
-        Ok(Some(Inode::Device(number))) => Some(DeviceNode { path: path.to_owned(), number }),
-        _ => None,
-    }
 }
