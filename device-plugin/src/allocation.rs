@@ -6,8 +6,8 @@ use tripod_proto::deviceplugin::v1beta1::{
 };
 
 use crate::config::resource_name::ResourceName;
-use crate::device::{Device, Health};
-use crate::inventory::Snapshot;
+use crate::device::Health;
+use crate::inventory::{Listed, Snapshot};
 
 mod needs;
 
@@ -77,20 +77,30 @@ fn for_container(
         return Err(AllocationError::Withheld { resource, reason });
     }
     let mut needs = Needs::of(snapshot.resource());
-    for id in &request.devices_ids {
-        let device = usable(snapshot, id)?;
+    for Listed { device, .. } in in_order_of_the_list(snapshot, &request.devices_ids)? {
         needs.add(device, snapshot.way(&device.found));
     }
     Ok(needs.answer())
 }
 
-fn usable<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a Device, AllocationError> {
+/// The kubelet names ids in the order of a hash map, another one at each start of a pod. A container is to
+/// find its devices in the same order each time.
+fn in_order_of_the_list<'a>(
+    snapshot: &'a Snapshot,
+    ids: &[String],
+) -> Result<Vec<Listed<'a>>, AllocationError> {
+    let mut wanted = ids.iter().map(|id| usable(snapshot, id)).collect::<Result<Vec<_>, _>>()?;
+    wanted.sort_unstable_by_key(|listed| listed.position);
+    Ok(wanted)
+}
+
+fn usable<'a>(snapshot: &'a Snapshot, id: &str) -> Result<Listed<'a>, AllocationError> {
     let resource = || snapshot.resource().clone();
     let listed = snapshot
         .find(id)
         .ok_or_else(|| AllocationError::Unknown { id: id.to_owned(), resource: resource() })?;
     match &listed.device.found.health {
-        Health::Healthy => Ok(listed.device),
+        Health::Healthy => Ok(listed),
         Health::Unhealthy { reason } => Err(AllocationError::Unhealthy {
             id: id.to_owned(),
             resource: resource(),
@@ -188,7 +198,7 @@ mod tests {
         assert_eq!(paths(&response), [vec!["/dev/a", "/dev/b", "/dev/shared"]]);
         let container = &response.container_responses[0];
         assert_eq!(container.mounts.len(), 1);
-        assert_eq!((container.envs["FUNCTIONS"].as_str(), container.envs["CARD"].as_str()), ("b,a", "x"));
+        assert_eq!((container.envs["FUNCTIONS"].as_str(), container.envs["CARD"].as_str()), ("a,b", "x"));
     }
 
     #[test]

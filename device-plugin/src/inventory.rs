@@ -16,7 +16,7 @@ pub mod limits;
 pub mod snapshot;
 
 pub(crate) use id::hash8;
-pub use snapshot::Snapshot;
+pub use snapshot::{Listed, Snapshot};
 
 use id::Ids;
 use known::Known;

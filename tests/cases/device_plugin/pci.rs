@@ -83,7 +83,7 @@ async fn virtual_functions_are_chosen_by_number_and_told_by_address() {
     assert_eq!(list[0].topology.as_ref().unwrap().nodes[0].id, 1);
     let given = kubelet.allocate("example.com/sriov-a", &["0000:3b:02.1", "0000:3b:02.0"]).await.unwrap();
     let container = &given.container_responses[0];
-    assert_eq!(container.envs["PCIDEVICE_EXAMPLE_COM_SRIOV_A"], "0000:3b:02.1,0000:3b:02.0");
+    assert_eq!(container.envs["PCIDEVICE_EXAMPLE_COM_SRIOV_A"], "0000:3b:02.0,0000:3b:02.1");
     assert!(container.devices.is_empty(), "{container:?}");
 }
 
