@@ -8,8 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, watch};
 
 use crate::config::resource_name::ResourceName;
-use crate::inventory::Snapshot;
+use crate::inventory::{Change, Snapshot};
 use crate::metrics::histogram::Histogram;
+
+/// The state of a registration of which the kubelet knows.
+pub const LIVE: &str = "live";
 
 /// Shared by all who write on it and read it.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,8 @@ pub struct Row {
     pub allocate: Histogram,
     /// How long GetPreferredAllocation took.
     pub preferred: Histogram,
+    /// How often a device failed, and how often one recovered.
+    pub health_changes: (u64, u64),
     /// How many resets succeeded, and how many failed.
     pub resets: (u64, u64),
     /// What went wrong last, and when.
@@ -74,6 +79,7 @@ impl Board {
             streams: 0,
             allocate: Histogram::default(),
             preferred: Histogram::default(),
+            health_changes: (0, 0),
             resets: (0, 0),
             last_error: None,
             kubelet: None,
@@ -119,7 +125,7 @@ impl Board {
         self.scans.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits for something to ask the kubelet about, an Allocate or a new resource; what came since the
+    /// Waits for something to ask the kubelet about, an Allocate, a new resource or another list; what came since the
     /// last wait counts.
     pub async fn questionable(&self) {
         self.questions.notified().await;
@@ -131,6 +137,26 @@ impl Board {
 }
 
 impl Tally {
+    /// Whose row it is.
+    pub fn resource(&self) -> &ResourceName {
+        &self.resource
+    }
+
+    /// Writes down that the kubelet is to be told something else from now on, of which it will be asked.
+    pub fn list_changed(&self) {
+        self.note(|row| row.since = Instant::now());
+        self.board.questions.notify_one();
+    }
+
+    /// Counts `change` if it is one of health.
+    pub fn health_changed(&self, change: &Change<'_>) {
+        self.note(|row| match change {
+            Change::Failed(_) => row.health_changes.0 += 1,
+            Change::Recovered(_) => row.health_changes.1 += 1,
+            Change::Appeared(_) | Change::Forgotten(_) => {}
+        });
+    }
+
     /// Changes the row.
     pub fn note(&self, change: impl FnOnce(&mut Row)) {
         self.board.with(|rows| rows.get_mut(&self.resource).map(change));
@@ -154,10 +180,15 @@ impl Tally {
 }
 
 impl Row {
+    /// Whether the kubelet has been told of it and, as far as that is known, hands out all of it.
+    pub fn is_in_order(&self) -> bool {
+        self.state == LIVE && self.kubelet.is_none_or(|comparison| comparison.missing == 0)
+    }
+
     /// One line for a person.
     pub fn summary(&self) -> String {
         let snapshot = self.snapshots.borrow().clone();
-        let listed = snapshot.list().devices.len();
+        let listed = snapshot.listed();
         let healthy = snapshot.healthy().count();
         let seen = match self.kubelet {
             None => String::new(),

@@ -55,6 +55,7 @@ mod command;
 mod labels;
 mod mps;
 mod offer;
+mod orphans;
 mod stock;
 mod telemetry;
 mod vanished;

@@ -88,7 +88,7 @@ pub async fn run(places: Places, mut stop: watch::Receiver<bool>) -> Result<(), 
             () = at(due) => node.rescan().await,
             () = news.notified() => node.rescan().await,
             () = resets.changed() => node.rescan().await,
-            () = answer(&mut answers) => if node.remembers_any() { node.rescan().await },
+            () = answer(&mut answers) => if node.minds_usage() { node.rescan().await },
         }
     }
     ready.send_replace(false);

@@ -12,6 +12,7 @@
 //! | `tripod_device_plugin_kubelet_devices` | `resource`, `state` | the kubelet's healthy devices beside ours: `common`, `missing`, `surplus`; absent until it has been asked |
 //! | `tripod_device_plugin_allocate_seconds` | `resource` | histogram of Allocate |
 //! | `tripod_device_plugin_preferred_seconds` | `resource` | histogram of GetPreferredAllocation |
+//! | `tripod_device_plugin_health_changes_total` | `resource`, `state` | devices that became `unhealthy` or `healthy`; the log has the causes |
 //! | `tripod_device_plugin_resets_total` | `resource`, `result` | runs of the reset hook, `success` and `failure`; absent without one |
 //! | `tripod_device_plugin_scan_seconds` | | histogram of looks at the node |
 //! | `tripod_device_plugin_last_error_timestamp_seconds` | `resource` | when something went wrong last; the text is in the log and on `/readyz` |

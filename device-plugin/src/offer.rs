@@ -12,6 +12,7 @@ use crate::config::resource_name::ResourceName;
 use crate::device::{Device, Health};
 use crate::discovery::Listed;
 use crate::inventory::{self, Change, Snapshot};
+use crate::podresources::Usage;
 use crate::registration::{Means, Registration};
 use crate::reset;
 use crate::stock::Stock;
@@ -36,12 +37,12 @@ impl Offer {
     /// Starts to offer `stock`.
     pub(crate) fn start(stock: &Stock, means: Means, agent: Agent) -> Offer {
         tracing::info!(resource = %stock.name, devices = stock.devices.len(), "offering");
-        tell_changes(&stock.name, &[], &stock.devices, &agent);
         log_withheld(&stock.name, None, stock.withheld.as_deref());
         let (snapshots, receiver) = watch::channel(Arc::new(stock.snapshot()));
         let (stop, stopped) = watch::channel(false);
         let registration = Registration::new(means, receiver, stopped);
         let tally = registration.tally();
+        tell_changes(&tally, &[], &stock.devices, &agent);
         let task = tokio::spawn(registration.run());
         let naming = stock.rule.naming.clone();
         Offer { naming, agent, snapshots, tally, empty_since: None, stop, task }
@@ -60,6 +61,13 @@ impl Offer {
     /// Whether a device is listed that is gone.
     pub(crate) fn remembers_any(&self) -> bool {
         self.snapshots.borrow().devices().iter().any(|device| device.vanished.is_some())
+    }
+
+    /// Whether containers hold something of it by `usage` that is not listed.
+    pub(crate) fn lacks_any(&self, usage: &Usage) -> bool {
+        let snapshot = self.snapshots.borrow();
+        let is_listed = |id: &str| snapshot.devices().iter().any(|device| device.id == id);
+        usage.devices(snapshot.resource()).any(|id| !is_listed(id))
     }
 
     /// What a survey needs to know of what is listed.
@@ -103,14 +111,14 @@ impl Offer {
         self.snapshots.send_if_modified(|snapshot| {
             let changed = **snapshot != new;
             if changed {
-                tell_changes(new.resource(), snapshot.devices(), new.devices(), &self.agent);
+                tell_changes(&self.tally, snapshot.devices(), new.devices(), &self.agent);
                 log_withheld(new.resource(), snapshot.why_withheld(), new.why_withheld());
                 *snapshot = Arc::new(new);
             }
             changed
         });
         if list_changed {
-            self.tally.note(|row| row.since = Instant::now());
+            self.tally.list_changed();
         }
     }
 
@@ -123,10 +131,12 @@ impl Offer {
     }
 }
 
-fn tell_changes(resource: &ResourceName, old: &[Device], new: &[Device], agent: &Agent) {
+fn tell_changes(tally: &Tally, old: &[Device], new: &[Device], agent: &Agent) {
+    let resource = tally.resource();
     let (old, new) = (reset::without_resets(old), reset::without_resets(new));
     for change in inventory::changes(&old, &new) {
         agent.tell(resource, &change);
+        tally.health_changed(&change);
         match change {
             Change::Appeared(device) => tracing::info!(%resource, device_id = device.id, "device appeared"),
             Change::Recovered(device) => tracing::info!(%resource, device_id = device.id, "device recovered"),

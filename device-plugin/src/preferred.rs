@@ -45,7 +45,7 @@ fn choose(snapshot: &Snapshot, request: &ContainerPreferredAllocationRequest) ->
     if size <= chosen.len() {
         return chosen;
     }
-    let mut units = Units::new(snapshot.list().devices.len());
+    let mut units = Units::new(snapshot.listed());
     for listed in chosen.iter().filter_map(|id| snapshot.find(id)) {
         units.hold(listed.position, listed.index);
     }
@@ -56,7 +56,7 @@ fn choose(snapshot: &Snapshot, request: &ContainerPreferredAllocationRequest) ->
     }
     let demand = Demand::new(snapshot.topology(), snapshot.sharing(), units);
     let placed = demand.place(size - chosen.len());
-    let id = |position: usize| Some(snapshot.list().devices.get(position)?.id.clone());
+    let id = |position| snapshot.id(position).map(str::to_owned);
     chosen.extend(placed.into_iter().filter_map(id));
     chosen
 }

@@ -1,8 +1,8 @@
 //! `/livez` and `/readyz` for probes on the node itself.
 //!
-//! Ready means that this process serves its resources. Whether a kubelet has registered them is no part
-//! of it: without one, restarting this process would help nobody. Lines below the first say so of each
-//! resource, and what went wrong last.
+//! Ready means that the kubelet has each resource as this process offers it, so that a rollout which breaks
+//! that stops at the first node. It is live without: restarting would help nobody. Lines below the first
+//! say of each resource how it stands, and what went wrong last.
 
 use std::net::SocketAddr;
 
@@ -15,18 +15,19 @@ use tokio::sync::watch;
 use crate::board::Board;
 use crate::error::RunError;
 
-/// Answers on `address` from now on, `/readyz` with 503 until `ready` is true; returns the address bound.
+/// Answers on `address` from now on, `/readyz` with 503 until the node has been `looked` at; returns the
+/// address bound.
 pub async fn listen(
     address: SocketAddr,
-    ready: watch::Receiver<bool>,
+    looked: watch::Receiver<bool>,
     board: Board,
 ) -> Result<SocketAddr, RunError> {
     let failed = |source| RunError::Health { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let readyz = move || async move {
-        if *ready.borrow() {
-            (StatusCode::OK, details(&board))
+        if *looked.borrow() {
+            details(&board)
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned())
         }
@@ -40,9 +41,14 @@ pub async fn listen(
     Ok(bound)
 }
 
-fn details(board: &Board) -> String {
-    let mut text = "ok\n".to_owned();
-    for row in board.rows().into_values() {
+fn details(board: &Board) -> (StatusCode, String) {
+    let rows = board.rows();
+    let (status, first) = match rows.values().filter(|row| !row.is_in_order()).count() {
+        0 => (StatusCode::OK, "ok".to_owned()),
+        count => (StatusCode::SERVICE_UNAVAILABLE, format!("the kubelet does not have {count} as offered")),
+    };
+    let mut text = format!("{first}\n");
+    for row in rows.into_values() {
         text.push_str(&row.summary());
         text.push('\n');
         if let Some((error, at)) = row.last_error {
@@ -51,5 +57,5 @@ fn details(board: &Board) -> String {
             text.push_str(&format!("  last error, {ago} s ago: {error}\n"));
         }
     }
-    text
+    (status, text)
 }

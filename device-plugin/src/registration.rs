@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::board::{Board, Tally};
+use crate::board::{Board, LIVE, Tally};
 use crate::config::resource_name::ResourceName;
 use crate::inventory::Snapshot;
 use crate::reset::Resets;
@@ -345,7 +345,7 @@ impl State {
             State::Idle => "idle",
             State::Bound(_) => "bound",
             State::Registering(_) => "registering",
-            State::Live(..) => "live",
+            State::Live(..) => LIVE,
             State::Drain(..) => "drain",
             State::Stopped => "stopped",
         }

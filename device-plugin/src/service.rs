@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use prost::bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
-use tripod_proto::deviceplugin::v1beta1::device_plugin_server::{DevicePlugin, DevicePluginServer};
+use tonic::{Response, Status};
 use tripod_proto::deviceplugin::v1beta1::{
-    AllocateRequest, AllocateResponse, DevicePluginOptions, Empty, ListAndWatchResponse,
-    PreStartContainerRequest, PreStartContainerResponse, PreferredAllocationRequest,
-    PreferredAllocationResponse,
+    AllocateRequest, AllocateResponse, DevicePluginOptions, PreStartContainerRequest,
+    PreStartContainerResponse, PreferredAllocationRequest, PreferredAllocationResponse,
 };
 
 use crate::allocation::{self, AllocationError};
@@ -20,10 +19,10 @@ use crate::inventory::Snapshot;
 use crate::preferred;
 use crate::reset::Resets;
 
+mod calls;
 mod lists;
 
-/// A request names every available device, so it can be as long as the largest device list, or longer.
-const MAX_REQUEST: usize = 64 * 1024 * 1024;
+pub use calls::Calls;
 
 /// What a plugin of `snapshot` wants to be asked. The kubelet reads it in Register, or asks.
 pub(crate) fn options(snapshot: &Snapshot) -> DevicePluginOptions {
@@ -43,7 +42,7 @@ pub struct Streams {
 }
 
 /// Serves one resource on one socket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Service {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     streams: watch::Sender<Streams>,
@@ -61,9 +60,8 @@ impl Service {
         stop: watch::Receiver<bool>,
         tally: Tally,
         resets: Resets,
-    ) -> DevicePluginServer<Service> {
-        DevicePluginServer::new(Service { snapshots, streams, stop, tally, resets })
-            .max_decoding_message_size(MAX_REQUEST)
+    ) -> Calls {
+        Calls(Service { snapshots, streams, stop, tally, resets })
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -71,18 +69,9 @@ impl Service {
     }
 }
 
-#[tonic::async_trait]
-impl DevicePlugin for Service {
-    type ListAndWatchStream = ReceiverStream<Result<ListAndWatchResponse, Status>>;
-
-    async fn get_device_plugin_options(
-        &self,
-        _: Request<Empty>,
-    ) -> Result<Response<DevicePluginOptions>, Status> {
-        Ok(Response::new(options(&self.snapshot())))
-    }
-
-    async fn list_and_watch(&self, _: Request<Empty>) -> Result<Response<Self::ListAndWatchStream>, Status> {
+impl Service {
+    /// Each list as bytes: see [`Snapshot::list`].
+    fn list_and_watch(&self) -> Response<ReceiverStream<Result<Bytes, Status>>> {
         let (lists, stream) = mpsc::channel(1);
         let open = OpenStream::count(self.streams.clone());
         let (snapshots, mut stop) = (self.snapshots.clone(), self.stop.clone());
@@ -94,41 +83,35 @@ impl DevicePlugin for Service {
             }
             drop(open);
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Response::new(ReceiverStream::new(stream))
     }
 
-    async fn get_preferred_allocation(
-        &self,
-        request: Request<PreferredAllocationRequest>,
-    ) -> Result<Response<PreferredAllocationResponse>, Status> {
+    fn preferred_allocation(&self, request: &PreferredAllocationRequest) -> PreferredAllocationResponse {
         let began = Instant::now();
-        let answer = preferred::preferred(&self.snapshot(), request.get_ref());
+        let answer = preferred::preferred(&self.snapshot(), request);
         self.tally.note(|row| row.preferred.add(began.elapsed()));
-        Ok(Response::new(answer))
+        answer
     }
 
-    async fn allocate(
-        &self,
-        request: Request<AllocateRequest>,
-    ) -> Result<Response<AllocateResponse>, Status> {
+    fn allocate(&self, request: &AllocateRequest) -> Result<AllocateResponse, Status> {
         let began = Instant::now();
-        let (snapshot, request) = (self.snapshot(), request.get_ref());
+        let snapshot = self.snapshot();
         let answer = allocation::allocate(&snapshot, request)
             .and_then(|answer| self.resets.hand_out(&snapshot, request).map(|()| answer));
         self.tally.allocated(began.elapsed(), answer.as_ref().err().map(ToString::to_string));
-        answer.map(Response::new).map_err(|error| refusal(&error))
+        answer.map_err(|error| refusal(&error))
     }
 
     async fn pre_start_container(
         &self,
-        request: Request<PreStartContainerRequest>,
-    ) -> Result<Response<PreStartContainerResponse>, Status> {
-        let prepared = self.resets.prepare(&self.snapshot(), &request.get_ref().devices_ids).await;
+        request: PreStartContainerRequest,
+    ) -> Result<PreStartContainerResponse, Status> {
+        let prepared = self.resets.prepare(&self.snapshot(), &request.devices_ids).await;
         prepared.map_err(|error| {
             tracing::warn!(%error, "a container cannot start");
             Status::unavailable(error.to_string())
         })?;
-        Ok(Response::new(PreStartContainerResponse {}))
+        Ok(PreStartContainerResponse {})
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use prost::Message;
+use prost::bytes::Bytes;
 use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
 
 use super::id::replica_id;
@@ -25,7 +27,8 @@ pub struct Snapshot {
     reset: Option<Reset>,
     devices: Vec<Device>,
     topology: Topology,
-    list: ListAndWatchResponse,
+    ids: Vec<Arc<str>>,
+    list: Bytes,
     entries: HashMap<Arc<str>, Entry, RandomState>,
 }
 
@@ -53,21 +56,22 @@ pub struct Listed<'a> {
 impl Snapshot {
     /// The snapshot in which each of `devices` is listed as often as it may be held.
     pub fn new(resource: ResourceName, devices: Vec<Device>, sharing: Sharing) -> Snapshot {
-        let mut list = ListAndWatchResponse::default();
+        let (mut list, mut ids) = (ListAndWatchResponse::default(), Vec::new());
         let mut entries = HashMap::default();
         for (index, device) in devices.iter().enumerate() {
             let count = sharing.replicas(&device.found);
             for replica in 0..count {
-                let id = replica_id(&device.id, replica, count);
+                let id: Arc<str> = replica_id(&device.id, replica, count).into();
                 let healthy = device.found.health.is_healthy();
-                let entry = Entry { device: index, position: list.devices.len(), healthy };
-                entries.insert(Arc::from(id.as_str()), entry);
+                entries.insert(id.clone(), Entry { device: index, position: ids.len(), healthy });
                 list.devices.push(super::wire_device(&id, healthy, device.found.numa));
+                ids.push(id);
             }
         }
         let topology = Topology::new(&devices.iter().map(part).collect::<Vec<_>>());
         let (strategy, withheld, reset) = (Strategy::Auto, None, None);
-        Snapshot { resource, sharing, strategy, withheld, reset, devices, topology, list, entries }
+        let list = list.encode_to_vec().into();
+        Snapshot { resource, sharing, strategy, withheld, reset, devices, topology, ids, list, entries }
     }
 
     /// The same, with the devices reaching containers by `strategy`.
@@ -120,15 +124,25 @@ impl Snapshot {
         &self.topology
     }
 
-    /// What the kubelet is to be told.
-    pub fn list(&self) -> &ListAndWatchResponse {
+    /// What the kubelet is to be told: a `ListAndWatchResponse` as it is sent, encoded once for all streams.
+    pub fn list(&self) -> &Bytes {
         &self.list
+    }
+
+    /// How many ids are listed.
+    pub fn listed(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The id at `position` of the list.
+    pub fn id(&self, position: usize) -> Option<&str> {
+        self.ids.get(position).map(AsRef::as_ref)
     }
 
     /// The ids that the kubelet may hand out.
     pub fn healthy(&self) -> impl Iterator<Item = &str> {
-        let healthy = self.list.devices.iter().filter(|device| device.health == super::HEALTHY);
-        healthy.map(|device| device.id.as_str())
+        let healthy = |id: &&Arc<str>| self.entries.get(&***id).is_some_and(|entry| entry.healthy);
+        self.ids.iter().filter(healthy).map(AsRef::as_ref)
     }
 
     /// The device that is listed under `id`.
@@ -141,7 +155,7 @@ impl Snapshot {
 
     /// The ids under which the devices are listed, each with its device, in the order of the list.
     pub fn ids(&self) -> impl Iterator<Item = (&str, &Device)> {
-        self.list.devices.iter().filter_map(|entry| Some((entry.id.as_str(), self.find(&entry.id)?.device)))
+        self.ids.iter().filter_map(|id| Some((&**id, self.find(id)?.device)))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::kubelet_watch;
 use crate::labels::{self, FeatureFile};
 use crate::mps::Mps;
 use crate::offer::Offer;
+use crate::orphans;
 use crate::podresources::Usage;
 use crate::registration::Means;
 use crate::reset::Resets;
@@ -161,11 +162,15 @@ impl Node {
         let Survey { mut lots, mut faults, .. } = survey;
         self.mps.dress(&mut lots, &mut faults);
         let stock = |lot: Lot| {
-            let listed = self.offers.get(&lot.name).map(Offer::devices).unwrap_or_default();
+            let mut listed = self.offers.get(&lot.name).map(Offer::devices).unwrap_or_default();
+            listed.retain(|device| !orphans::is_orphan(device));
             let previous = self.vanished.keep(&lot.name, listed, usage.as_ref(), moment.at);
             Stock::take(lot, &previous, moment, &mut faults)
         };
-        let stocks = lots.into_iter().map(stock).collect();
+        let mut stocks: Vec<_> = lots.into_iter().map(stock).collect();
+        if let Some(usage) = &usage {
+            orphans::list(&mut stocks, usage, moment.at);
+        }
         self.report(faults);
         Ok(stocks)
     }
@@ -260,9 +265,13 @@ impl Node {
         }
     }
 
-    /// Whether something is kept that is gone, and may be forgotten.
-    pub(super) fn remembers_any(&self) -> bool {
-        !self.leftovers.is_empty() || self.offers.values().any(Offer::remembers_any)
+    /// Whether an answer about what containers hold may change what is listed: something is kept that is
+    /// gone, or held that is not listed.
+    pub(super) fn minds_usage(&self) -> bool {
+        let usage = self.usage.borrow();
+        let lacks_any = |offer: &Offer| usage.as_ref().is_some_and(|usage| offer.lacks_any(usage));
+        !self.leftovers.is_empty()
+            || self.offers.values().any(|offer| offer.remembers_any() || lacks_any(offer))
     }
 
     /// Whether `name`, under which there is nothing left, is one that a rule may give to devices again, and

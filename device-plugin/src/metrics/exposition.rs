@@ -3,8 +3,6 @@
 use std::fmt::{Display, Write};
 use std::time::UNIX_EPOCH;
 
-use prost::Message;
-
 use super::histogram::Histogram;
 use crate::board::{Board, Comparison, Row};
 use crate::config::resource_name::ResourceName;
@@ -20,6 +18,7 @@ pub(super) fn render(board: &Board) -> String {
     registrations(&mut page, &rows);
     lists(&mut page, &rows);
     calls(&mut page, &rows);
+    health_changes(&mut page, &rows);
     resets(&mut page, &rows);
     page.family("scan_seconds", "histogram", "Looks at the node.");
     page.histogram("scan_seconds", &[], &board.scans());
@@ -55,14 +54,14 @@ fn lists(page: &mut Page, rows: &Rows) {
     for (resource, row) in rows {
         let snapshot = row.snapshots.borrow().clone();
         let healthy = snapshot.healthy().count();
-        let unhealthy = snapshot.list().devices.len() - healthy;
+        let unhealthy = snapshot.listed() - healthy;
         for (state, count) in [("healthy", healthy), ("unhealthy", unhealthy)] {
             page.sample("devices", &[("resource", resource), ("state", &state)], count);
         }
     }
     page.family("snapshot_bytes", "gauge", "Size of the list as the kubelet gets it.");
     for (resource, row) in rows {
-        let bytes = row.snapshots.borrow().list().encoded_len();
+        let bytes = row.snapshots.borrow().list().len();
         page.sample("snapshot_bytes", &[("resource", resource)], bytes);
     }
     page.family("snapshot_age_seconds", "gauge", "Time since the list changed.");
@@ -86,6 +85,20 @@ fn calls(page: &mut Page, rows: &Rows) {
     page.family("preferred_seconds", "histogram", "GetPreferredAllocation calls.");
     for (resource, row) in rows {
         page.histogram("preferred_seconds", &[("resource", resource)], &row.preferred);
+    }
+}
+
+fn health_changes(page: &mut Page, rows: &Rows) {
+    page.family(
+        "health_changes_total",
+        "counter",
+        "Devices that failed or recovered; the log has the causes.",
+    );
+    for (resource, row) in rows {
+        let (failed, recovered) = row.health_changes;
+        for (state, count) in [("unhealthy", failed), ("healthy", recovered)] {
+            page.sample("health_changes_total", &[("resource", resource), ("state", &state)], count);
+        }
     }
 }
 
@@ -173,6 +186,6 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(families.len(), 13, "{families:?}");
+        assert_eq!(families.len(), 14, "{families:?}");
     }
 }

@@ -57,10 +57,13 @@ impl Usage {
 
     /// Whether a container holds the device `id`, or a share of it.
     pub fn holds(&self, resource: &ResourceName, id: &str) -> bool {
-        let of_device = |held: &String| {
-            held == id || held.rsplit_once("::").is_some_and(|(device, _replica)| device == id)
-        };
-        self.held.get(resource.as_str()).is_some_and(|held| held.iter().any(of_device))
+        self.holds_exactly(resource.as_str(), id) || self.devices(resource).any(|device| device == id)
+    }
+
+    /// The ids of devices of which containers hold all or shares; those of several shares come as often.
+    pub fn devices(&self, resource: &ResourceName) -> impl Iterator<Item = &str> {
+        let held = self.held.get(resource.as_str()).into_iter().flatten();
+        held.map(|id| id.rsplit_once("::").map_or(id.as_str(), |(device, _replica)| device))
     }
 
     fn holds_exactly(&self, resource: &str, id: &str) -> bool {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
-use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
 
 use crate::inventory::Snapshot;
 
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// device that comes and goes, are told of the latest state only.
 pub(super) async fn feed(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    lists: &mpsc::Sender<Result<ListAndWatchResponse, Status>>,
+    lists: &mpsc::Sender<Result<Bytes, Status>>,
 ) {
     let mut sent: Option<Arc<Snapshot>> = None;
     let mut pace = Pace::new();
@@ -61,6 +61,9 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+    use tripod_proto::deviceplugin::v1beta1::ListAndWatchResponse;
+
     use super::*;
     use crate::config::resource_name::ResourceName;
     use crate::config::sharing::Sharing;
@@ -72,7 +75,7 @@ mod tests {
         Arc::new(Snapshot::new(resource, devices, Sharing::EXCLUSIVE))
     }
 
-    type Lists = mpsc::Receiver<Result<ListAndWatchResponse, Status>>;
+    type Lists = mpsc::Receiver<Result<Bytes, Status>>;
 
     fn start() -> (watch::Sender<Arc<Snapshot>>, Lists) {
         let (snapshots, receiver) = watch::channel(snapshot(devices(&["/dev/a"])));
@@ -82,7 +85,8 @@ mod tests {
     }
 
     async fn length(lists: &mut Lists) -> usize {
-        lists.recv().await.unwrap().unwrap().devices.len()
+        let list = lists.recv().await.unwrap().unwrap();
+        ListAndWatchResponse::decode(list).unwrap().devices.len()
     }
 
     #[tokio::test(start_paused = true)]

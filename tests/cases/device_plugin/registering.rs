@@ -153,13 +153,20 @@ async fn a_plugin_that_was_killed_leaves_a_socket_which_the_next_one_removes() {
 }
 
 #[tokio::test]
-async fn probes_are_answered_whether_or_not_there_is_a_kubelet() {
+async fn without_a_kubelet_the_plugin_lives_and_is_not_ready() {
     let Some(node) = Node::new(CONFIG) else { return };
     let plugin = node.run();
     plugin.until_logged("waiting for the kubelet").await;
     let address = plugin.probe_address().await;
-    for path in ["/livez", "/readyz"] {
-        assert!(http_get(&address, path).await.starts_with("HTTP/1.1 200 OK"), "{path}");
-    }
+    assert!(http_get(&address, "/livez").await.starts_with("HTTP/1.1 200 OK"));
+    let page = http_get(&address, "/readyz").await;
+    assert!(page.starts_with("HTTP/1.1 503 "), "{page}");
+    assert!(page.contains("the kubelet does not have 1 as offered\n"), "{page}");
     assert!(http_get(&address, "/other").await.starts_with("HTTP/1.1 404"));
+    let kubelet = Kubelet::start(node.plugins()).await.unwrap();
+    kubelet.until("a registration", |view| (registrations(view) == 1).then_some(())).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !http_get(&address, "/readyz").await.starts_with("HTTP/1.1 200 OK") {
+        assert!(Instant::now() < deadline, "{}", plugin.log());
+    }
 }
