@@ -1,5 +1,6 @@
 //! The command line. Parsed by hand, because this program starts once per image pull.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -15,18 +16,21 @@ The kubelet runs this program at each pull of an image that matches, with a Cred
 stdin, and reads the credentials from stdout. People use the commands below.
 
 usage:
-  tripod-credential-provider [--config FILE]                        answer the request on stdin
-  tripod-credential-provider check-config [--json] [--config FILE]  look for mistakes, exit 1 if there are any
-  tripod-credential-provider explain IMAGE [--json] [--config FILE]
-                                                                    what would be answered for IMAGE, and why;
-                                                                    shows no secret
-  tripod-credential-provider kubelet-config [--bin-dir DIR] [--config FILE]
-                                                                    print the kubelet's side of the wiring
+  tripod-credential-provider                  answer the request on stdin
+  tripod-credential-provider explain IMAGE    which entry answers for IMAGE, why, and by which calls; makes none
+  tripod-credential-provider get IMAGE --redact
+                                              make them, and show what would be answered, without the secrets
+  tripod-credential-provider check-config     look for mistakes, exit 1 if there are any
+  tripod-credential-provider kubelet-config   print the kubelet's side of the wiring
+  tripod-credential-provider cache ls|clear   what is kept between two pulls: list it, forget it
 
 options:
-  --config FILE   our configuration, by default /etc/tripod/credential-provider.yaml
-  --bin-dir DIR   where the kubelet finds this program, by default the folder it lies in
-  --json          [{check, severity: ok|warn|fail, object, evidence, fix}] instead of text
+  --config FILE       our configuration, by default /etc/tripod/credential-provider.yaml
+  --json              for explain, check-config and doctor [{check, severity: ok|warn|fail, object, evidence,
+                      fix}] instead of text; also for cache ls
+  --token FILE        explain, get: a service account's token, as the kubelet would pass it
+  --annotation K=V    explain, get: an annotation of that service account; may be repeated
+  --bin-dir DIR       kubelet-config: where the kubelet finds this program, by default the folder it lies in
   --help, --version
 
 configuration:
@@ -55,6 +59,15 @@ pub struct Invocation {
     pub config: PathBuf,
 }
 
+/// A service account's token, from a person.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The file that holds it.
+    pub file: PathBuf,
+    /// The annotations that the kubelet would add.
+    pub annotations: BTreeMap<String, String>,
+}
+
 /// The verbs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
@@ -65,13 +78,29 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
-    /// Tell what would be answered for an image.
+    /// Tell what would be answered for an image, and how.
     Explain {
         /// The image.
         image: String,
+        /// In whose name.
+        token: Option<Token>,
         /// As JSON.
         json: bool,
     },
+    /// Go the whole way for an image, and show no secret.
+    Get {
+        /// The image.
+        image: String,
+        /// In whose name.
+        token: Option<Token>,
+    },
+    /// List what is kept between two pulls.
+    CacheLs {
+        /// As JSON.
+        json: bool,
+    },
+    /// Forget what is kept between two pulls.
+    CacheClear,
     /// Print the kubelet's `CredentialProviderConfig`.
     KubeletConfig {
         /// The kubelet's `--image-credential-provider-bin-dir`.
@@ -100,14 +129,26 @@ pub enum UsageError {
     /// An option without its value, or `explain` without an image.
     #[error("{0} needs a value after it")]
     MissingValue(&'static str),
+    /// An annotation without a value.
+    #[error("--annotation {0:?} is not of the form key=value")]
+    Annotation(String),
+    /// Annotations of nobody.
+    #[error("--annotation belongs to a service account: give its --token too")]
+    NoToken,
+    /// A request to show secrets.
+    #[error("get shows no secrets: add --redact; the kubelet gets them on stdin and stdout")]
+    NoRedact,
 }
 
-/// The arguments, sorted but not yet judged.
+/// The arguments, sorted but not yet judged. Each option is taken by the verb that it belongs to.
 #[derive(Default)]
 struct Arguments {
     config: Option<PathBuf>,
     bin_dir: Option<PathBuf>,
+    token: Option<PathBuf>,
+    annotations: BTreeMap<String, String>,
     json: bool,
+    redact: bool,
     words: Vec<String>,
 }
 
@@ -126,7 +167,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         match name {
             "--config" => given.config = Some(value("--config")?.into()),
             "--bin-dir" => given.bin_dir = Some(value("--bin-dir")?.into()),
+            "--token" => given.token = Some(value("--token")?.into()),
+            "--annotation" => given.annotate(&value("--annotation")?.to_string_lossy())?,
             "--json" => given.json = true,
+            "--redact" => given.redact = true,
             "--help" | "-h" | "help" => return Ok(plain(Command::Help)),
             "--version" | "-V" => return Ok(plain(Command::Version)),
             _ if name.starts_with('-') => return Err(UsageError::Unknown(text.into_owned())),
@@ -141,31 +185,82 @@ fn plain(command: Command) -> Invocation {
 }
 
 impl Arguments {
-    fn judge(self) -> Result<Invocation, UsageError> {
-        let mut words = self.words.into_iter();
-        let (name, command) = match words.next().as_deref() {
+    fn annotate(&mut self, text: &str) -> Result<(), UsageError> {
+        let (key, value) = text.split_once('=').ok_or_else(|| UsageError::Annotation(text.to_owned()))?;
+        self.annotations.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    fn judge(mut self) -> Result<Invocation, UsageError> {
+        let words = std::mem::take(&mut self.words);
+        let mut words = words.iter().map(String::as_str);
+        let config = self.config.take().unwrap_or_else(|| config::DEFAULT_PATH.into());
+        let (name, command) = self.command(&mut words)?;
+        if let Some(surplus) = words.next() {
+            return Err(UsageError::Unknown(surplus.to_owned()));
+        }
+        match self.left() {
+            Some(option) => Err(UsageError::Misplaced { option, command: name }),
+            None => Ok(Invocation { command, config }),
+        }
+    }
+
+    fn command<'w>(
+        &mut self,
+        words: &mut impl Iterator<Item = &'w str>,
+    ) -> Result<(&'static str, Command), UsageError> {
+        let verb = words.next();
+        let mut image = |verb| words.next().map(str::to_owned).ok_or(UsageError::MissingValue(verb));
+        Ok(match verb {
             None => ("an answer to the kubelet", Command::Answer),
-            Some("check-config") => ("check-config", Command::CheckConfig { json: self.json }),
+            Some("check-config") => ("check-config", Command::CheckConfig { json: self.json() }),
             Some("explain") => {
-                let image = words.next().ok_or(UsageError::MissingValue("explain"))?;
-                ("explain", Command::Explain { image, json: self.json })
+                let (image, token) = (image("explain")?, self.token()?);
+                ("explain", Command::Explain { image, token, json: self.json() })
             }
+            Some("get") => {
+                let (image, token) = (image("get")?, self.token()?);
+                if !std::mem::take(&mut self.redact) {
+                    return Err(UsageError::NoRedact);
+                }
+                ("get", Command::Get { image, token })
+            }
+            Some("cache") => match words.next() {
+                Some("ls") => ("cache ls", Command::CacheLs { json: self.json() }),
+                Some("clear") => ("cache clear", Command::CacheClear),
+                Some(other) => return Err(UsageError::Unknown(other.to_owned())),
+                None => return Err(UsageError::MissingValue("cache")),
+            },
             Some("kubelet-config") => {
-                ("kubelet-config", Command::KubeletConfig { bin_dir: self.bin_dir.clone() })
+                ("kubelet-config", Command::KubeletConfig { bin_dir: self.bin_dir.take() })
             }
             Some(other) => return Err(UsageError::Unknown(other.to_owned())),
-        };
-        if let Some(surplus) = words.next() {
-            return Err(UsageError::Unknown(surplus));
+        })
+    }
+
+    fn json(&mut self) -> bool {
+        std::mem::take(&mut self.json)
+    }
+
+    fn token(&mut self) -> Result<Option<Token>, UsageError> {
+        let annotations = std::mem::take(&mut self.annotations);
+        match self.token.take() {
+            Some(file) => Ok(Some(Token { file, annotations })),
+            None if annotations.is_empty() => Ok(None),
+            None => Err(UsageError::NoToken),
         }
-        let takes_json = matches!(command, Command::CheckConfig { .. } | Command::Explain { .. });
-        if self.json && !takes_json {
-            return Err(UsageError::Misplaced { option: "--json", command: name });
-        }
-        if self.bin_dir.is_some() && !matches!(command, Command::KubeletConfig { .. }) {
-            return Err(UsageError::Misplaced { option: "--bin-dir", command: name });
-        }
-        Ok(Invocation { command, config: self.config.unwrap_or_else(|| config::DEFAULT_PATH.into()) })
+    }
+
+    /// An option that the verb has not taken.
+    fn left(&self) -> Option<&'static str> {
+        let given = [
+            (self.json, "--json"),
+            (self.bin_dir.is_some(), "--bin-dir"),
+            (self.token.is_some(), "--token"),
+            (!self.annotations.is_empty(), "--annotation"),
+            (self.redact, "--redact"),
+        ];
+        given.into_iter().find(|(is_given, _)| *is_given).map(|(_, option)| option)
     }
 }
 
@@ -182,7 +277,7 @@ mod tests {
     #[test]
     fn commands_are_read_with_options_before_or_after() {
         let default = || DEFAULT_PATH.to_owned();
-        let explain = |json| Command::Explain { image: "nginx".into(), json };
+        let explain = |json| Command::Explain { image: "nginx".into(), token: None, json };
         assert_eq!(given(&[]), Ok((Command::Answer, default())));
         assert_eq!(given(&["--config", "/x"]), Ok((Command::Answer, "/x".into())));
         assert_eq!(given(&["--config=/x=y"]), Ok((Command::Answer, "/x=y".into())));
@@ -202,7 +297,10 @@ mod tests {
         assert_eq!(given(&["--config"]), Err(UsageError::MissingValue("--config")));
         assert_eq!(given(&["explain"]), Err(UsageError::MissingValue("explain")));
         assert_eq!(given(&["explain", "a", "b"]), Err(UsageError::Unknown("b".into())));
-        assert_eq!(given(&["get"]), Err(UsageError::Unknown("get".into())));
+        assert_eq!(given(&["get"]), Err(UsageError::MissingValue("get")));
+        assert_eq!(given(&["get", "nginx"]), Err(UsageError::NoRedact));
+        assert_eq!(given(&["cache", "rm"]), Err(UsageError::Unknown("rm".into())));
+        assert_eq!(given(&["explain", "nginx", "--annotation", "a=b"]), Err(UsageError::NoToken));
         assert_eq!(given(&["--jsno"]), Err(UsageError::Unknown("--jsno".into())));
         assert!(matches!(given(&["--json"]), Err(UsageError::Misplaced { option: "--json", .. })));
         assert!(matches!(given(&["explain", "a", "--bin-dir=/b"]), Err(UsageError::Misplaced { .. })));

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::cache::store::CacheError;
 use crate::cli::UsageError;
 use crate::config::{ConfigError, DEFAULT_PATH};
+use crate::file::FileError;
 use crate::image::ImageError;
 use crate::provider::FetchError;
+use crate::service_account::TokenError;
 use crate::wire::{ApiVersion, RequestError};
 
 /// Why there is no answer. None of it holds a secret.
@@ -67,6 +70,20 @@ pub enum Error {
         /// Why.
         source: Box<FetchError>,
     },
+    /// What is kept between runs.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A file with a service account's token.
+    #[error("cannot read the token")]
+    TokenFile(#[source] FileError),
+    /// Something else than a token.
+    #[error("{path:?} holds no token")]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: TokenError,
+    },
     /// Writing the answer down.
     #[error("cannot render the answer as JSON")]
     Render(#[from] serde_json::Error),
@@ -93,6 +110,11 @@ impl Error {
             Self::CurrentFolder(_) => Some("give --config and --bin-dir as absolute paths".into()),
             Self::NoRegistries { .. } => Some("add an entry for each private registry".into()),
             Self::Fetch { source, .. } => Some(source.remedy().into()),
+            Self::Cache(error) => Some(error.remedy().into()),
+            Self::TokenFile(error) => Some(error.remedy().into()),
+            Self::Token { .. } => {
+                Some("write one there: kubectl create token NAME --audience AUDIENCE".into())
+            }
             Self::ReadRequest(_) | Self::Image(_) | Self::Render(_) => None,
         }
     }

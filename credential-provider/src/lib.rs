@@ -1,37 +1,43 @@
 //! The image credential provider: the kubelet executes it at each pull of an image that matches, asks on
 //! stdin who the node is to the image's registry, and reads user name and password from stdout.
 //!
-//! It may read its configuration and the files named there, and nothing else. One thread, no child
-//! processes. stdout carries exactly one JSON document or nothing, stderr one line on failure; no
-//! secret is ever in that line.
+//! It reads its configuration and the files named there, asks whom the configuration names, and keeps what
+//! it was told on a tmpfs. stdout carries exactly one JSON document or nothing, stderr one line on failure;
+//! no secret is ever in that line.
 
+pub mod cache;
+mod child;
+pub mod claim;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod endpoint;
 pub mod error;
 pub mod file;
+pub mod go_duration;
 pub mod image;
 pub mod json;
 pub mod pattern;
 pub mod provider;
 pub mod report;
 pub mod secret;
+pub mod service_account;
+pub mod step;
 pub mod wire;
 
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 
-use cli::{Command, Invocation};
+use cli::{Command, Invocation, Token};
+use command::Context;
 use command::answer::Answer;
 use error::Error;
+use provider::Variables;
 use report::Finding;
-use secret::SecretBytes;
-
-/// Time for an answer. The kubelet ends the program after a minute, without a word why.
-const PATIENCE: Duration = Duration::from_secs(25);
+use secret::{Secret, SecretBytes};
+use service_account::{Claims, ServiceAccount};
 
 /// Largest request that is read, in bytes. A service account token with all annotations an object may
 /// have is a third of it.
@@ -49,6 +55,8 @@ pub struct Environment<'a> {
     pub folder: PathBuf,
     /// When it started.
     pub start: Instant,
+    /// The environment variables.
+    pub variables: Variables,
 }
 
 /// What the program has to say.
@@ -73,15 +81,23 @@ pub fn run(environment: Environment<'_>) -> Outcome {
 }
 
 fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
-    let deadline = environment.start + PATIENCE;
     let Invocation { command, config } = cli::parse(environment.arguments)?;
+    let Environment { start, variables, .. } = environment;
+    let context = Context { start, now: SystemTime::now(), variables };
     match command {
         Command::Answer if environment.stdin_is_terminal => Err(Error::Terminal),
-        Command::Answer => answer(environment.stdin, &config, deadline),
+        Command::Answer => answer(environment.stdin, &config, &context),
         Command::CheckConfig { json } => report(&command::check_config::check_config(&config), json),
-        Command::Explain { image, json } => {
-            report(&command::explain::explain(&image, &config, deadline)?, json)
+        Command::Explain { image, token, json } => {
+            let account = token.map(|token| service_account(&token)).transpose()?;
+            report(&command::explain::explain(&image, &config, account.as_ref(), &context)?, json)
         }
+        Command::Get { image, token } => {
+            let account = token.map(|token| service_account(&token)).transpose()?;
+            Ok(text(command::get::get(&image, &config, account.as_ref(), &context)?))
+        }
+        Command::CacheLs { json } => Ok(text(command::cache::ls(&config, context.now, json)?)),
+        Command::CacheClear => Ok(text(command::cache::clear(&config)?)),
         Command::KubeletConfig { bin_dir } => {
             let bin_dir = bin_dir.unwrap_or(environment.folder);
             Ok(text(command::kubelet_config::kubelet_config(&config, &bin_dir)?))
@@ -93,11 +109,20 @@ fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
     }
 }
 
-fn answer(stdin: &mut dyn Read, config: &Path, deadline: Instant) -> Result<Outcome, Error> {
+/// The service account whose token, and annotations if need be, are those that a person gave.
+fn service_account(Token { file, annotations }: &Token) -> Result<ServiceAccount, Error> {
+    let loaded = file::load(file).map_err(Error::TokenFile)?;
+    let text = String::from_utf8_lossy(loaded.bytes.expose().trim_ascii()).into_owned();
+    let token = Secret::new(text);
+    Claims::of(&token).map_err(|source| Error::Token { path: file.clone(), source })?;
+    Ok(ServiceAccount { token, annotations: annotations.clone() })
+}
+
+fn answer(stdin: &mut dyn Read, config: &Path, context: &Context) -> Result<Outcome, Error> {
     let request = file::read_bounded(stdin, LARGEST_REQUEST)
         .map_err(Error::ReadRequest)?
         .ok_or(Error::RequestTooLarge { limit: LARGEST_REQUEST })?;
-    let Answer { document, complaint: error } = command::answer::answer(request.expose(), config, deadline)?;
+    let Answer { document, complaint: error } = command::answer::answer(request.expose(), config, context)?;
     Ok(Outcome { stdout: document, stderr: error.as_ref().map(complaint).unwrap_or_default(), success: true })
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use tripod_credential_provider::provider::Variables;
 use tripod_credential_provider::{Environment, run};
 
 fn main() -> ExitCode {
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
             .and_then(|path| path.parent().map(PathBuf::from))
             .unwrap_or_default(),
         start: Instant::now(),
+        variables: Variables::new(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        ),
     });
     complain(&outcome.stderr);
     if let Err(error) = write_out(outcome.stdout.expose()) {

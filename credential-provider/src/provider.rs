@@ -1,29 +1,66 @@
 //! Where credentials come from.
 
 pub mod docker_config;
+pub mod docker_helper;
+pub mod kubelet_plugin;
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
-use crate::config::{Config, Registry, Source};
+use crate::cache::key::CacheKey;
+use crate::child::ChildError;
+use crate::config::keys::Keys;
+use crate::config::{Config, Defaults, Policy, Registry};
 use crate::file::FileError;
-use crate::image::ImageRef;
+use crate::image::{ImageError, ImageRef};
 use crate::secret::Secret;
-use docker_config::{AuthsError, DockerConfigFile};
+use crate::service_account::{ServiceAccount, TokenError};
+use crate::step::Deadline;
+use docker_config::AuthsError;
+use docker_helper::HelperError;
+use kubelet_plugin::PluginError;
 
 /// A source of credentials, as one entry of the configuration sets it up.
 pub trait Provider {
-    /// Whether it is for `image`. Decided from the name alone, before anything is read or asked, so
-    /// that no secret goes near a registry that only looks like the right one.
-    fn claims(&self, image: &ImageRef) -> bool;
+    /// Whether it is for the registry of `image`. Decided from the name alone, before anything is read or
+    /// asked, so that no secret goes near a registry that only looks like the right one.
+    fn recognises(&self, image: &ImageRef) -> Result<(), FetchError>;
 
-    /// Under which name credentials for `image` may be kept between two runs of this program, and shared by
-    /// all images with the same name; none where fetching costs no more than a look into a cache.
-    fn cache_key(&self, image: &ImageRef) -> Option<String>;
+    /// Under which name credentials for what is asked may be kept between two runs, and shared by all who ask for
+    /// the same name; none where fetching costs no more than a look into a cache, or where nothing may be kept.
+    fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey>;
 
-    /// Credentials for `image`, had by `deadline` at the latest. The kubelet ends the program after a minute.
-    fn fetch(&self, image: &ImageRef, deadline: Instant) -> Result<Credential, FetchError>;
+    /// What a fetch would do, step by step, for people. It may look at files of this machine, and asks nobody.
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<String>, FetchError>;
+
+    /// Credentials for what is asked, had by the deadline of `run`.
+    fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError>;
+}
+
+/// What is asked for, and in whose name.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The image, of the registry that the credentials are for.
+    pub image: &'a ImageRef,
+    /// The pod's service account, if the kubelet told of it.
+    pub service_account: Option<&'a ServiceAccount>,
+    /// The program's own environment.
+    pub variables: &'a Variables,
+}
+
+/// The program's own environment, as far as it is text.
+#[derive(Clone, Debug, Default)]
+pub struct Variables(BTreeMap<String, Secret>);
+
+/// One run of the program.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// When it ends at the latest.
+    pub deadline: Deadline,
+    /// When it started.
+    pub now: SystemTime,
 }
 
 /// What a registry wants to be told.
@@ -33,14 +70,32 @@ pub struct Credential {
     pub username: Secret,
     /// The password or token.
     pub password: Secret,
-    /// The `auth` key under which the kubelet files it: `host[:port][/path]` of the asked registry.
-    pub key: String,
-    /// Which images it is for.
-    pub scope: Scope,
-    /// Time left until it expires, if known.
-    pub expires_in: Option<Duration>,
+    /// Which images of the registry it is for.
+    pub coverage: Coverage,
+    /// When it expires, if known.
+    pub expires: Option<SystemTime>,
     /// Where it was found, for people.
     pub origin: String,
+}
+
+/// Which images of the registry that was asked for a credential is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// All of them.
+    Registry,
+    /// Those below this path, which begins with a slash or is empty; others may have another credential.
+    Path(String),
+}
+
+/// A credential as the kubelet is given it.
+#[derive(Debug)]
+pub struct Grant {
+    /// What the registry wants to be told.
+    pub credential: Credential,
+    /// The `auth` key under which the kubelet files it: `host[:port][/path]` of the asked registry.
+    pub key: String,
+    /// Which images the answer is for.
+    pub scope: Scope,
 }
 
 /// Which images an answer is good for.
@@ -55,12 +110,70 @@ pub enum Scope {
 /// Why a provider has no credentials.
 #[derive(Debug, Error)]
 pub enum FetchError {
-    /// The file could not be read.
+    /// A file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file was read and does not help.
+    /// The Docker config was read and does not help.
     #[error(transparent)]
     Auths(#[from] AuthsError),
+    /// A helper program has none.
+    #[error(transparent)]
+    Helper(#[from] HelperError),
+    /// Another credential provider has none.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A program could not be run.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// The registry is none of the provider's.
+    #[error("{host} is no registry of {provider}: nothing was asked, and nothing is sent to it")]
+    Host {
+        /// The registry.
+        host: String,
+        /// The provider.
+        provider: &'static str,
+    },
+    /// Nobody is there in whose name to ask.
+    #[error("there is no identity to ask with: {0}")]
+    NoIdentity(String),
+    /// The pod's token tells nothing of itself.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The mirrored registry makes no image name.
+    #[error("the image's name at the mirrored registry")]
+    Mirror(#[source] ImageError),
+}
+
+/// A `provider` and the keys that belong to it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A Docker `config.json`.
+    DockerConfig(docker_config::Settings),
+    /// A program that speaks Docker's credential helper protocol.
+    DockerHelper(docker_helper::Settings),
+    /// A credential provider of the kubelet.
+    KubeletPlugin(kubelet_plugin::Settings),
+}
+
+/// Reads the keys of a provider; none if one is wrong, which is told to the keys.
+pub(crate) type Reader = fn(&mut Keys<'_>) -> Option<Source>;
+
+impl Source {
+    /// Each provider by the name it has in the configuration.
+    pub(crate) const READERS: [(&str, Reader); 3] = [
+        ("docker-config", |keys| docker_config::Settings::read(keys).map(Self::DockerConfig)),
+        ("docker-helper", |keys| docker_helper::Settings::read(keys).map(Self::DockerHelper)),
+        ("kubelet-plugin", |keys| kubelet_plugin::Settings::read(keys).map(Self::KubeletPlugin)),
+    ];
+
+    /// The provider.
+    pub fn provider(&self) -> &dyn Provider {
+        match self {
+            Self::DockerConfig(settings) => settings,
+            Self::DockerHelper(settings) => settings,
+            Self::KubeletPlugin(settings) => settings,
+        }
+    }
 }
 
 impl FetchError {
@@ -69,54 +182,95 @@ impl FetchError {
         match self {
             Self::File(error) => error.remedy(),
             Self::Auths(error) => error.remedy(),
+            Self::Helper(error) => error.remedy(),
+            Self::Plugin(error) => error.remedy(),
+            Self::Child(error) => error.remedy(),
+            Self::Host { .. } => "correct match or provider of that entry",
+            Self::NoIdentity(_) => "give the node or the pod an identity, or set onMissingIdentity",
+            Self::Token(_) => "the kubelet passes the token on: look at tokenAttributes of its configuration",
+            Self::Mirror(_) => "correct mirrorOf",
+        }
+    }
+
+    /// What the entry wants done about it.
+    pub fn policy(&self, registry: &Registry) -> Policy {
+        match self {
+            Self::NoIdentity(_) => registry.on_missing_identity,
+            _ => registry.on_error,
         }
     }
 }
 
-/// The entry that answers for an image.
-pub struct Claim<'a> {
-    /// Its place in `registries`, from 0.
-    pub index: usize,
-    /// The entry.
-    pub registry: &'a Registry,
-    /// Its provider.
-    pub provider: Box<dyn Provider + 'a>,
-}
+impl Variables {
+    /// Those of `pairs`.
+    pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+    }
 
-/// The first entry of `config` whose provider claims `image`.
-pub fn find<'a>(config: &'a Config, image: &ImageRef) -> Option<Claim<'a>> {
-    let mut claims = config.registries.iter().enumerate().map(|(index, registry)| {
-        let provider = open(registry);
-        Claim { index, registry, provider }
-    });
-    claims.find(|claim| claim.provider.claims(image))
-}
+    /// The value of `name`; an empty one counts as none.
+    pub fn get(&self, name: &str) -> Option<&Secret> {
+        self.0.get(name).filter(|value| !value.is_empty())
+    }
 
-fn open(registry: &Registry) -> Box<dyn Provider + '_> {
-    match &registry.source {
-        Source::DockerConfig { file } => Box::new(DockerConfigFile { registry, file }),
+    /// The value of `name`, which is no secret.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).map(Secret::expose)
     }
 }
 
-impl Claim<'_> {
-    /// Credentials for `image`, with a scope no wider than the whole of `config` allows.
-    pub fn fetch(
-        &self,
-        config: &Config,
-        image: &ImageRef,
-        deadline: Instant,
-    ) -> Result<Credential, FetchError> {
-        let credential = self.provider.fetch(image, deadline)?;
-        let scope = if config.is_uniform_for(image) { credential.scope } else { Scope::Image };
-        Ok(Credential { scope, ..credential })
+impl Credential {
+    /// How long the kubelet may use it after `now` without asking again: never until it expires, and not
+    /// at all where that is soon or not known.
+    pub fn cache_duration(&self, defaults: &Defaults, now: SystemTime) -> Duration {
+        const TOO_SHORT: Duration = Duration::from_secs(60);
+        let left = self.expires.and_then(|expires| expires.duration_since(now).ok()).unwrap_or_default();
+        let kept = left.saturating_sub(defaults.cache_margin);
+        if kept <= TOO_SHORT { Duration::ZERO } else { kept }
+    }
+
+    /// The credential as the kubelet is given it for `image`, with a scope no wider than the whole of
+    /// `config` allows.
+    pub fn grant(self, config: &Config, image: &ImageRef) -> Grant {
+        let (path, scope) = match &self.coverage {
+            Coverage::Registry => ("", Scope::Registry),
+            Coverage::Path(path) => (path.as_str(), Scope::Image),
+        };
+        let scope = if config.is_uniform_for(image) { scope } else { Scope::Image };
+        Grant { key: answer_key(image, path), scope, credential: self }
     }
 }
 
-impl std::fmt::Debug for Claim<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Claim")
-            .field("index", &self.index)
-            .field("registry", &self.registry)
-            .finish_non_exhaustive()
+/// The key for the kubelet's answer: the asked registry itself, never a glob, with the path that the
+/// credentials are limited to. (An IPv6 address without a port stays out of reach: the kubelet
+/// takes its brackets for a glob, in `matchImages` as well as here.)
+pub(crate) fn answer_key(image: &ImageRef, path: &str) -> String {
+    // The kubelet strips the first "/v1" or "/v2" from a key, so such a path needs one to lose.
+    let api = if path.starts_with("/v1/") || path.starts_with("/v2/") { "/v2" } else { "" };
+    format!("{}{api}{path}", image.registry())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_ends_before_the_credential_and_is_not_kept_when_that_is_soon_or_unknown() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let kept = |expires: Option<i64>| {
+            let at = |seconds: i64| match u64::try_from(seconds) {
+                Ok(later) => now + Duration::from_secs(later),
+                Err(_) => now - Duration::from_secs(seconds.unsigned_abs()),
+            };
+            let secret = || Secret::new(String::new());
+            let (username, password, coverage) = (secret(), secret(), Coverage::Registry);
+            let expires = expires.map(at);
+            let credential = Credential { username, password, coverage, expires, origin: String::new() };
+            credential.cache_duration(&Defaults::default(), now).as_secs()
+        };
+        assert_eq!(kept(None), 0);
+        assert_eq!(kept(Some(-348_000_000)), 0, "moto's clock stands still in 2015");
+        assert_eq!(kept(Some(360)), 0);
+        assert_eq!(kept(Some(361)), 61);
+        assert_eq!(kept(Some(43_200)), 42_900);
     }
 }

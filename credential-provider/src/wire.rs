@@ -5,16 +5,20 @@
 //! it, and an apiVersion other than the one it asked in does too.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::image::ImageRef;
 use crate::json::{self, JsonError};
-use crate::provider::{Credential, Scope};
-use crate::secret::SecretBytes;
+use crate::provider::{Grant, Scope};
+use crate::secret::{Secret, SecretBytes};
+use crate::service_account::ServiceAccount;
 
 const REQUEST_KIND: &str = "CredentialProviderRequest";
-const RESPONSE_KIND: &str = "CredentialProviderResponse";
+/// The `kind` of an answer.
+pub const RESPONSE_KIND: &str = "CredentialProviderResponse";
 
 /// Longest piece of a request that an error repeats, in characters.
 const LONGEST_QUOTE: usize = 120;
@@ -31,12 +35,14 @@ pub enum ApiVersion {
 }
 
 /// What the kubelet asks.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Request {
     /// The version to answer in.
     pub version: ApiVersion,
     /// Normalised repository without tag or digest: `docker.io/library/nginx`.
     pub image: String,
+    /// In whose name, if the kubelet was told to say so.
+    pub service_account: Option<ServiceAccount>,
 }
 
 /// Why a request was not understood. The document is never repeated as a whole: it may hold a
@@ -70,9 +76,12 @@ struct TypeMeta {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RawRequest {
     #[serde(default)]
     image: String,
+    service_account_token: Option<Secret>,
+    service_account_annotations: Option<BTreeMap<String, String>>,
 }
 
 impl ApiVersion {
@@ -104,8 +113,14 @@ impl Request {
             .into_iter()
             .find(|version| version.as_str() == meta.api_version)
             .ok_or_else(|| RequestError::Version(quote(&meta.api_version)))?;
-        let RawRequest { image } = json::parse_object(bytes)?;
-        if image.is_empty() { Err(RequestError::NoImage) } else { Ok(Self { version, image }) }
+        let raw: RawRequest = json::parse_object(bytes)?;
+        if raw.image.is_empty() {
+            return Err(RequestError::NoImage);
+        }
+        let token = raw.service_account_token.filter(|token| !token.is_empty());
+        let annotations = raw.service_account_annotations.unwrap_or_default();
+        let service_account = token.map(|token| ServiceAccount { token, annotations });
+        Ok(Self { version, image: raw.image, service_account })
     }
 }
 
@@ -129,15 +144,20 @@ struct RawAuth<'a> {
     password: &'a str,
 }
 
-/// The answer that carries `credential`, one line of JSON.
-pub fn render_credential(version: ApiVersion, credential: &Credential) -> serde_json::Result<SecretBytes> {
+/// The answer that carries `grant`, which the kubelet may keep for `duration`: one line of JSON.
+pub fn render_grant(
+    version: ApiVersion,
+    grant: &Grant,
+    duration: Duration,
+) -> serde_json::Result<SecretBytes> {
+    let Grant { credential, key, scope } = grant;
     let auth = RawAuth { username: credential.username.expose(), password: credential.password.expose() };
     render(&RawResponse {
         kind: RESPONSE_KIND,
         api_version: version.as_str(),
-        cache_key_type: cache_key_type(credential.scope),
-        cache_duration: cache_duration(credential),
-        auth: BTreeMap::from([(credential.key.as_str(), auth)]),
+        cache_key_type: cache_key_type(*scope),
+        cache_duration: go(duration),
+        auth: BTreeMap::from([(key.as_str(), auth)]),
     })
 }
 
@@ -148,9 +168,37 @@ pub fn render_anonymous(version: ApiVersion) -> serde_json::Result<SecretBytes> 
         kind: RESPONSE_KIND,
         api_version: version.as_str(),
         cache_key_type: cache_key_type(Scope::Image),
-        cache_duration: "0s".into(),
+        cache_duration: go(Duration::ZERO),
         auth: BTreeMap::new(),
     })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RawQuestion<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    image: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_account_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_account_annotations: Option<&'a BTreeMap<String, String>>,
+}
+
+/// The question that the kubelet would ask another provider.
+pub fn render_request(
+    version: ApiVersion,
+    image: &ImageRef,
+    service_account: Option<&ServiceAccount>,
+) -> serde_json::Result<SecretBytes> {
+    let question = RawQuestion {
+        kind: REQUEST_KIND,
+        api_version: version.as_str(),
+        image: image.repository(),
+        service_account_token: service_account.map(|account| account.token.expose()),
+        service_account_annotations: service_account.map(|account| &account.annotations),
+    };
+    serde_json::to_vec(&question).map(SecretBytes::new)
 }
 
 fn render(response: &RawResponse<'_>) -> serde_json::Result<SecretBytes> {
@@ -167,19 +215,14 @@ pub fn cache_key_type(scope: Scope) -> &'static str {
     }
 }
 
-/// For how long the kubelet may reuse an answer, as a Go duration: until the credential expires,
-/// and not at all when nobody knows when that is.
-pub fn cache_duration(credential: &Credential) -> String {
-    format!("{}s", credential.expires_in.map_or(0, |left| left.as_secs()))
+/// A time as Go writes it, in whole seconds.
+pub fn go(duration: Duration) -> String {
+    format!("{}s", duration.as_secs())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{ApiVersion, Request, RequestError, cache_duration, render_anonymous};
-    use crate::provider::{Credential, Scope};
-    use crate::secret::Secret;
+    use super::{ApiVersion, Request, RequestError, render_anonymous};
 
     fn request(kind: &str, version: &str, rest: &str) -> Result<Request, RequestError> {
         Request::parse(format!(r#"{{"kind":{kind},"apiVersion":{version}{rest}}}"#).as_bytes())
@@ -190,15 +233,15 @@ mod tests {
         let version = r#""credentialprovider.kubelet.k8s.io/v1""#;
         let kind = r#""CredentialProviderRequest""#;
         let image = r#","image":"registry/app""#;
-        assert_eq!(
-            request(kind, version, image),
-            Ok(Request { version: ApiVersion::V1, image: "registry/app".into() })
-        );
-        assert_eq!(request(r#""Pod""#, r#""v9""#, r#","image":7"#), Err(RequestError::Kind("Pod".into())));
-        assert_eq!(request(kind, r#""v9""#, r#","image":7"#), Err(RequestError::Version("v9".into())));
-        assert!(matches!(request(kind, version, r#","image":7"#), Err(RequestError::Json(_))));
-        assert_eq!(request(kind, version, ""), Err(RequestError::NoImage));
-        assert_eq!(Request::parse(b" \n"), Err(RequestError::Empty));
+        let good = request(kind, version, image).unwrap();
+        assert_eq!((good.version, good.image.as_str()), (ApiVersion::V1, "registry/app"));
+        assert!(good.service_account.is_none());
+        let problem = |kind, version, rest| request(kind, version, rest).unwrap_err();
+        assert_eq!(problem(r#""Pod""#, r#""v9""#, r#","image":7"#), RequestError::Kind("Pod".into()));
+        assert_eq!(problem(kind, r#""v9""#, r#","image":7"#), RequestError::Version("v9".into()));
+        assert!(matches!(problem(kind, version, r#","image":7"#), RequestError::Json(_)));
+        assert_eq!(problem(kind, version, ""), RequestError::NoImage);
+        assert_eq!(Request::parse(b" \n").unwrap_err(), RequestError::Empty);
     }
 
     #[test]
@@ -206,7 +249,7 @@ mod tests {
         let parsed = request(
             r#""CredentialProviderRequest""#,
             r#""credentialprovider.kubelet.k8s.io/v1""#,
-            r#","image":"a/b","serviceAccountToken":"t","podLabels":{"a":[1,{"b":null}]}"#,
+            r#","image":"a/b","serviceAccountToken":"e30.e30.e30","podLabels":{"a":[1,{"b":null}]}"#,
         );
         assert_eq!(parsed.map(|request| request.image), Ok("a/b".into()));
     }
@@ -217,22 +260,6 @@ mod tests {
             panic!("the kind is wrong");
         };
         assert_eq!(kind.len(), super::LONGEST_QUOTE);
-    }
-
-    #[test]
-    fn an_answer_is_kept_until_the_credential_expires_and_not_at_all_when_that_is_unknown() {
-        let secret = || Secret::new(String::new());
-        let mut credential = Credential {
-            username: secret(),
-            password: secret(),
-            key: String::new(),
-            scope: Scope::Image,
-            expires_in: None,
-            origin: String::new(),
-        };
-        assert_eq!(cache_duration(&credential), "0s");
-        credential.expires_in = Some(Duration::from_millis(90_999));
-        assert_eq!(cache_duration(&credential), "90s");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! From the kubelet's question to the answer.
 
 use std::path::Path;
-use std::time::Instant;
 
-use crate::config::{Config, OnError};
+use crate::claim::{self, Asker};
+use crate::command::Context;
+use crate::config::{Config, Policy};
 use crate::error::Error;
 use crate::image::ImageRef;
-use crate::provider;
+use crate::provider::FetchError;
 use crate::secret::SecretBytes;
 use crate::wire::{self, ApiVersion, Request};
 
@@ -20,29 +21,37 @@ pub struct Answer {
 }
 
 /// Answers `request`, the bytes from stdin, by the configuration at `path`.
-pub fn answer(request: &[u8], path: &Path, deadline: Instant) -> Result<Answer, Error> {
+pub fn answer(request: &[u8], path: &Path, context: &Context) -> Result<Answer, Error> {
     let request = Request::parse(request)?;
     let config = Config::load(path)?;
     let image = ImageRef::parse(&request.image)?;
-    let Some(claim) = provider::find(&config, &image) else {
+    let Some(claim) = claim::find(&config, &image) else {
         return Err(Error::NoEntry { image: image.to_string(), config: path.to_owned() });
     };
-    match claim.fetch(&config, &image, deadline) {
-        Ok(credential) => {
-            Ok(Answer { document: wire::render_credential(request.version, &credential)?, complaint: None })
+    let asker = Asker { service_account: request.service_account.as_ref(), variables: &context.variables };
+    let run = context.run(&config);
+    match claim.grant(&image, asker, &run) {
+        Ok(grant) => {
+            let kept = grant.credential.cache_duration(&config.defaults, run.now);
+            Ok(Answer { document: wire::render_grant(request.version, &grant, kept)?, complaint: None })
         }
         Err(source) => {
-            let (image, config, line) = (image.to_string(), path.to_owned(), claim.registry.line);
-            let error = Error::Fetch { image, config, line, source: Box::new(source) };
-            put_up_with(error, claim.registry.on_error, request.version)
+            let policy = source.policy(claim.registry);
+            put_up_with(failed(&claim, &image, source), policy, request.version)
         }
     }
 }
 
-fn put_up_with(error: Error, policy: OnError, version: ApiVersion) -> Result<Answer, Error> {
+/// `source`, with the image and the entry it went wrong for.
+pub(super) fn failed(claim: &claim::Claim<'_>, image: &ImageRef, source: FetchError) -> Error {
+    let (config, line) = (claim.registry.file.clone(), claim.registry.line);
+    Error::Fetch { image: image.to_string(), config, line, source: Box::new(source) }
+}
+
+fn put_up_with(error: Error, policy: Policy, version: ApiVersion) -> Result<Answer, Error> {
     match policy {
-        OnError::Fail => Err(error),
-        OnError::Anonymous => {
+        Policy::Fail => Err(error),
+        Policy::Anonymous => {
             Ok(Answer { document: wire::render_anonymous(version)?, complaint: Some(error) })
         }
     }

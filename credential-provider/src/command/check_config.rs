@@ -1,13 +1,15 @@
 //! `check-config`: the mistakes that would be found at three in the morning.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::config::{Config, ConfigError, OnError, Registry, Source};
+use crate::config::{Config, ConfigError, Policy, Registry};
 use crate::error::chain;
 use crate::file::{self, FileError, Loaded};
 use crate::image::ImageRef;
 use crate::pattern::Pattern;
+use crate::provider::Source;
 use crate::provider::docker_config::{Auths, AuthsError, Unusable};
 use crate::report::Finding;
 
@@ -19,12 +21,12 @@ pub fn check_config(path: &Path) -> Vec<Finding> {
         Err(error) => return vec![unreadable("config", &object, &error)],
     };
     let mut findings = Vec::from_iter(writable("config", &object, loaded.mode));
-    match Config::parse(path, loaded.bytes.expose()) {
+    match Config::load(path) {
         Ok(config) => {
             findings.push(summary(&object, &config));
             findings.extend(shadowed(&object, &config));
             for registry in &config.registries {
-                for finding in check_registry(&object, registry) {
+                for finding in check_registry(registry) {
                     // Several entries may name one file.
                     if !findings.contains(&finding) {
                         findings.push(finding);
@@ -89,12 +91,16 @@ fn shadowed(object: &str, config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn check_registry(config: &str, registry: &Registry) -> Vec<Finding> {
-    let entry = format!("{config}:{}", registry.line);
+fn check_registry(registry: &Registry) -> Vec<Finding> {
+    let entry = format!("{}:{}", registry.file.display(), registry.line);
     let mut findings: Vec<Finding> =
         registry.patterns.iter().filter(|p| p.ends_within_segment()).map(|p| open_ended(&entry, p)).collect();
     match &registry.source {
-        Source::DockerConfig { file } => findings.extend(check_docker_config(&entry, registry, file)),
+        Source::DockerConfig(settings) => {
+            findings.extend(check_docker_config(&entry, registry, &settings.file));
+        }
+        Source::DockerHelper(settings) => findings.push(check_program(registry, settings.program())),
+        Source::KubeletPlugin(settings) => findings.push(check_program(registry, &settings.program)),
     }
     findings
 }
@@ -132,6 +138,26 @@ fn check_docker_config(entry: &str, registry: &Registry, path: &Path) -> Vec<Fin
     findings
 }
 
+fn check_program(registry: &Registry, path: &Path) -> Finding {
+    let object = path.display().to_string();
+    let mode = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => metadata.mode() & 0o7777,
+        Ok(_) => {
+            return missing(registry, "program", &object, "it is no file".into())
+                .fix("name the program itself");
+        }
+        Err(error) => {
+            return missing(registry, "program", &object, error.to_string())
+                .fix("install it, or correct the path");
+        }
+    };
+    if mode & 0o111 == 0 {
+        let evidence = format!("mode {mode:04o} lets nobody execute it");
+        return missing(registry, "program", &object, evidence).fix(format!("chmod 0755 {object}"));
+    }
+    writable("program", &object, mode).unwrap_or_else(|| Finding::ok("program", object, "it can be executed"))
+}
+
 fn check_auths(object: &str, auths: &Auths) -> Vec<Finding> {
     let mut findings = Vec::new();
     if auths.unreadable_keys() > 0 {
@@ -157,7 +183,7 @@ fn check_pattern(entry: &str, registry: &Registry, auths: &Auths, pattern: &Patt
 /// Credentials that cannot be had, which an entry may put up with.
 fn missing(registry: &Registry, check: &'static str, object: &str, evidence: String) -> Finding {
     match registry.on_error {
-        OnError::Fail => Finding::fail(check, object, evidence),
-        OnError::Anonymous => Finding::warn(check, object, evidence),
+        Policy::Fail => Finding::fail(check, object, evidence),
+        Policy::Anonymous => Finding::warn(check, object, evidence),
     }
 }

@@ -1,30 +1,37 @@
-//! `explain IMAGE`: what would be answered for an image, and why.
+//! `explain IMAGE`: what would be answered for an image, and why. Nobody is asked, and no secret is shown.
 
 use std::path::Path;
-use std::time::Instant;
 
-use crate::config::{Config, OnError, Registry};
+use crate::claim::{self, Asker, Claim};
+use crate::command::Context;
+use crate::config::{Config, Policy};
 use crate::error::{Error, chain};
 use crate::image::ImageRef;
 use crate::pattern::Pattern;
-use crate::provider::{self, Claim, Credential, FetchError};
+use crate::provider::{Ask, FetchError};
 use crate::report::Finding;
-use crate::wire;
+use crate::service_account::ServiceAccount;
 
 /// Follows `text`, an image as a pod names it, through the configuration at `path`.
-pub fn explain(text: &str, path: &Path, deadline: Instant) -> Result<Vec<Finding>, Error> {
+pub fn explain(
+    text: &str,
+    path: &Path,
+    service_account: Option<&ServiceAccount>,
+    context: &Context,
+) -> Result<Vec<Finding>, Error> {
     let config = Config::load(path)?;
     let image = ImageRef::parse(text)?;
     let asked = format!("the kubelet asks for {}", image.repository());
     let mut findings = vec![Finding::ok("image", text, asked)];
-    let Some(claim) = provider::find(&config, &image) else {
+    let Some(claim) = claim::find(&config, &image) else {
         findings.push(unclaimed(path, &image));
         return Ok(findings);
     };
-    findings.push(entry(path, &claim, &image));
-    match claim.fetch(&config, &image, deadline) {
-        Ok(credential) => findings.extend(answer(&claim, &image, &credential)),
-        Err(error) => findings.push(failure(claim.registry, &image, &error)),
+    findings.push(entry(&claim, &image));
+    let asker = Asker { service_account, variables: &context.variables };
+    match plan(&claim, &image, asker) {
+        Ok(steps) => findings.extend(steps),
+        Err(error) => findings.push(failure(&claim, &image, &error)),
     }
     Ok(findings)
 }
@@ -35,39 +42,44 @@ fn unclaimed(path: &Path, image: &ImageRef) -> Finding {
     Finding::fail("entry", path.display().to_string(), evidence).fix(error.remedy().unwrap_or_default())
 }
 
-fn entry(path: &Path, claim: &Claim<'_>, image: &ImageRef) -> Finding {
+fn entry(claim: &Claim<'_>, image: &ImageRef) -> Finding {
     let Claim { index, registry, .. } = claim;
     let pattern = registry.patterns.iter().find(|pattern| pattern.matches(image)).map(Pattern::as_str);
-    let object = format!("{}:{}", path.display(), registry.line);
+    let object = format!("{}:{}", registry.file.display(), registry.line);
     let evidence = format!("registries[{index}] is the first to match, by {:?}", pattern.unwrap_or_default());
     Finding::ok("entry", object, evidence)
 }
 
-fn answer(claim: &Claim<'_>, image: &ImageRef, credential: &Credential) -> [Finding; 2] {
-    let kept = match claim.provider.cache_key(image) {
-        Some(key) => format!("kept between runs under {key:?}"),
+/// What would be done, step by step.
+fn plan(claim: &Claim<'_>, image: &ImageRef, asker: Asker<'_>) -> Result<Vec<Finding>, FetchError> {
+    let original = claim.original(image)?;
+    let Asker { service_account, variables } = asker;
+    let ask = Ask { image: &original, service_account, variables };
+    claim.provider().recognises(&original)?;
+    let mut findings = Vec::new();
+    if claim.registry.mirror_of.is_some() {
+        let evidence =
+            format!("a mirror: the credentials of {original} are given under {}", image.registry());
+        findings.push(Finding::ok("mirror", image.to_string(), evidence));
+    }
+    let kept = match claim.provider().cache_key(&ask).filter(|_| claim.config.cache.shared) {
+        Some(key) => format!("looked for in {:?} as {key:?} first", claim.config.cache.dir),
         None => "fetched anew at each run".into(),
     };
-    let response = format!(
-        "auth key {:?}, cacheKeyType {}, cacheDuration {}",
-        credential.key,
-        wire::cache_key_type(credential.scope),
-        wire::cache_duration(credential)
-    );
-    [
-        Finding::ok("credentials", image.to_string(), format!("{}, {kept}", credential.origin)),
-        Finding::ok("answer", image.to_string(), response),
-    ]
+    findings.push(Finding::ok("cache", image.to_string(), kept));
+    let steps = claim.provider().plan(&ask)?;
+    findings.extend(steps.into_iter().map(|step| Finding::ok("would", image.to_string(), step)));
+    Ok(findings)
 }
 
-fn failure(registry: &Registry, image: &ImageRef, error: &FetchError) -> Finding {
+fn failure(claim: &Claim<'_>, image: &ImageRef, error: &FetchError) -> Finding {
     let why = chain(error);
-    match registry.on_error {
-        OnError::Fail => Finding::fail("credentials", image.to_string(), why),
-        OnError::Anonymous => Finding::warn(
+    match error.policy(claim.registry) {
+        Policy::Fail => Finding::fail("credentials", image.to_string(), why),
+        Policy::Anonymous => Finding::warn(
             "credentials",
             image.to_string(),
-            format!("{why}; answered without credentials (onError)"),
+            format!("{why}; answered without credentials, as the entry says"),
         ),
     }
     .fix(error.remedy())

@@ -1,108 +1,122 @@
 //! The meaning of the values: every mistake is found, not only the first.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use serde_saphyr::Spanned;
-
-use super::raw::{RawConfig, RawRegistry};
-use super::{Config, DOCKER_CONFIG, OnError, Registry, Source, VERSION, ValueError, ValueProblem};
+use super::findings::{Findings, Mistakes};
+use super::keys::{At, Keys};
+use super::raw::RawConfig;
+use super::tree::Tree;
+use super::{CacheSettings, Config, Defaults, Policy, Registry, VERSION, ValueProblem};
+use crate::endpoint::Endpoint;
 use crate::pattern::Pattern;
+use crate::provider::Source;
 
-/// Mistakes found so far, and the entry they are looked for in.
-struct Findings {
-    errors: Vec<ValueError>,
-    entry: String,
-}
-
-/// At least one mistake.
-pub(super) struct Mistakes {
-    pub(super) first: ValueError,
-    pub(super) others: Vec<ValueError>,
-}
+const POLICIES: [(&str, Policy); 2] = [("fail", Policy::Fail), ("anonymous", Policy::Anonymous)];
 
 /// A checked configuration, or all that is wrong with it.
-pub(super) fn check(raw: RawConfig) -> Result<Config, Box<Mistakes>> {
-    let mut findings = Findings { errors: Vec::new(), entry: String::new() };
+pub(super) fn whole(file: &Path, raw: RawConfig) -> Result<Config, Box<Mistakes>> {
+    let mut findings = Findings::default();
+    check_version(&raw, &mut findings);
+    let defaults = raw.defaults.map(|tree| defaults(tree, &mut findings)).unwrap_or_default();
+    let cache = raw.cache.map(|tree| cache(tree, &mut findings)).unwrap_or_default();
+    let registries = registries(file, raw.registries, &mut findings);
+    findings.settle(Config { defaults, cache, registries })
+}
+
+/// The registries of a file that adds to the one at `main`.
+pub(super) fn part(main: &Path, file: &Path, raw: RawConfig) -> Result<Vec<Registry>, Box<Mistakes>> {
+    let mut findings = Findings::default();
+    check_version(&raw, &mut findings);
+    for (key, tree) in [("defaults", &raw.defaults), ("cache", &raw.cache)] {
+        if let Some(tree) = tree {
+            findings.add(tree.line, key.to_owned(), ValueProblem::Elsewhere(main.to_owned()));
+        }
+    }
+    let registries = registries(file, raw.registries, &mut findings);
+    findings.settle(registries)
+}
+
+fn check_version(raw: &RawConfig, findings: &mut Findings) {
     if raw.version.value != VERSION {
-        let line = raw.version.referenced.line();
-        let problem = ValueProblem::Version(raw.version.value);
-        findings.errors.push(ValueError { line, key: "version".into(), problem });
+        let problem = ValueProblem::Version(raw.version.value.clone());
+        findings.add(raw.version.referenced.line(), "version".into(), problem);
     }
-    let mut registries = Vec::new();
-    for (index, entry) in raw.registries.into_iter().enumerate() {
-        findings.entry = format!("registries[{index}]");
-        registries.extend(check_entry(entry, &mut findings));
-    }
-    let mut errors = findings.errors.into_iter();
-    match errors.next() {
-        None => Ok(Config { registries }),
-        Some(first) => Err(Box::new(Mistakes { first, others: errors.collect() })),
-    }
+}
+
+fn defaults(tree: Tree, findings: &mut Findings) -> Defaults {
+    let mut keys = Keys::new("defaults".into(), tree, findings);
+    let usual = Defaults::default();
+    let deadline = keys.duration("deadline").unwrap_or(usual.deadline);
+    let cache_margin = keys.duration("cacheMargin").unwrap_or(usual.cache_margin);
+    keys.finish("it");
+    Defaults { deadline, cache_margin }
+}
+
+fn cache(tree: Tree, findings: &mut Findings) -> CacheSettings {
+    let mut keys = Keys::new("cache".into(), tree, findings);
+    let usual = CacheSettings::default();
+    let shared = keys.choice("mode", &[("shared", true), ("off", false)]).unwrap_or(usual.shared);
+    let dir = keys.path("dir").unwrap_or(usual.dir);
+    keys.finish("it");
+    CacheSettings { shared, dir }
+}
+
+fn registries(file: &Path, trees: Vec<Tree>, findings: &mut Findings) -> Vec<Registry> {
+    let entries = trees.into_iter().enumerate();
+    entries
+        .filter_map(|(index, tree)| registry(file, format!("registries[{index}]"), tree, findings))
+        .collect()
 }
 
 /// None if a mistake was found without which the entry cannot be built.
-fn check_entry(raw: Spanned<RawRegistry>, findings: &mut Findings) -> Option<Registry> {
-    let line = raw.referenced.line();
-    let RawRegistry { patterns, provider, file, on_error } = raw.value;
-    let patterns = patterns.unwrap_or_default();
-    if patterns.is_empty() {
-        findings.add(line, "match", ValueProblem::NoPattern);
-    }
-    let patterns = patterns.into_iter().filter_map(|text| check_pattern(text, findings)).collect();
-    let on_error = on_error.map_or(Some(OnError::Fail), |text| check_on_error(text, findings));
-    let source = check_source(line, provider, file, findings);
-    Some(Registry { line, patterns, source: source?, on_error: on_error? })
+fn registry(file: &Path, path: String, tree: Tree, findings: &mut Findings) -> Option<Registry> {
+    let mut keys = Keys::new(path, tree, findings);
+    let line = keys.line;
+    let patterns = patterns(&mut keys);
+    let needs = "name the kind of registry, such as \"ecr\" or \"docker-config\"";
+    let provider = keys.needed("provider", needs);
+    let on_error = keys.choice("onError", &POLICIES).unwrap_or(Policy::Fail);
+    let on_missing_identity = keys.choice("onMissingIdentity", &POLICIES).unwrap_or(on_error);
+    let mirror_of = keys.parsed("mirrorOf", mirrored).map(|host| host.value);
+    let source = provider.and_then(|name| source(name, keys));
+    let file = file.to_owned();
+    Some(Registry { file, line, patterns, source: source?, mirror_of, on_error, on_missing_identity })
 }
 
-fn check_pattern(text: Spanned<String>, findings: &mut Findings) -> Option<Pattern> {
-    let pattern = text.value;
+/// What is left of `keys` is the provider's.
+fn source(At { line, value }: At<String>, mut keys: Keys<'_>) -> Option<Source> {
+    let Some((name, read)) = Source::READERS.iter().find(|(name, _)| *name == value) else {
+        keys.refuse(line, "provider", ValueProblem::choice(value, &Source::READERS));
+        return None;
+    };
+    let source = read(&mut keys);
+    keys.finish(&format!("provider {name:?}"));
+    source
+}
+
+fn patterns(keys: &mut Keys<'_>) -> Vec<Pattern> {
+    let line = keys.line;
+    let texts = keys.list("match").unwrap_or_default();
+    if texts.is_empty() {
+        keys.refuse(line, "match", ValueProblem::NoPattern);
+    }
+    texts.into_iter().filter_map(|text| pattern(text, keys)).collect()
+}
+
+fn pattern(At { line, value: pattern }: At<String>, keys: &mut Keys<'_>) -> Option<Pattern> {
     match Pattern::parse(&pattern) {
         Ok(parsed) => Some(parsed),
         Err(source) => {
-            findings.add(text.referenced.line(), "match", ValueProblem::Pattern { pattern, source });
+            keys.refuse(line, "match", ValueProblem::Pattern { pattern, source });
             None
         }
     }
 }
 
-fn check_on_error(text: Spanned<String>, findings: &mut Findings) -> Option<OnError> {
-    match text.value.as_str() {
-        "fail" => Some(OnError::Fail),
-        "anonymous" => Some(OnError::Anonymous),
-        _ => {
-            findings.add(text.referenced.line(), "onError", ValueProblem::OnError(text.value));
-            None
-        }
-    }
-}
-
-fn check_source(
-    line: u64,
-    provider: Option<Spanned<String>>,
-    file: Option<Spanned<String>>,
-    findings: &mut Findings,
-) -> Option<Source> {
-    let Some(provider) = provider else {
-        findings.add(line, "provider", ValueProblem::NoProvider);
-        return None;
-    };
-    if provider.value != DOCKER_CONFIG {
-        findings.add(provider.referenced.line(), "provider", ValueProblem::Provider(provider.value));
-        return None;
-    }
-    let Some(file) = file else {
-        findings.add(provider.referenced.line(), "file", ValueProblem::NoFile);
-        return None;
-    };
-    if !file.value.starts_with('/') {
-        findings.add(file.referenced.line(), "file", ValueProblem::RelativePath(file.value));
-        return None;
-    }
-    Some(Source::DockerConfig { file: PathBuf::from(file.value) })
-}
-
-impl Findings {
-    fn add(&mut self, line: u64, key: &str, problem: ValueProblem) {
-        self.errors.push(ValueError { line, key: format!("{}.{key}", self.entry), problem });
-    }
+fn mirrored(text: &str) -> Result<String, String> {
+    let endpoint = Endpoint::parse(text).map_err(|error| error.to_string())?;
+    let is_host = endpoint.is_literal() && endpoint.authority() == text.as_bytes();
+    is_host
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write a registry such as \"registry.example.com:5000\"".into())
 }

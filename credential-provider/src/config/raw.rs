@@ -1,25 +1,18 @@
-//! The YAML text as it stands: keys and types checked, values not.
+//! The YAML text as it stands: the outermost keys, and trees below them.
 
 use serde::Deserialize;
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
+
+use super::tree::Tree;
 
 /// The document.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub(super) version: Spanned<String>,
-    pub(super) registries: Vec<Spanned<RawRegistry>>,
-}
-
-/// One entry of `registries`. All optional: which key is needed depends on the provider.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct RawRegistry {
-    #[serde(rename = "match")]
-    pub(super) patterns: Option<Vec<Spanned<String>>>,
-    pub(super) provider: Option<Spanned<String>>,
-    pub(super) file: Option<Spanned<String>>,
-    pub(super) on_error: Option<Spanned<String>>,
+    pub(super) defaults: Option<Tree>,
+    pub(super) cache: Option<Tree>,
+    pub(super) registries: Vec<Tree>,
 }
 
 /// What the text is instead.

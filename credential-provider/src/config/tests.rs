@@ -1,9 +1,11 @@
 use std::path::Path;
 
-use super::{Config, OnError, Source};
+use super::{Config, Policy};
+use crate::claim;
 use crate::error::chain;
 use crate::image::ImageRef;
-use crate::provider;
+use crate::provider::Source;
+use crate::provider::docker_config::Settings;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(Path::new("/c.yaml"), text.as_bytes()).map_err(|error| chain(&error))
@@ -23,8 +25,8 @@ fn a_file_is_read_with_its_defaults() {
     let second = "  - match: [b.io]\n    provider: docker-config\n    file: /g\n    onError: anonymous\n";
     let config = parse(&(with_entry(&[MATCH, PROVIDER, FILE]) + second)).unwrap();
     let entries: Vec<_> = config.registries.iter().map(|r| (r.line, r.on_error, &r.source)).collect();
-    let source = |file: &str| Source::DockerConfig { file: file.into() };
-    assert_eq!(entries, [(3, OnError::Fail, &source("/f")), (6, OnError::Anonymous, &source("/g"))]);
+    let source = |file: &str| Source::DockerConfig(Settings { file: file.into(), helper_dir: None });
+    assert_eq!(entries, [(3, Policy::Fail, &source("/f")), (6, Policy::Anonymous, &source("/g"))]);
     assert!(parse("version: v1\nregistries: []").is_ok(), "a node may have no private registry");
 }
 
@@ -35,8 +37,7 @@ fn the_first_entry_that_matches_answers() {
         - {match: [\"*.io\"], provider: docker-config, file: /2}\n\
         - {match: [a.io], provider: docker-config, file: /3}\n";
     let config = parse(text).unwrap();
-    let index =
-        |image: &str| provider::find(&config, &ImageRef::parse(image).unwrap()).map(|claim| claim.index);
+    let index = |image: &str| claim::find(&config, &ImageRef::parse(image).unwrap()).map(|claim| claim.index);
     assert_eq!(
         [index("a.io/team/x"), index("a.io/x"), index("b.io/x"), index("b.a.io/x")],
         [Some(0), Some(1), Some(1), None]
@@ -58,14 +59,17 @@ fn a_value_that_means_nothing_is_named_with_line_and_key() {
             "5: registries[0].match: pattern \"a.io/*\": \
              a glob in the path can never match: the path is a plain prefix; leave '*' out",
         ),
-        (&[MATCH, FILE], "3: registries[0].provider: it is missing; this version has \"docker-config\""),
         (
-            &[MATCH, "provider: ecr"],
-            "4: registries[0].provider: \"ecr\" is not known; this version has \"docker-config\"",
+            &[MATCH, FILE],
+            "3: registries[0].provider: it is missing; name the kind of registry, such as \"ecr\" or \"docker-config\"",
+        ),
+        (
+            &[MATCH, "provider: npm"],
+            "4: registries[0].provider: \"npm\" is not known; write \"docker-config\" or \"docker-helper\" or \"kubelet-plugin\"",
         ),
         (
             &[MATCH, PROVIDER],
-            "4: registries[0].file: it is missing; provider \"docker-config\" needs the path of a Docker config.json",
+            "3: registries[0].file: it is missing; provider \"docker-config\" needs the path of a Docker config.json",
         ),
         (
             &[MATCH, PROVIDER, "file: f.json"],
@@ -85,12 +89,17 @@ fn a_value_that_means_nothing_is_named_with_line_and_key() {
 #[test]
 fn another_shape_is_named_with_line_and_key() {
     for (text, expected) in [
-        ("versoin: v1\n", "1: unknown key \"versoin\"; known here are version, registries"),
+        ("versoin: v1\n", "1: unknown key \"versoin\"; known here are version, defaults, cache, registries"),
         ("registries: []\n", "1: key \"version\" is missing"),
         ("", "1: unexpected end of file"),
         (
             &with_entry(&[MATCH, PROVIDER, "fiel: /f"]),
-            "5: unknown key \"fiel\"; known here are match, provider, file, onError",
+            "3: registries[0].file: it is missing; provider \"docker-config\" needs the path of a Docker config.json",
+        ),
+        (
+            &with_entry(&[MATCH, PROVIDER, FILE, "fiel: /f"]),
+            "6: registries[0].fiel: unknown key; provider \"docker-config\" has match, provider, onError, \
+             onMissingIdentity, mirrorOf, file, helperDir",
         ),
         (&with_entry(&[MATCH, PROVIDER, FILE, FILE]), "6: duplicate mapping key: file not allowed here"),
     ] {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tripod_credential_provider::Environment;
+use tripod_credential_provider::provider::Variables;
 use tripod_tests::programs;
 
 use super::{IMAGE, Node, PASSWORD, USER, login, run};
@@ -117,11 +118,11 @@ fn explain_names_entry_key_and_file_and_no_secret() {
     );
     assert_finding(
         &found,
-        "credentials",
+        "would",
         "ok",
-        &format!("auths key \"registry.example.com:5000\" of {:?}", node.path("auth.json")),
+        &format!("take auths key \"registry.example.com:5000\" of {:?}", node.path("auth.json")),
     );
-    assert_finding(&found, "answer", "ok", "cacheKeyType Registry, cacheDuration 0s");
+    assert_finding(&found, "cache", "ok", "fetched anew at each run");
     let (success, found) = findings(&node, &["explain", "nginx", "--json"]);
     assert!(!success);
     assert_finding(&found, "image", "ok", "docker.io/library/nginx");
@@ -189,6 +190,7 @@ fn a_person_at_the_terminal_is_told_what_this_is() {
         stdin_is_terminal: true,
         folder: PathBuf::new(),
         start: Instant::now(),
+        variables: Variables::default(),
     });
     assert!(!outcome.success && outcome.stderr.ends_with("this is a terminal; see --help"), "{outcome:?}");
 }

@@ -17,7 +17,7 @@ use entry::{RawEntry, UserPassword};
 use crate::endpoint::Endpoint;
 use crate::image::{DOCKER_HUB, DOCKER_HUB_INDEX, ImageRef};
 use crate::json::{self, JsonError};
-use crate::provider::Scope;
+use crate::provider::Coverage;
 use crate::secret::Secret;
 
 /// How many keys an error lists.
@@ -29,10 +29,10 @@ pub struct Auths {
     file: PathBuf,
     /// In the kubelet's order: the reverse of alphabetic, so that longer paths come first.
     entries: Vec<Entry>,
-    /// Registries that have a helper program of their own.
-    helped: Vec<Endpoint>,
-    /// Whether all others have one.
-    has_store: bool,
+    /// Registries that have a helper program of their own, and its name.
+    helped: Vec<(Endpoint, String)>,
+    /// The helper of all others, if they have one.
+    store: Option<String>,
     /// Keys that name no registry, which the kubelet passes over.
     unreadable: usize,
 }
@@ -52,10 +52,8 @@ pub struct Selected {
     pub username: Secret,
     /// Password.
     pub password: Secret,
-    /// Key to answer the kubelet with.
-    pub key: String,
     /// For which images the file gives this answer.
-    pub scope: Scope,
+    pub coverage: Coverage,
     /// The key in the file, without scheme and API path.
     pub auths_key: String,
 }
@@ -82,14 +80,14 @@ pub enum AuthsError {
         keys: String,
     },
     /// They are kept by a helper program.
-    #[error("{file:?} leaves the credentials for {image} to a helper program ({setting})")]
+    #[error("{file:?} leaves the credentials for {image} to the helper program docker-credential-{helper}")]
     Helper {
         /// The file.
         file: PathBuf,
         /// The image.
         image: String,
-        /// `credHelpers` or `credsStore`.
-        setting: &'static str,
+        /// Its name without the prefix.
+        helper: String,
     },
     /// The matching key holds nothing that the kubelet could be given.
     #[error("auths key {key:?} of {file:?} cannot be used for {image}")]
@@ -124,7 +122,7 @@ impl AuthsError {
                 "add an auths key for it (host and port must be equal), or narrow \"match\""
             }
             Self::Helper { .. } => {
-                "helper programs are not available in this version; put user name and password under auths"
+                "say with helperDir in which folder helper programs are, or put user name and password under auths"
             }
             Self::Unusable { source, .. } => source.remedy(),
         }
@@ -143,9 +141,11 @@ impl Auths {
         let unreadable = found - entries.len();
         entries.sort_by(|one, other| other.key.as_bytes().cmp(one.key.as_bytes()));
         let helped = raw.cred_helpers.unwrap_or_default();
-        let helped = helped.keys().filter_map(|host| Endpoint::parse_auths_key(host).ok()).collect();
-        let has_store = raw.creds_store.is_some_and(|store| !store.is_empty());
-        Ok(Self { file: file.to_owned(), entries, helped, has_store, unreadable })
+        let endpoint =
+            |(host, helper): (String, String)| Some((Endpoint::parse_auths_key(&host).ok()?, helper));
+        let helped = helped.into_iter().filter_map(endpoint).collect();
+        let store = raw.creds_store.filter(|store| !store.is_empty());
+        Ok(Self { file: file.to_owned(), entries, helped, store, unreadable })
     }
 
     /// The credentials that are most specific for `image`.
@@ -160,8 +160,8 @@ impl Auths {
             }
         }
         let (file, name) = (self.file.clone(), image.to_string());
-        if let Some(setting) = self.helper_for(image) {
-            return Err(AuthsError::Helper { file, image: name, setting });
+        if let Some(helper) = self.helper_for(image) {
+            return Err(AuthsError::Helper { file, image: name, helper: helper.to_owned() });
         }
         match empty {
             Some(entry) => Err(self.unusable(entry, image, Unusable::Empty)),
@@ -204,27 +204,30 @@ impl Auths {
 
     fn selected(&self, entry: &Entry, found: UserPassword, image: &ImageRef) -> Selected {
         let UserPassword { username, password } = found;
-        let key = answer_key(image, entry.path());
-        Selected { username, password, key, scope: self.scope(image), auths_key: entry.key.clone() }
+        let coverage = self.coverage(entry, image);
+        Selected { username, password, coverage, auths_key: entry.key.clone() }
     }
 
     /// Keys with a path divide a registry among several passwords.
-    fn scope(&self, image: &ImageRef) -> Scope {
+    fn coverage(&self, entry: &Entry, image: &ImageRef) -> Coverage {
         let divides =
             |entry: &Entry| !entry.path().is_empty() && entry.endpoint.covers_host(image.endpoint());
-        if self.entries.iter().any(divides) { Scope::Image } else { Scope::Registry }
+        if self.entries.iter().any(divides) {
+            Coverage::Path(String::from_utf8_lossy(entry.path()).into_owned())
+        } else {
+            Coverage::Registry
+        }
     }
 
-    fn helper_for(&self, image: &ImageRef) -> Option<&'static str> {
+    /// The name of the helper program that keeps the credentials of `image`'s registry.
+    fn helper_for(&self, image: &ImageRef) -> Option<&str> {
         let is_hub = image.registry() == DOCKER_HUB;
-        let is_helped = self.helped.iter().any(|endpoint| {
+        let is_helped = |(endpoint, _): &&(Endpoint, String)| {
             endpoint.covers_host(image.endpoint())
                 || is_hub && endpoint.authority() == DOCKER_HUB_INDEX.as_bytes()
-        });
-        if is_helped {
-            return Some("credHelpers");
-        }
-        self.has_store.then_some("credsStore")
+        };
+        let own = self.helped.iter().find(is_helped).map(|(_, helper)| helper.as_str());
+        own.or(self.store.as_deref())
     }
 
     fn unusable(&self, entry: &Entry, image: &ImageRef, source: Unusable) -> AuthsError {
@@ -256,16 +259,6 @@ impl Entry {
     fn path(&self) -> &[u8] {
         self.endpoint.path()
     }
-}
-
-/// The key for the kubelet's answer: the asked registry itself, never a glob, with the path that the
-/// credentials are limited to. (An IPv6 address without a port stays out of reach: the kubelet
-/// takes its brackets for a glob, in `matchImages` as well as here.)
-fn answer_key(image: &ImageRef, path: &[u8]) -> String {
-    let path = String::from_utf8_lossy(path);
-    // The kubelet strips the first "/v1" or "/v2" from a key, so such a path needs one to lose.
-    let api = if path.starts_with("/v1/") || path.starts_with("/v2/") { "/v2" } else { "" };
-    format!("{}{api}{path}", image.registry())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{Auths, AuthsError, Selected};
 use crate::endpoint::Endpoint;
 use crate::error::chain;
 use crate::image::ImageRef;
-use crate::provider::Scope;
+use crate::provider::{Coverage, answer_key};
 
 fn read(document: &Value) -> Auths {
     Auths::parse(Path::new("/f.json"), document.to_string().as_bytes()).unwrap()
@@ -21,8 +21,17 @@ fn select(document: &Value, image: &str) -> Result<Selected, AuthsError> {
 
 /// User, password and key of the answer, or the error's text.
 fn answer(document: &Value, image: &str) -> Result<[String; 3], String> {
-    let Selected { username, password, key, .. } = select(document, image).map_err(|error| chain(&error))?;
+    let Selected { username, password, coverage, .. } =
+        select(document, image).map_err(|error| chain(&error))?;
+    let key = key(&coverage, &ImageRef::parse(image).unwrap());
     Ok([username.expose().to_owned(), password.expose().to_owned(), key])
+}
+
+fn key(coverage: &Coverage, image: &ImageRef) -> String {
+    match coverage {
+        Coverage::Registry => answer_key(image, ""),
+        Coverage::Path(path) => answer_key(image, path),
+    }
 }
 
 fn login(user: &str, password: &str) -> Value {
@@ -119,17 +128,17 @@ fn a_missing_key_lists_those_that_are_there_without_their_user() {
 #[test]
 fn a_helper_matters_only_where_its_password_would_be_needed() {
     let setting = |document: Value, image: &str| match select(&document, image) {
-        Ok(_) => "found",
-        Err(AuthsError::Helper { setting, .. }) => setting,
-        Err(_) => "other",
+        Ok(_) => "found".to_owned(),
+        Err(AuthsError::Helper { helper, .. }) => helper,
+        Err(_) => "other".to_owned(),
     };
     let store = |entry: Value| json!({"auths": {"r.io": entry}, "credsStore": "pass"});
     assert_eq!(setting(store(login("u", "p")), "r.io/app"), "found");
-    assert_eq!(setting(store(json!({})), "r.io/app"), "credsStore");
-    assert_eq!(setting(store(login("u", "p")), "other.io/app"), "credsStore");
+    assert_eq!(setting(store(json!({})), "r.io/app"), "pass");
+    assert_eq!(setting(store(login("u", "p")), "other.io/app"), "pass");
     let helpers = json!({"credHelpers": {"r.io": "ecr-login", "https://index.docker.io/v1/": "pass"}});
-    assert_eq!(setting(helpers.clone(), "r.io/app"), "credHelpers");
-    assert_eq!(setting(helpers.clone(), "nginx"), "credHelpers");
+    assert_eq!(setting(helpers.clone(), "r.io/app"), "ecr-login");
+    assert_eq!(setting(helpers.clone(), "nginx"), "pass");
     assert_eq!(setting(helpers, "other.io/app"), "other");
 }
 
@@ -140,10 +149,11 @@ fn an_answer_is_for_the_registry_unless_the_file_divides_it() {
         "b.io": login("u", "p"),
         "b.io/team": login("t", "p"),
     }});
+    let path = |path: &str| Coverage::Path(path.to_owned());
     for (image, expected) in
-        [("a.io/app", Scope::Registry), ("b.io/team/app", Scope::Image), ("b.io/app", Scope::Image)]
+        [("a.io/app", Coverage::Registry), ("b.io/team/app", path("/team")), ("b.io/app", path(""))]
     {
-        assert_eq!(select(&document, image).unwrap().scope, expected, "{image}");
+        assert_eq!(select(&document, image).unwrap().coverage, expected, "{image}");
     }
 }
 
@@ -192,7 +202,8 @@ proptest! {
         let registry = if star { image.registry().replacen('a', "*", 1) } else { image.registry().to_owned() };
         let prefix = &path[..cut.min(path.len())];
         let document = json!({"auths": {format!("{scheme}{registry}{api}{prefix}"): login("u", "p")}});
-        if let Ok(Selected { key, .. }) = read(&document).select(&image) {
+        if let Ok(Selected { coverage, .. }) = read(&document).select(&image) {
+            let key = key(&coverage, &image);
             prop_assert!(key.starts_with(image.registry()));
             prop_assert!(Endpoint::parse_auths_key(&key).unwrap().covers(image.endpoint()), "{}", key);
         }

@@ -1,0 +1,226 @@
+//! The folder of credentials: 0700, its files 0600, all of them ours. What is not so is not used.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::libc::O_NOFOLLOW;
+use nix::unistd::geteuid;
+use thiserror::Error;
+
+use super::entry::Entry;
+use super::key::CacheKey;
+use super::lock::Lock;
+use crate::file::read_bounded;
+
+/// Largest file that is read, in bytes; a token of several audiences is a tenth of it.
+const LARGEST_ENTRY: u64 = 64 << 10;
+/// Most files that are looked at for cleaning up.
+const MOST_ENTRIES: usize = 10_000;
+/// A file of a run that was killed while it wrote.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+const ENTRY: &str = "json";
+const UNFINISHED: &str = "tmp";
+const LOCK: &str = "lock";
+
+/// The folder, which exists and is safe.
+#[derive(Clone, Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+/// What is wrong with the folder or a file of it.
+#[derive(Debug, Error)]
+pub enum CacheError {
+    /// Somebody else could read it, or has put it there.
+    #[error("{path:?} is not used: {why}")]
+    Unsafe {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It cannot be made, read or written.
+    #[error("cannot {act} {path:?}")]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// The folder or file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// An entry does not fit.
+    #[error("an entry cannot be written as JSON")]
+    Render(#[from] serde_json::Error),
+}
+
+impl CacheError {
+    /// What the admin can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unsafe { .. } => "remove it; this program makes it anew, for its own user alone",
+            Self::Io { .. } | Self::Render(_) => {
+                "see that the folder is on a tmpfs with room, or set cache.mode: off"
+            }
+        }
+    }
+}
+
+impl Store {
+    /// The folder `dir`, which is made if it is not there.
+    pub fn open(dir: &Path) -> Result<Self, CacheError> {
+        let io = |act, source| CacheError::Io { act, path: dir.to_owned(), source };
+        let metadata = match std::fs::symlink_metadata(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+                made.and_then(|()| std::fs::symlink_metadata(dir)).map_err(|error| io("make", error))?
+            }
+            found => found.map_err(|error| io("look at", error))?,
+        };
+        if !metadata.is_dir() {
+            return Err(CacheError::Unsafe { path: dir.to_owned(), why: "it is no folder".to_owned() });
+        }
+        check_owner(dir, &metadata)?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// What is kept under `key`.
+    pub fn load(&self, key: &CacheKey) -> Result<Option<Entry>, CacheError> {
+        self.read(&self.path(key, ENTRY))
+    }
+
+    /// Keeps `entry` under `key`, and forgets what is over at the time `now`.
+    pub fn keep(&self, key: &CacheKey, entry: &Entry, now: SystemTime) -> Result<(), CacheError> {
+        let unfinished = self.dir.join(format!("{}-{}.{UNFINISHED}", key.name(), std::process::id()));
+        let bytes = entry.render()?;
+        let io = |act, source| CacheError::Io { act, path: unfinished.clone(), source };
+        let mut file = create_new(&unfinished).map_err(|error| io("make", error))?;
+        let written = file.write_all(bytes.expose());
+        let kept = written.and_then(|()| std::fs::rename(&unfinished, self.path(key, ENTRY)));
+        kept.map_err(|error| {
+            let _left_over = std::fs::remove_file(&unfinished);
+            io("write", error)
+        })?;
+        self.sweep(now)
+    }
+
+    /// The lock of `key`, if nobody has it.
+    pub fn try_lock(&self, key: &CacheKey) -> Option<Lock> {
+        Lock::try_take(self.lock_file(key)?)
+    }
+
+    /// The lock of `key`, waited for so long.
+    pub fn lock(&self, key: &CacheKey, patience: Duration) -> Option<Lock> {
+        Lock::take(self.lock_file(key)?, patience)
+    }
+
+    /// All that is kept, by the names of its files.
+    pub fn list(&self) -> Result<Vec<(String, Entry)>, CacheError> {
+        let mut entries = Vec::new();
+        for path in self.files()? {
+            if path.extension().is_some_and(|extension| extension == ENTRY)
+                && let Ok(Some(entry)) = self.read(&path)
+            {
+                entries.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), entry));
+            }
+        }
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(entries)
+    }
+
+    /// Forgets everything; returns how many credentials there were.
+    pub fn clear(&self) -> Result<usize, CacheError> {
+        let files = self.files()?;
+        let is_entry = |path: &PathBuf| path.extension().is_some_and(|extension| extension == ENTRY);
+        for path in files.iter().filter(|path| path.extension().is_none_or(|extension| extension != LOCK)) {
+            remove(path)?;
+        }
+        Ok(files.iter().filter(|path| is_entry(path)).count())
+    }
+
+    /// Forgets what is over, and what runs left behind that were killed.
+    fn sweep(&self, now: SystemTime) -> Result<(), CacheError> {
+        for path in self.files()? {
+            let over = match path.extension().and_then(|extension| extension.to_str()) {
+                Some(ENTRY) => self.read(&path)?.is_none_or(|entry| !entry.is_good(now)),
+                Some(UNFINISHED) => age(&path, now).is_some_and(|age| age > ABANDONED),
+                _ => false,
+            };
+            if over {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// None if there is no such file, or nothing that this version understands.
+    fn read(&self, path: &Path) -> Result<Option<Entry>, CacheError> {
+        let io = |source| CacheError::Io { act: "read", path: path.to_owned(), source };
+        let file = match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(io)?,
+        };
+        let metadata = file.metadata().map_err(io)?;
+        if !metadata.is_file() {
+            return Err(CacheError::Unsafe {
+                path: path.to_owned(),
+                why: "it is no regular file".to_owned(),
+            });
+        }
+        check_owner(path, &metadata)?;
+        let bytes = read_bounded(file, LARGEST_ENTRY).map_err(io)?;
+        Ok(bytes.and_then(|bytes| Entry::parse(bytes.expose())))
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, CacheError> {
+        let io = |source| CacheError::Io { act: "list", path: self.dir.clone(), source };
+        let entries = std::fs::read_dir(&self.dir).map_err(io)?;
+        entries.take(MOST_ENTRIES).map(|entry| entry.map(|entry| entry.path()).map_err(io)).collect()
+    }
+
+    /// One of 256, so that their number is bounded and none has ever to be removed: who locks a file that another
+    /// is about to remove locks nothing.
+    fn lock_file(&self, key: &CacheKey) -> Option<File> {
+        let name = key.name();
+        let path = self.dir.join(format!("{}.{LOCK}", name.get(..2)?));
+        OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW).open(path).ok()
+    }
+
+    fn path(&self, key: &CacheKey, extension: &str) -> PathBuf {
+        self.dir.join(format!("{}.{extension}", key.name()))
+    }
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create_new(true).write(true).mode(0o600).custom_flags(O_NOFOLLOW).open(path)
+}
+
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
+    let why = if owner != geteuid().as_raw() {
+        format!("it belongs to user {owner}")
+    } else if mode & 0o077 != 0 {
+        format!("mode {mode:04o} lets others in")
+    } else {
+        return Ok(());
+    };
+    Err(CacheError::Unsafe { path: path.to_owned(), why })
+}
+
+fn remove(path: &Path) -> Result<(), CacheError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(CacheError::Io { act: "remove", path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn age(path: &Path, now: SystemTime) -> Option<Duration> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    now.duration_since(metadata.modified().ok()?).ok()
+}

@@ -1,0 +1,70 @@
+//! Which entry of the configuration answers for an image, and its answer.
+
+use crate::cache::{self, store::Store};
+use crate::config::{CacheSettings, Config, Registry};
+use crate::image::ImageRef;
+use crate::provider::{Ask, FetchError, Grant, Provider, Run, Variables};
+use crate::service_account::ServiceAccount;
+
+/// The entry that answers for an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// Its place among all registries, from 0.
+    pub index: usize,
+    /// The entry.
+    pub registry: &'a Registry,
+    /// The whole configuration.
+    pub config: &'a Config,
+}
+
+/// In whose name is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The pod's service account, if the kubelet told of it.
+    pub service_account: Option<&'a ServiceAccount>,
+    /// The program's own environment.
+    pub variables: &'a Variables,
+}
+
+/// The first entry of `config` that is for `image`.
+pub fn find<'a>(config: &'a Config, image: &ImageRef) -> Option<Claim<'a>> {
+    let mut entries = config.registries.iter().enumerate();
+    let (index, registry) = entries.find(|(_, registry)| registry.matches(image))?;
+    Some(Claim { index, registry, config })
+}
+
+impl Claim<'_> {
+    /// Its provider.
+    pub fn provider(&self) -> &dyn Provider {
+        self.registry.source.provider()
+    }
+
+    /// `image` as the registry calls it whose credentials are given: another one, where the asked one is its
+    /// mirror.
+    pub fn original(&self, image: &ImageRef) -> Result<ImageRef, FetchError> {
+        let Some(host) = &self.registry.mirror_of else { return Ok(image.clone()) };
+        let path = image.repository().strip_prefix(image.registry()).unwrap_or_default();
+        ImageRef::parse(&format!("{host}{path}")).map_err(FetchError::Mirror)
+    }
+
+    /// What the kubelet is given for `image`.
+    pub fn grant(&self, image: &ImageRef, asker: Asker<'_>, run: &Run) -> Result<Grant, FetchError> {
+        let original = self.original(image)?;
+        let provider = self.provider();
+        provider.recognises(&original)?;
+        let Asker { service_account, variables } = asker;
+        let ask = Ask { image: &original, service_account, variables };
+        let fetch = || provider.fetch(&ask, run);
+        let kept = provider.cache_key(&ask).and_then(|key| Some((open(&self.config.cache)?, key)));
+        let credential = match kept {
+            Some((store, key)) => cache::through(&store, &key, run, fetch)?,
+            None => fetch()?,
+        };
+        Ok(credential.grant(self.config, image))
+    }
+}
+
+/// None where nothing can be kept: then each run asks for itself.
+fn open(settings: &CacheSettings) -> Option<Store> {
+    if settings.shared { Store::open(&settings.dir).ok() } else { None }
+}
