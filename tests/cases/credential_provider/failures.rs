@@ -161,7 +161,7 @@ fn a_docker_config_without_usable_credentials_says_what_is_missing() {
         ),
         (
             json!({"credHelpers": {"registry.example.com:5000": "ecr-login"}}),
-            &["docker-credential-ecr-login", "this version"],
+            &["docker-credential-ecr-login", "say with helperDir"],
         ),
     ] {
         node.write("auth.json", &document.to_string());
