@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod error;
 pub mod file;
 pub mod go_duration;
+pub mod http;
 pub mod image;
 pub mod json;
 pub mod pattern;

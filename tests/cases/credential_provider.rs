@@ -2,6 +2,7 @@
 
 mod failures;
 mod kubelet_rules;
+mod network;
 mod others;
 mod people;
 mod protocol;
