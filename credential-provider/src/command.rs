@@ -10,6 +10,7 @@ pub mod kubelet_config;
 use std::time::{Instant, SystemTime};
 
 use crate::config::Config;
+use crate::http::{Client, Network, NetworkVariables};
 use crate::provider::{Run, Variables};
 use crate::step::Deadline;
 
@@ -27,6 +28,14 @@ pub struct Context {
 impl Context {
     /// A run by `config`.
     pub fn run(&self, config: &Config) -> Run {
-        Run { deadline: Deadline::after(self.start, config.defaults.deadline), now: self.now }
+        let deadline = Deadline::after(self.start, config.defaults.deadline);
+        let variable = |name: &str| self.variables.text(name).map(str::to_owned);
+        let network = Network {
+            proxy: config.defaults.proxy.clone(),
+            ca_file: config.defaults.ca_file.clone(),
+            variables: NetworkVariables::read(variable),
+            ..Network::default()
+        };
+        Run { deadline, now: self.now, network: Client::new(&network, deadline) }
     }
 }

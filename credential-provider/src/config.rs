@@ -26,6 +26,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::file::{self, FileError};
+use crate::http::ProxyPolicy;
 use crate::image::ImageRef;
 use crate::pattern::{Pattern, PatternError};
 use crate::provider::Source;
@@ -37,7 +38,7 @@ pub const DEFAULT_PATH: &str = "/etc/tripod/credential-provider.yaml";
 pub const VERSION: &str = "v1";
 
 /// A valid configuration.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Config {
     /// What holds for all registries.
     pub defaults: Defaults,
@@ -48,12 +49,16 @@ pub struct Config {
 }
 
 /// What holds for all registries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Defaults {
     /// Time for an answer, all calls included.
     pub deadline: Duration,
     /// So long before a credential expires the kubelet is to ask again.
     pub cache_margin: Duration,
+    /// Whether calls to the internet take a proxy.
+    pub proxy: ProxyPolicy,
+    /// Certificates of authorities to trust besides those of the system, in PEM.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where credentials are kept between two runs, and shared by those that run at the same time.
@@ -236,7 +241,8 @@ impl ConfigError {
 impl Default for Defaults {
     /// The kubelet ends the program after a minute, without a word why.
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(25), cache_margin: Duration::from_secs(300) }
+        let (deadline, cache_margin) = (Duration::from_secs(25), Duration::from_secs(300));
+        Self { deadline, cache_margin, proxy: ProxyPolicy::FromEnvironment, ca_file: None }
     }
 }
 

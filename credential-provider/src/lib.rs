@@ -5,6 +5,7 @@
 //! it was told on a tmpfs. stdout carries exactly one JSON document or nothing, stderr one line on failure;
 //! no secret is ever in that line.
 
+pub mod aws;
 pub mod cache;
 mod child;
 pub mod claim;
@@ -18,6 +19,7 @@ pub mod go_duration;
 pub mod http;
 pub mod image;
 pub mod json;
+mod moment;
 pub mod pattern;
 pub mod provider;
 pub mod report;

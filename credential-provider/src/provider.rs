@@ -1,7 +1,11 @@
 //! Where credentials come from.
 
+pub mod acr;
 pub mod docker_config;
 pub mod docker_helper;
+pub mod ecr;
+pub mod exchange;
+pub mod gcp;
 pub mod kubelet_plugin;
 
 use std::collections::BTreeMap;
@@ -9,15 +13,17 @@ use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
+use crate::aws::SignError;
 use crate::cache::key::CacheKey;
 use crate::child::ChildError;
 use crate::config::keys::Keys;
 use crate::config::{Config, Defaults, Policy, Registry};
 use crate::file::FileError;
+use crate::http::{Client, UrlError};
 use crate::image::{ImageError, ImageRef};
 use crate::secret::Secret;
 use crate::service_account::{ServiceAccount, TokenError};
-use crate::step::Deadline;
+use crate::step::{Deadline, StepError};
 use docker_config::AuthsError;
 use docker_helper::HelperError;
 use kubelet_plugin::PluginError;
@@ -55,12 +61,14 @@ pub struct Ask<'a> {
 pub struct Variables(BTreeMap<String, Secret>);
 
 /// One run of the program.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Run {
     /// When it ends at the latest.
     pub deadline: Deadline,
     /// When it started.
     pub now: SystemTime,
+    /// The way to others.
+    pub network: Client,
 }
 
 /// What a registry wants to be told.
@@ -133,6 +141,38 @@ pub enum FetchError {
         /// The provider.
         provider: &'static str,
     },
+    /// Nothing came of a call.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// A call was answered, and something is missing in the answer.
+    #[error("step={step} err=answer: it lacks {lacks}")]
+    Answer {
+        /// The step.
+        step: &'static str,
+        /// What is missing.
+        lacks: String,
+    },
+    /// A call could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// Something that is to be an address is none.
+    #[error("{name} is no address")]
+    Address {
+        /// Where it comes from.
+        name: String,
+        /// What is wrong with it.
+        source: UrlError,
+    },
+    /// A registry that sends tokens elsewhere.
+    #[error(
+        "step=acr-challenge err=realm: {registry} wants the token to be sent to {realm}, which is not itself"
+    )]
+    Realm {
+        /// The registry.
+        registry: String,
+        /// Where it points.
+        realm: String,
+    },
     /// Nobody is there in whose name to ask.
     #[error("there is no identity to ask with: {0}")]
     NoIdentity(String),
@@ -153,6 +193,14 @@ pub enum Source {
     DockerHelper(docker_helper::Settings),
     /// A credential provider of the kubelet.
     KubeletPlugin(kubelet_plugin::Settings),
+    /// Private registries of AWS.
+    Ecr(ecr::Settings),
+    /// Registries of Azure.
+    Acr(acr::Settings),
+    /// Registries of Google.
+    Gcp(gcp::Settings),
+    /// Registries that exchange tokens.
+    Exchange(exchange::Settings),
 }
 
 /// Reads the keys of a provider; none if one is wrong, which is told to the keys.
@@ -160,7 +208,16 @@ pub(crate) type Reader = fn(&mut Keys<'_>) -> Option<Source>;
 
 impl Source {
     /// Each provider by the name it has in the configuration.
-    pub(crate) const READERS: [(&str, Reader); 3] = [
+    pub(crate) const READERS: [(&str, Reader); 12] = [
+        ("ecr", |keys| ecr::Settings::read(keys).map(Self::Ecr)),
+        ("acr", |keys| acr::Settings::read(keys).map(Self::Acr)),
+        ("gcp", |keys| gcp::Settings::read(keys).map(Self::Gcp)),
+        ("harbor", |keys| exchange::Settings::harbor(keys).map(Self::Exchange)),
+        ("quay", |keys| exchange::Settings::quay(keys).map(Self::Exchange)),
+        ("jfrog", |keys| exchange::Settings::jfrog(keys).map(Self::Exchange)),
+        ("cloudsmith", |keys| exchange::Settings::cloudsmith(keys).map(Self::Exchange)),
+        ("vault", |keys| exchange::Settings::vault(keys).map(Self::Exchange)),
+        ("oidc", |keys| exchange::Settings::oidc(keys).map(Self::Exchange)),
         ("docker-config", |keys| docker_config::Settings::read(keys).map(Self::DockerConfig)),
         ("docker-helper", |keys| docker_helper::Settings::read(keys).map(Self::DockerHelper)),
         ("kubelet-plugin", |keys| kubelet_plugin::Settings::read(keys).map(Self::KubeletPlugin)),
@@ -172,6 +229,10 @@ impl Source {
             Self::DockerConfig(settings) => settings,
             Self::DockerHelper(settings) => settings,
             Self::KubeletPlugin(settings) => settings,
+            Self::Ecr(settings) => settings,
+            Self::Acr(settings) => settings,
+            Self::Gcp(settings) => settings,
+            Self::Exchange(settings) => settings,
         }
     }
 }
@@ -186,6 +247,14 @@ impl FetchError {
             Self::Plugin(error) => error.remedy(),
             Self::Child(error) => error.remedy(),
             Self::Host { .. } => "correct match or provider of that entry",
+            // Its hint is part of the line.
+            Self::Step(_) => "explain IMAGE shows the steps, doctor tries them",
+            Self::Answer { .. } => {
+                "see that the address is that of the service itself, not of a proxy's login page"
+            }
+            Self::Sign(_) => "look at the access key for characters that no header can have",
+            Self::Address { .. } => "correct it",
+            Self::Realm { .. } => "nothing was sent there; ask who runs the registry",
             Self::NoIdentity(_) => "give the node or the pod an identity, or set onMissingIdentity",
             Self::Token(_) => "the kubelet passes the token on: look at tokenAttributes of its configuration",
             Self::Mirror(_) => "correct mirrorOf",
@@ -210,6 +279,12 @@ impl Variables {
     /// The value of `name`; an empty one counts as none.
     pub fn get(&self, name: &str) -> Option<&Secret> {
         self.0.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// Those whose names begin with `prefix`.
+    pub fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Secret)> {
+        let all = self.0.iter().filter(move |(name, _)| name.starts_with(prefix));
+        all.map(|(name, value)| (name.as_str(), value))
     }
 
     /// The value of `name`, which is no secret.

@@ -6,6 +6,7 @@ use super::entry::Entry;
 use super::key::CacheKey;
 use super::store::{CacheError, Store};
 use super::through;
+use crate::http::{Client, Network};
 use crate::provider::{Coverage, Credential, FetchError, Run};
 use crate::secret::Secret;
 use crate::step::Deadline;
@@ -13,7 +14,8 @@ use crate::step::Deadline;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn run(now: SystemTime) -> Run {
-    Run { deadline: Deadline::after(Instant::now(), Duration::from_secs(1)), now }
+    let deadline = Deadline::after(Instant::now(), Duration::from_secs(1));
+    Run { deadline, now, network: Client::new(&Network::default(), deadline) }
 }
 
 fn credential(password: &str, expires: Option<SystemTime>) -> Credential {

@@ -1,6 +1,7 @@
 //! The meaning of the values: every mistake is found, not only the first.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::findings::{Findings, Mistakes};
 use super::keys::{At, Keys};
@@ -8,8 +9,11 @@ use super::raw::RawConfig;
 use super::tree::Tree;
 use super::{CacheSettings, Config, Defaults, Policy, Registry, VERSION, ValueProblem};
 use crate::endpoint::Endpoint;
+use crate::go_duration;
+use crate::http::ProxyPolicy;
 use crate::pattern::Pattern;
 use crate::provider::Source;
+use crate::secret::Secret;
 
 const POLICIES: [(&str, Policy); 2] = [("fail", Policy::Fail), ("anonymous", Policy::Anonymous)];
 
@@ -46,10 +50,36 @@ fn check_version(raw: &RawConfig, findings: &mut Findings) {
 fn defaults(tree: Tree, findings: &mut Findings) -> Defaults {
     let mut keys = Keys::new("defaults".into(), tree, findings);
     let usual = Defaults::default();
-    let deadline = keys.duration("deadline").unwrap_or(usual.deadline);
+    let deadline = keys.parsed("deadline", deadline).map_or(usual.deadline, |deadline| deadline.value);
     let cache_margin = keys.duration("cacheMargin").unwrap_or(usual.cache_margin);
+    let proxy = proxy(&mut keys).unwrap_or(usual.proxy);
+    let ca_file = keys.path("caFile");
     keys.finish("it");
-    Defaults { deadline, cache_margin }
+    Defaults { deadline, cache_margin, proxy, ca_file }
+}
+
+/// The kubelet ends the program after a minute, and an answer needs a moment to reach it.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let deadline = go_duration::parse(text)?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(55);
+    allowed.contains(&deadline).then_some(deadline).ok_or_else(|| "write a time from 1s to 55s".to_owned())
+}
+
+/// The URL may hold a password, so it is never repeated.
+fn proxy(keys: &mut Keys<'_>) -> Option<ProxyPolicy> {
+    let At { line, value } = keys.text("proxy")?;
+    let policy = match value.as_str() {
+        "environment" => ProxyPolicy::FromEnvironment,
+        "none" => ProxyPolicy::None,
+        _ => ProxyPolicy::Fixed(Secret::new(value)),
+    };
+    match policy.check() {
+        Ok(()) => Some(policy),
+        Err(_) => {
+            keys.refuse(line, "proxy", ValueProblem::Shape("\"environment\", \"none\" or http://host:port"));
+            None
+        }
+    }
 }
 
 fn cache(tree: Tree, findings: &mut Findings) -> CacheSettings {

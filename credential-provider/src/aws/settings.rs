@@ -1,0 +1,70 @@
+//! Keys of an entry that say who one is at AWS.
+
+use crate::config::keys::{At, Keys as ConfigKeys};
+
+use super::Identity;
+use super::partition::is_region;
+
+/// Who one is at AWS, and in which region one asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// In the order in which they are tried. One that is not there is passed over; one that fails is not.
+    pub identities: Vec<Identity>,
+    /// The region, where the registry's name does not tell it.
+    pub region: Option<String>,
+    /// The profile of the shared config and credentials files.
+    pub profile: Option<String>,
+    /// Annotations of a service account that name its role; the first that is there counts.
+    pub role_annotations: Vec<String>,
+    /// The role of service accounts without such an annotation.
+    pub service_account_role: Option<String>,
+    /// The role that is taken on with whatever was found, of another account for example.
+    pub assume_role: Option<AssumeRole>,
+}
+
+/// A role that is taken on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssumeRole {
+    /// `arn:aws:iam::123456789012:role/name`.
+    pub arn: String,
+    /// What the role's owner asks for besides.
+    pub external_id: Option<String>,
+}
+
+/// Those that other credential providers for ECR read.
+const ROLE_ANNOTATIONS: [&str; 2] = ["eks.amazonaws.com/ecr-role-arn", "eks.amazonaws.com/role-arn"];
+
+impl Settings {
+    pub(crate) fn read(keys: &mut ConfigKeys<'_>) -> Self {
+        let identities = keys.choices("identity", &Identity::NAMES);
+        let annotations = keys.list("roleAnnotations");
+        let assume_role = keys.parsed("assumeRole", arn).map(|arn| arn.value);
+        let external_id = keys.text("externalId").map(|id| id.value);
+        let texts = |list: Vec<At<String>>| list.into_iter().map(|text| text.value).collect();
+        Self {
+            identities: identities.unwrap_or_else(|| Identity::OF_NODES.to_vec()),
+            region: keys.parsed("region", region).map(|region| region.value),
+            profile: keys.text("profile").map(|profile| profile.value),
+            role_annotations: annotations.map_or_else(|| ROLE_ANNOTATIONS.map(Into::into).to_vec(), texts),
+            service_account_role: keys.parsed("serviceAccountRole", arn).map(|arn| arn.value),
+            assume_role: assume_role.map(|arn| AssumeRole { arn, external_id }),
+        }
+    }
+}
+
+fn region(text: &str) -> Result<String, String> {
+    if is_region(text) { Ok(text.to_owned()) } else { Err("write a region such as \"eu-west-1\"".to_owned()) }
+}
+
+/// `arn:<partition>:iam::<account>:role/<name>`.
+pub(super) fn arn(text: &str) -> Result<String, String> {
+    let parts: Vec<_> = text.splitn(6, ':').collect();
+    let is_role = matches!(parts.as_slice(), ["arn", _, "iam", "", account, role]
+        if account.bytes().all(|byte| byte.is_ascii_digit()) && role.starts_with("role/"));
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_role && is_plain && text.len() <= 2048 {
+        Ok(text.to_owned())
+    } else {
+        Err("write a role such as \"arn:aws:iam::123456789012:role/NAME\"".to_owned())
+    }
+}

@@ -1,0 +1,224 @@
+//! Provider `acr`: Azure's registries, in all its clouds. A token of the node's or the pod's identity is exchanged at
+//! the registry itself for one of the registry's.
+
+mod directory;
+mod exchange;
+mod host;
+mod managed;
+
+use std::path::PathBuf;
+
+use super::{Ask, Coverage, Credential, FetchError, Provider, Run};
+use crate::cache::key::CacheKey;
+use crate::config::keys::Keys;
+use crate::file;
+use crate::http::Url;
+use crate::image::ImageRef;
+use crate::secret::Secret;
+use crate::service_account::Claims;
+use directory::{Application, Proof};
+use host::Cloud;
+
+/// The keys of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Settings {
+    identities: Vec<Identity>,
+    tenant: Option<String>,
+    client: Option<String>,
+    /// Of a managed identity, in place of its client id.
+    resource: Option<String>,
+    secret_file: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    authority: Option<Url>,
+}
+
+/// In whose name tokens are had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    /// The pod's service account, as an application's federated credential.
+    ServiceAccount,
+    /// A token that lies on the node, as an application's federated credential.
+    Federated,
+    /// An application's secret.
+    ClientSecret,
+    /// The virtual machine's.
+    Managed,
+}
+
+const IDENTITIES: [(&str, Identity); 4] = [
+    ("service-account", Identity::ServiceAccount),
+    ("federated", Identity::Federated),
+    ("client-secret", Identity::ClientSecret),
+    ("managed", Identity::Managed),
+];
+
+/// Annotations of a service account, as Azure's own provider reads them.
+const CLIENT_ANNOTATION: &str = "kubernetes.azure.com/acr-client-id";
+const TENANT_ANNOTATION: &str = "kubernetes.azure.com/acr-tenant-id";
+
+/// The user name with which a registry's token is a password.
+const USER: &str = "00000000-0000-0000-0000-000000000000";
+
+impl Settings {
+    pub(crate) fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let identities = keys.choices("identity", &IDENTITIES);
+        let text = |keys: &mut Keys<'_>, key| keys.parsed(key, identifier).map(|text| text.value);
+        let (tenant, client) = (text(keys, "tenantId"), text(keys, "clientId"));
+        let authority = keys.parsed("authority", |text| Url::parse(text).map_err(|error| error.to_string()));
+        Some(Self {
+            identities: identities.unwrap_or_else(|| vec![Identity::Managed]),
+            tenant,
+            client,
+            resource: keys.text("resourceId").map(|text| text.value),
+            secret_file: keys.path("clientSecretFile"),
+            token_file: keys.path("tokenFile"),
+            authority: authority.map(|url| url.value),
+        })
+    }
+
+    fn cloud(&self, image: &ImageRef) -> Result<Cloud, FetchError> {
+        let unknown = || FetchError::Host { host: image.registry().to_owned(), provider: "acr" };
+        Cloud::of(image.registry()).ok_or_else(unknown)
+    }
+
+    /// A token of the directory's in the name of `identity`; none where there is no such identity.
+    fn token(
+        &self,
+        identity: Identity,
+        cloud: Cloud,
+        ask: &Ask<'_>,
+        run: &Run,
+    ) -> Result<Option<Secret>, FetchError> {
+        if identity == Identity::Managed {
+            let account =
+                managed::Account { client: self.client.as_deref(), resource: self.resource.as_deref() };
+            return managed::token(account, run).map(Some);
+        }
+        let Some(proof) = self.proof(identity, ask)? else { return Ok(None) };
+        let Some(application) = self.application(identity, cloud, ask)? else { return Ok(None) };
+        application.token(&proof, run).map(Some)
+    }
+
+    fn proof(&self, identity: Identity, ask: &Ask<'_>) -> Result<Option<Proof>, FetchError> {
+        let read = |path: PathBuf| {
+            let loaded = file::load(&path)?;
+            Ok::<_, FetchError>(Secret::new(
+                String::from_utf8_lossy(loaded.bytes.expose().trim_ascii()).into_owned(),
+            ))
+        };
+        let variable = || ask.variables.text("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from);
+        match identity {
+            Identity::ServiceAccount => {
+                Ok(ask.service_account.map(|account| Proof::Assertion(account.token.clone())))
+            }
+            Identity::Federated => {
+                let path = self.token_file.clone().or_else(variable);
+                path.map(read).transpose().map(|token| token.map(Proof::Assertion))
+            }
+            Identity::ClientSecret => {
+                self.secret_file.clone().map(read).transpose().map(|secret| secret.map(Proof::Secret))
+            }
+            Identity::Managed => Ok(None),
+        }
+    }
+
+    /// The application that the proof is of; none where nobody says which.
+    fn application(
+        &self,
+        identity: Identity,
+        cloud: Cloud,
+        ask: &Ask<'_>,
+    ) -> Result<Option<Application>, FetchError> {
+        let account = ask.service_account.filter(|_| identity == Identity::ServiceAccount);
+        let annotated = |key: &str| account.and_then(|account| account.annotations.get(key)).cloned();
+        let variable = |name| ask.variables.text(name).map(str::to_owned);
+        let client = annotated(CLIENT_ANNOTATION)
+            .or_else(|| self.client.clone())
+            .or_else(|| variable("AZURE_CLIENT_ID"));
+        let tenant = annotated(TENANT_ANNOTATION)
+            .or_else(|| self.tenant.clone())
+            .or_else(|| variable("AZURE_TENANT_ID"));
+        let (Some(client), Some(tenant)) = (client, tenant) else { return Ok(None) };
+        for (name, value) in [("client id", &client), ("tenant id", &tenant)] {
+            identifier(value).map_err(|why| FetchError::NoIdentity(format!("{name} {value:?}: {why}")))?;
+        }
+        let authority = match &self.authority {
+            Some(authority) => authority.clone(),
+            None => cloud.authority(ask.variables)?,
+        };
+        Ok(Some(Application { authority, tenant, client }))
+    }
+
+    fn step(&self, identity: Identity, cloud: Cloud, ask: &Ask<'_>) -> Result<String, FetchError> {
+        if identity == Identity::Managed {
+            return Ok("ask the instance metadata service for a token of a managed identity".into());
+        }
+        Ok(match self.application(identity, cloud, ask)? {
+            Some(application) => {
+                format!("ask {} for a token of application {}", application.authority, application.client)
+            }
+            None => "look for an application: clientId and tenantId are not known".into(),
+        })
+    }
+
+    fn names(&self) -> String {
+        let name = |identity: &Identity| {
+            IDENTITIES.iter().find(|(_, other)| other == identity).map(|(name, _)| *name)
+        };
+        let names: Vec<_> = self.identities.iter().filter_map(name).collect();
+        format!("looked for {}", names.join(", "))
+    }
+}
+
+impl Provider for Settings {
+    fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {
+        self.cloud(image).map(drop)
+    }
+
+    fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey> {
+        let key =
+            CacheKey::of("acr").part("settings", &format!("{self:?}")).part("registry", ask.image.registry());
+        let variables = ask.variables.beginning_with("AZURE_");
+        let key = variables.fold(key, |key, (name, value)| key.part(name, value.expose()));
+        let Some(account) =
+            ask.service_account.filter(|_| self.identities.contains(&Identity::ServiceAccount))
+        else {
+            return Some(key);
+        };
+        let key = key.part("subject", &Claims::of(&account.token).ok()?.identity());
+        let annotation = |key: CacheKey, name: &str| match account.annotations.get(name) {
+            Some(value) => key.part(name, value),
+            None => key,
+        };
+        Some(annotation(annotation(key, CLIENT_ANNOTATION), TENANT_ANNOTATION))
+    }
+
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<String>, FetchError> {
+        let cloud = self.cloud(ask.image)?;
+        let steps = self.identities.iter().map(|identity| self.step(*identity, cloud, ask));
+        let exchange = format!("exchange it at https://{}/oauth2/exchange", ask.image.registry());
+        steps.chain([Ok(exchange)]).collect()
+    }
+
+    fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
+        let cloud = self.cloud(ask.image)?;
+        for identity in &self.identities {
+            if let Some(token) = self.token(*identity, cloud, ask, run)? {
+                let password = exchange::token(ask.image.registry(), self.tenant.as_deref(), &token, run)?;
+                let expires = Claims::of(&password).ok().and_then(|claims| crate::moment::epoch(claims.exp));
+                let (username, coverage) = (Secret::new(USER.to_owned()), Coverage::Registry);
+                let origin = format!("Azure: {}", self.step(*identity, cloud, ask)?);
+                return Ok(Credential { username, password, coverage, expires, origin });
+            }
+        }
+        Err(FetchError::NoIdentity(self.names()))
+    }
+}
+
+/// A GUID or a domain: it becomes part of an address.
+fn identifier(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let fits = (1..=255).contains(&text.len()) && text.bytes().all(is_plain) && !text.starts_with('.');
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "write an id such as 00000000-0000-0000-0000-000000000000".to_owned())
+}

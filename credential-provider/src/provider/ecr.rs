@@ -1,0 +1,69 @@
+//! Provider `ecr`: private registries of AWS, all partitions. One token is good for all registries of a region that
+//! its principal may read, so ten accounts cost one request.
+
+pub mod host;
+mod token;
+
+use super::{Ask, Coverage, Credential, FetchError, Provider, Run};
+use crate::aws::{self, Service, endpoint};
+use crate::cache::key::CacheKey;
+use crate::config::keys::Keys;
+use crate::image::ImageRef;
+use host::Host;
+
+/// The keys of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Settings {
+    aws: aws::Settings,
+}
+
+impl Settings {
+    pub(crate) fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        Some(Self { aws: aws::Settings::read(keys) })
+    }
+
+    fn host(&self, image: &ImageRef) -> Result<Host, FetchError> {
+        let unknown = || FetchError::Host { host: image.registry().to_owned(), provider: "ecr" };
+        Host::parse(image.registry()).ok_or_else(unknown)
+    }
+
+    fn address(&self, host: &Host, ask: &Ask<'_>) -> Result<crate::http::Url, FetchError> {
+        let variant = endpoint::variant(host.variant, ask.variables);
+        endpoint::of("ECR", ask.variables, &endpoint::ecr(&host.region, variant))
+    }
+}
+
+impl Provider for Settings {
+    fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {
+        self.host(image).map(drop)
+    }
+
+    fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey> {
+        let host = self.host(ask.image).ok()?;
+        let address = self.address(&host, ask).ok()?;
+        let key = CacheKey::of("ecr").part("region", &host.region).part("address", &address.to_string());
+        self.aws.identify(key, ask)
+    }
+
+    fn plan(&self, ask: &Ask<'_>) -> Result<Vec<String>, FetchError> {
+        let host = self.host(ask.image)?;
+        let mut steps = self.aws.plan(ask);
+        steps.push(format!("ask {} for a token", self.address(&host, ask)?));
+        Ok(steps)
+    }
+
+    fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
+        let host = self.host(ask.image)?;
+        let address = self.address(&host, ask)?;
+        let keys = self.aws.keys(ask, run, &host.region)?;
+        let service = Service { name: "ecr", region: &host.region };
+        let token = token::get(address, &token::PRIVATE, &keys, service, run)?;
+        Ok(Credential {
+            username: token.username,
+            password: token.password,
+            coverage: Coverage::Registry,
+            expires: token.expires,
+            origin: format!("ECR in {}, asked with access key {} of {}", host.region, keys.id, keys.origin),
+        })
+    }
+}
