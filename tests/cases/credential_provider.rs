@@ -1,6 +1,7 @@
 //! The image credential provider as the kubelet and an admin run it.
 
 mod failures;
+mod farend;
 mod kubelet_rules;
 mod network;
 mod others;

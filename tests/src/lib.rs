@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod demo;
 pub mod e2e;
 pub mod exec;
+pub mod farend;
 pub mod kernel;
 pub mod kubelet;
 pub mod namespace;

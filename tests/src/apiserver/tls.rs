@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -41,16 +41,21 @@ impl Authority {
 
     /// Accepts connections as the server of `address`, which the certificate names as an IP address.
     pub(super) fn acceptor(&self, address: IpAddr) -> TlsAcceptor {
+        TlsAcceptor::from(self.server_config(&[&address.to_string()]))
+    }
+
+    /// A server's side of TLS with a certificate for `names`, which are host names or IP addresses.
+    pub fn server_config(&self, names: &[&str]) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-        params.subject_alt_names = vec![SanType::IpAddress(address)];
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let params = CertificateParams::new(names).expect("names that a certificate can have");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a private key");
         let config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("a certificate with its key");
-        TlsAcceptor::from(Arc::new(config))
+        Arc::new(config)
     }
 }
 
