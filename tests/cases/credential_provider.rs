@@ -7,6 +7,7 @@ mod network;
 mod others;
 mod people;
 mod protocol;
+mod puller;
 mod registry;
 
 use std::io::{ErrorKind, Write};

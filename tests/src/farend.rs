@@ -227,7 +227,7 @@ fn accept(incoming: &TcpListener, shared: &Shared) {
                 lock(&shared.open).push(copy);
             }
             // A client that breaks off is none of the far end's business.
-            scope.spawn(move || drop(connection::serve(client, shared)));
+            scope.spawn(move || drop(connection::serve(&client, shared)));
         }
         // Whoever came between the drop and the last accept.
         shared.hang_up();

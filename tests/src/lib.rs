@@ -15,6 +15,7 @@ pub mod kubelet;
 pub mod namespace;
 pub mod ping;
 pub mod programs;
+pub mod puller;
 pub mod reach;
 pub mod registry;
 pub mod table;

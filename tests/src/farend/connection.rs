@@ -1,7 +1,7 @@
 //! One client's connection to a far end.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +18,17 @@ const GO_ON: Next = Ok(std::ops::ControlFlow::Continue(()));
 const HANG_UP: Next = Ok(std::ops::ControlFlow::Break(()));
 
 /// Answers requests until one side has enough.
-pub(super) fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
-    let Some(config) = &shared.tls else { return converse(client, shared) };
-    let tls = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
-    converse(StreamOwned::new(tls, client), shared)
+pub(super) fn serve(client: &TcpStream, shared: &Shared) -> io::Result<()> {
+    let ended = match &shared.tls {
+        None => converse(client, shared),
+        Some(config) => {
+            let tls = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+            converse(StreamOwned::new(tls, client), shared)
+        }
+    };
+    // The server holds a copy of the socket, so that dropping this one ends nothing.
+    client.shutdown(Shutdown::Both)?;
+    ended
 }
 
 fn converse(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
