@@ -6,8 +6,11 @@
 //! request, of its state and of the time; how well it does so is its [`Mood`], set at run time.
 
 pub mod aws;
+pub mod azure;
 pub mod client;
 mod connection;
+pub mod exchange;
+pub mod google;
 pub mod jwt;
 mod message;
 mod mood;

@@ -114,3 +114,34 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
 
 /// What a far end's own tokens live for where nothing else is said.
 pub(super) const HOUR: u64 = Duration::from_hours(1).as_secs();
+
+/// The token of one subject for one audience, as a service trusts it.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Whose signature it has.
+    pub issuer: Issuer,
+    /// Its `sub`.
+    pub subject: String,
+    /// One of its `aud`.
+    pub audience: String,
+}
+
+impl Expected {
+    /// The token of the ServiceAccount `account`, as in `team/puller`.
+    pub fn service_account(issuer: &Issuer, account: &str, audience: &str) -> Self {
+        let subject = format!("system:serviceaccount:{}", account.replace('/', ":"));
+        Self { issuer: issuer.clone(), subject, audience: audience.into() }
+    }
+
+    /// Why `token` is not the expected one.
+    pub(super) fn check(&self, token: &str, now: SystemTime) -> Result<(), &'static str> {
+        let claims = self.issuer.verify(token, now).map_err(|fault| match fault {
+            Fault::Forged => "signature is invalid",
+            Fault::Expired => "token is expired",
+        })?;
+        if !is_for(&claims, &self.audience) {
+            return Err("audience is invalid");
+        }
+        if claims["sub"] == *self.subject { Ok(()) } else { Err("subject is not allowed") }
+    }
+}

@@ -84,7 +84,7 @@ fn botocore_knows_every_partition() {
     };
     let expected = |text: &str| Some(text.to_owned());
     assert_eq!(host("aws", "eu-west-1", "ecr", "plain"), expected("api.ecr.eu-west-1.amazonaws.com"));
-    assert_eq!(host("aws", "us-east-1", "ecr", "fips"), expected("ecr-fips.us-east-1.amazonaws.com"));
+    assert_eq!(host("aws", "us-east-1", "ecr", "fips"), expected("api.ecr-fips.us-east-1.amazonaws.com"));
     assert_eq!(host("aws", "eu-west-1", "sts", "plain"), expected("sts.eu-west-1.amazonaws.com"));
     assert_eq!(host("aws-cn", "cn-north-1", "ecr", "plain"), expected("api.ecr.cn-north-1.amazonaws.com.cn"));
     assert!(all.as_object().expect("partitions").len() >= 7, "{all}");
