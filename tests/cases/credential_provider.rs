@@ -1,7 +1,10 @@
 //! The image credential provider as the kubelet and an admin run it.
 
+mod azure;
+mod exchanges;
 mod failures;
 mod farend;
+mod google;
 mod kubelet_rules;
 mod network;
 mod others;
@@ -9,6 +12,7 @@ mod people;
 mod protocol;
 mod puller;
 mod registry;
+mod world;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -43,7 +43,7 @@ impl Node {
 
 impl Ran {
     /// User, password and cache duration under the only key, which is `key`.
-    fn credentials(&self, key: &str) -> [String; 3] {
+    pub(super) fn credentials(&self, key: &str) -> [String; 3] {
         let document = self.document();
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         assert_eq!(document["auth"].as_object().map(serde_json::Map::len), Some(1), "{document}");

@@ -84,14 +84,10 @@ impl FarEnd for GoogleSts {
             return status(404, "NOT_FOUND", "no such path");
         }
         let document = request.document();
-        // The names come as in Google's own libraries, or as in RFC 8693.
+        // As a form by RFC 8693, or as JSON with the names of Google's own libraries.
         let field = |name: &str, other: &str| {
-            document
-                .get(name)
-                .or_else(|| document.get(other))
-                .and_then(|v| v.as_str())
-                .unwrap_or_default()
-                .to_owned()
+            let text = document.get(name).or_else(|| document.get(other)).and_then(|value| value.as_str());
+            text.map(str::to_owned).or_else(|| request.field(name)).unwrap_or_default()
         };
         let refused = |error: &str, what: &str| {
             Response::json(400, &json!({"error": error, "error_description": what}))

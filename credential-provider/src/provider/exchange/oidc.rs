@@ -13,7 +13,7 @@ use crate::provider::FetchError;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     url: Url,
-    as_form: bool,
+    encoding: Encoding,
     fields: Vec<(String, String)>,
     username: Option<String>,
     username_field: String,
@@ -21,16 +21,27 @@ pub(super) struct Settings {
     expires_in_field: Option<String>,
 }
 
+/// Where the token goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Json,
+    Form,
+    Bearer,
+}
+
+const ENCODINGS: [(&str, Encoding); 3] =
+    [("json", Encoding::Json), ("form", Encoding::Form), ("bearer", Encoding::Bearer)];
+
 impl Settings {
     pub(super) fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let url = match keys.parsed("url", address) {
             None => keys.needed("url", "provider \"oidc\" needs the address of the exchange").and(None),
             url => url,
         };
-        let as_form = keys.choice("encoding", &[("json", false), ("form", true)]).unwrap_or(false);
+        let encoding = keys.choice("encoding", &ENCODINGS).unwrap_or(Encoding::Json);
         let line = keys.line;
         let fields: Vec<_> = keys.map("request").unwrap_or_default().into_iter().collect();
-        if !fields.iter().any(|(_, value)| value.contains(TOKEN)) {
+        if encoding != Encoding::Bearer && !fields.iter().any(|(_, value)| value.contains(TOKEN)) {
             let needs = "one of its values has to hold ${token}, such as {subject_token: \"${token}\"}";
             keys.refuse(line, "request", ValueProblem::Missing(needs));
         }
@@ -40,12 +51,16 @@ impl Settings {
         let password_field = text(keys, "passwordField").unwrap_or_else(|| "access_token".to_owned());
         let expires_in_field = text(keys, "expiresInField");
         let url = url?.value;
-        Some(Self { url, as_form, fields, username, username_field, password_field, expires_in_field })
+        Some(Self { url, encoding, fields, username, username_field, password_field, expires_in_field })
     }
 
     pub(super) fn exchange(&self) -> Exchange {
-        let body =
-            if self.as_form { Body::Form(self.fields.clone()) } else { Body::Json(self.fields.clone()) };
+        let fields = self.fields.clone();
+        let body = match self.encoding {
+            Encoding::Json => Body::Json(fields),
+            Encoding::Form => Body::Form(fields),
+            Encoding::Bearer => Body::Bearer(fields),
+        };
         let hint = "the far end must trust this cluster's tokens, and the audience that the kubelet asks for";
         let username =
             self.username.clone().map_or_else(|| User::Field(self.username_field.clone()), User::Fixed);

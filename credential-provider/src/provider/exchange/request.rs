@@ -27,6 +27,8 @@ pub(super) enum Body {
     Json(Vec<(String, String)>),
     /// The same as a form.
     Form(Vec<(String, String)>),
+    /// In the header `Authorization`, beside a JSON object.
+    Bearer(Vec<(String, String)>),
 }
 
 /// Stands for the token.
@@ -41,6 +43,9 @@ impl Request {
         let call = match body {
             Body::Basic { user } => Call::get(step, url).secret("authorization", basic(&user, token)),
             Body::Json(fields) => Call::post(step, url, "application/json", json(fields, token)),
+            Body::Bearer(fields) => {
+                Call::post(step, url, "application/json", json(fields, token)).bearer(token)
+            }
             Body::Form(fields) => {
                 let fields: Vec<_> =
                     fields.into_iter().map(|(name, value)| (name, put(&value, token))).collect();
