@@ -1,6 +1,9 @@
 //! The far ends themselves: a good exchange is accepted, each wrong thing refused.
 
 mod aws;
+mod azure;
+mod exchange;
+mod google;
 mod moods;
 mod moto;
 

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{ServerConnection, StreamOwned};
 use super::{Mood, Request, Response, Shared};
 
 /// What an answer without an end is made of.
-const CHUNK: [u8; 64 << 10] = [b'a'; 64 << 10];
+static CHUNK: [u8; 64 << 10] = [b'a'; 64 << 10];
 
 /// What to do after an answer.
 type Next = io::Result<std::ops::ControlFlow<()>>;

@@ -58,7 +58,7 @@ impl Memory {
     }
 
     fn remember(&self, image: &str, whose: &str, default: Duration, response: &Response) {
-        let duration = response.cache_duration.unwrap_or_else(|| Some(default));
+        let duration = response.cache_duration.unwrap_or(Some(default));
         // Negative: past before it is stored.
         let Some(duration) = duration.filter(|duration| !duration.is_zero()) else { return };
         let kept = Kept { logins: response.auth.clone(), until: Instant::now() + duration };
