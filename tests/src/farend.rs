@@ -15,6 +15,7 @@ pub mod jwt;
 mod message;
 mod mood;
 pub mod moto;
+pub mod oci;
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

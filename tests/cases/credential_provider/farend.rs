@@ -6,6 +6,7 @@ mod exchange;
 mod google;
 mod moods;
 mod moto;
+mod oci;
 
 use std::time::{Duration, SystemTime};
 

@@ -59,8 +59,10 @@ fn exchange(mut stream: impl Read + Write, host: &str, request: &Request) -> io:
     for (name, value) in &request.headers {
         head += &format!("{name}: {value}\r\n");
     }
-    let length = request.body.len();
-    write!(stream, "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n")?;
+    if request.header("Content-Length").is_none() {
+        head += &format!("Content-Length: {}\r\n", request.body.len());
+    }
+    write!(stream, "{head}Connection: close\r\n\r\n")?;
     stream.write_all(&request.body)?;
     stream.flush()?;
     read_response(stream)
