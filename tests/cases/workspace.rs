@@ -7,8 +7,12 @@ use tripod_tests::programs;
 /// The first starts the IPAM plugin that a configuration names, by the specification's rules of delegation; the
 /// second NVIDIA's daemon of the Multi-Process Service, which a rule with `mode: mps` asks for; the third the
 /// program that a rule names for the reset of its devices.
-const MAY_START_PROGRAMS: [&str; 3] =
-    ["cni/src/delegate.rs", "device-plugin/src/mps/program.rs", "device-plugin/src/reset/hook.rs"];
+const MAY_START_PROGRAMS: [&str; 4] = [
+    "cni/src/delegate.rs",
+    "credential-provider/src/child.rs",
+    "device-plugin/src/mps/program.rs",
+    "device-plugin/src/reset/hook.rs",
+];
 
 #[test]
 fn the_product_starts_no_program_that_no_configuration_names() {

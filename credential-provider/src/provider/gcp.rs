@@ -3,7 +3,7 @@
 mod federation;
 mod metadata;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run};
 use crate::cache::key::CacheKey;
@@ -42,6 +42,14 @@ const USER: &str = "oauth2accesstoken";
 struct AccessToken {
     secret: Secret,
     expires: Option<SystemTime>,
+}
+
+impl AccessToken {
+    /// One that lives for so many seconds; of one whose life is not known, or over, nothing is to be kept.
+    fn new(secret: Secret, life: i64, now: SystemTime) -> Self {
+        let life = u64::try_from(life).ok().filter(|life| *life > 0).map(Duration::from_secs);
+        Self { secret, expires: life.and_then(|life| now.checked_add(life)) }
+    }
 }
 
 impl Settings {

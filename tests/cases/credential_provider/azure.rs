@@ -150,6 +150,7 @@ fn a_look_alike_is_asked_nothing() {
 fn each_far_end_in_trouble_is_named_and_ends_in_time() {
     let Some(mut azure) = Azure::new(Challenge::Quoted) else { return };
     let attacker = azure.world.serve("attacker.example", Collector);
+    azure.world.hurry();
     azure.world.configure(&[MATCH, PROVIDER]);
     let moods = [
         (Mood::Throttled, "err=status status=429"),

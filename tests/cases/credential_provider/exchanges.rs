@@ -150,6 +150,7 @@ fn a_token_on_the_node_does_where_the_kubelet_tells_of_none() {
 fn each_far_end_in_trouble_is_named_and_ends_in_time() {
     let Some(mut site) = Site::new(REGISTRY, |expected| Quay::new("team+puller", expected)) else { return };
     let attacker = site.world.serve("attacker.example", Collector);
+    site.world.hurry();
     site.world.configure(&[MATCH, "provider: quay", "robot: team+puller"]);
     for (mood, said) in [
         (Mood::Throttled, "err=status status=429"),

@@ -79,7 +79,8 @@ fn a_pod_pulls_by_federation_with_or_without_impersonation() {
 
 #[test]
 fn a_metadata_server_of_somebody_else_is_not_believed() {
-    let Some(google) = Google::new() else { return };
+    let Some(mut google) = Google::new() else { return };
+    google.world.hurry();
     google.world.configure(&[MATCH, PROVIDER]);
     for (mood, said) in [
         (

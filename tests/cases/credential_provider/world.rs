@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,8 +18,9 @@ use super::{Ran, run};
 pub(super) struct World {
     inside: Namespace,
     folder: TempDir,
-    authority: Authority,
+    authority: Arc<Authority>,
     hosts: usize,
+    deadline: &'static str,
 }
 
 /// Where clouds answer their own machines.
@@ -27,12 +29,18 @@ pub(super) const METADATA: &str = "169.254.169.254";
 impl World {
     /// `None`, loudly, without root.
     pub(super) fn new() -> Option<Self> {
-        let (inside, folder, authority) = (Namespace::node()?, TempDir::new().unwrap(), Authority::default());
+        let (inside, folder, authority) =
+            (Namespace::node()?, TempDir::new().unwrap(), Arc::new(Authority::default()));
         std::fs::write(folder.path().join("ca.pem"), authority.certificate()).unwrap();
         std::fs::write(folder.path().join("hosts"), "127.0.0.1 localhost\n").unwrap();
         let hosts = folder.path().join("hosts").display().to_string();
         inside.sh(&format!("mount --bind {hosts} /etc/hosts && ip address add {METADATA}/32 dev lo"));
-        Some(Self { inside, folder, authority, hosts: 0 })
+        Some(Self { inside, folder, authority, hosts: 0, deadline: "20s" })
+    }
+
+    /// From now on the program has little time, so that a far end in trouble is soon given up.
+    pub(super) fn hurry(&mut self) {
+        self.deadline = "4s";
     }
 
     /// Serves HTTPS under `name`.
@@ -58,7 +66,8 @@ impl World {
     pub(super) fn configure(&self, lines: &[&str]) {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let head = format!(
-            "version: v1\ndefaults: {{deadline: 3s, caFile: {}}}\ncache: {{dir: {}}}\n",
+            "version: v1\ndefaults: {{deadline: {}, caFile: {}}}\ncache: {{dir: {}}}\n",
+            self.deadline,
             path("ca.pem"),
             path("cache")
         );

@@ -1,8 +1,6 @@
 //! Workload identity federation: a token of the cluster's becomes one of Google's, and that, where it is wanted, one
 //! of a service account of Google's.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use super::AccessToken;
@@ -33,7 +31,7 @@ const TRIES: u32 = 3;
 struct Exchanged {
     access_token: Secret,
     #[serde(default)]
-    expires_in: u64,
+    expires_in: i64,
 }
 
 #[derive(Deserialize)]
@@ -86,9 +84,7 @@ impl Federation {
         let lacks = || FetchError::Answer { step: STS_STEP, lacks: "an access_token".to_owned() };
         let Exchanged { access_token, expires_in } =
             json::parse_object(reply.body.expose()).ok().ok_or_else(lacks)?;
-        let expires =
-            (expires_in > 0).then(|| run.now.checked_add(Duration::from_secs(expires_in))).flatten();
-        Ok(AccessToken { secret: access_token, expires })
+        Ok(AccessToken::new(access_token, expires_in, run.now))
     }
 }
 

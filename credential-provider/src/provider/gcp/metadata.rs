@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 struct Answer {
     access_token: Secret,
     #[serde(default)]
-    expires_in: u64,
+    expires_in: i64,
 }
 
 /// A token of the node's service account `account`.
@@ -45,6 +45,5 @@ pub(super) fn token(account: &str, variables: &Variables, run: &Run) -> Result<A
     let lacks = || FetchError::Answer { step: STEP, lacks: "an access_token".to_owned() };
     let Answer { access_token, expires_in } =
         json::parse_object(reply.body.expose()).ok().ok_or_else(lacks)?;
-    let expires = (expires_in > 0).then(|| run.now.checked_add(Duration::from_secs(expires_in))).flatten();
-    Ok(AccessToken { secret: access_token, expires })
+    Ok(AccessToken::new(access_token, expires_in, run.now))
 }
