@@ -21,6 +21,7 @@ usage:
   tripod-credential-provider get IMAGE --redact
                                               make them, and show what would be answered, without the secrets
   tripod-credential-provider check-config     look for mistakes, exit 1 if there are any
+  tripod-credential-provider doctor [IMAGE]   try every identity that IMAGE's entry has, with timings
   tripod-credential-provider kubelet-config   print the kubelet's side of the wiring
   tripod-credential-provider cache ls|clear   what is kept between two pulls: list it, forget it
 
@@ -28,8 +29,8 @@ options:
   --config FILE       our configuration, by default /etc/tripod/credential-provider.yaml
   --json              for explain, check-config and doctor [{check, severity: ok|warn|fail, object, evidence,
                       fix}] instead of text; also for cache ls
-  --token FILE        explain, get: a service account's token, as the kubelet would pass it
-  --annotation K=V    explain, get: an annotation of that service account; may be repeated
+  --token FILE        explain, get, doctor: a service account's token, as the kubelet would pass it
+  --annotation K=V    explain, get, doctor: an annotation of that service account; may be repeated
   --bin-dir DIR       kubelet-config: where the kubelet finds this program, by default the folder it lies in
   --help, --version
 
@@ -93,6 +94,15 @@ pub enum Command {
         image: String,
         /// In whose name.
         token: Option<Token>,
+    },
+    /// Try every identity.
+    Doctor {
+        /// Only those for this image.
+        image: Option<String>,
+        /// In whose name.
+        token: Option<Token>,
+        /// As JSON.
+        json: bool,
     },
     /// List what is kept between two pulls.
     CacheLs {
@@ -224,6 +234,10 @@ impl Arguments {
                     return Err(UsageError::NoRedact);
                 }
                 ("get", Command::Get { image, token })
+            }
+            Some("doctor") => {
+                let image = words.next().map(str::to_owned);
+                ("doctor", Command::Doctor { image, token: self.token()?, json: self.json() })
             }
             Some("cache") => match words.next() {
                 Some("ls") => ("cache ls", Command::CacheLs { json: self.json() }),

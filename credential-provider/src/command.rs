@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod cache;
 pub mod check_config;
+pub mod doctor;
 pub mod explain;
 pub mod get;
 pub mod kubelet_config;

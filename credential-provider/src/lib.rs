@@ -99,6 +99,10 @@ fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
             let account = token.map(|token| service_account(&token)).transpose()?;
             Ok(text(command::get::get(&image, &config, account.as_ref(), &context)?))
         }
+        Command::Doctor { image, token, json } => {
+            let account = token.map(|token| service_account(&token)).transpose()?;
+            report(&command::doctor::doctor(image.as_deref(), &config, account.as_ref(), &context)?, json)
+        }
         Command::CacheLs { json } => Ok(text(command::cache::ls(&config, context.now, json)?)),
         Command::CacheClear => Ok(text(command::cache::clear(&config)?)),
         Command::KubeletConfig { bin_dir } => {

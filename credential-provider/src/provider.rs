@@ -7,6 +7,7 @@ pub mod ecr;
 pub mod exchange;
 pub mod gcp;
 pub mod kubelet_plugin;
+pub mod ocir;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -27,6 +28,7 @@ use crate::step::{Deadline, StepError};
 use docker_config::AuthsError;
 use docker_helper::HelperError;
 use kubelet_plugin::PluginError;
+use ocir::signer::SignerError;
 
 /// A source of credentials, as one entry of the configuration sets it up.
 pub trait Provider {
@@ -43,6 +45,16 @@ pub trait Provider {
 
     /// Credentials for what is asked, had by the deadline of `run`.
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError>;
+
+    /// The identities that it looks for, in their order; none where it has only one way.
+    fn identities(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// Looks for one of [`identities`](Self::identities) alone; false where there is no such identity here.
+    fn probe(&self, _identity: &str, _ask: &Ask<'_>, _run: &Run) -> Result<bool, FetchError> {
+        Ok(false)
+    }
 }
 
 /// What is asked for, and in whose name.
@@ -155,6 +167,9 @@ pub enum FetchError {
     /// A call could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// A key of Oracle's does not sign.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// Something that is to be an address is none.
     #[error("{name} is no address")]
     Address {
@@ -199,6 +214,8 @@ pub enum Source {
     Acr(acr::Settings),
     /// Registries of Google.
     Gcp(gcp::Settings),
+    /// Registries of Oracle.
+    Ocir(ocir::Settings),
     /// Registries that exchange tokens.
     Exchange(exchange::Settings),
 }
@@ -208,10 +225,11 @@ pub(crate) type Reader = fn(&mut Keys<'_>) -> Option<Source>;
 
 impl Source {
     /// Each provider by the name it has in the configuration.
-    pub(crate) const READERS: [(&str, Reader); 12] = [
+    pub(crate) const READERS: [(&str, Reader); 13] = [
         ("ecr", |keys| ecr::Settings::read(keys).map(Self::Ecr)),
         ("acr", |keys| acr::Settings::read(keys).map(Self::Acr)),
         ("gcp", |keys| gcp::Settings::read(keys).map(Self::Gcp)),
+        ("ocir", |keys| ocir::Settings::read(keys).map(Self::Ocir)),
         ("harbor", |keys| exchange::Settings::harbor(keys).map(Self::Exchange)),
         ("quay", |keys| exchange::Settings::quay(keys).map(Self::Exchange)),
         ("jfrog", |keys| exchange::Settings::jfrog(keys).map(Self::Exchange)),
@@ -232,6 +250,7 @@ impl Source {
             Self::Ecr(settings) => settings,
             Self::Acr(settings) => settings,
             Self::Gcp(settings) => settings,
+            Self::Ocir(settings) => settings,
             Self::Exchange(settings) => settings,
         }
     }
@@ -253,6 +272,7 @@ impl FetchError {
                 "see that the address is that of the service itself, not of a proxy's login page"
             }
             Self::Sign(_) => "look at the access key for characters that no header can have",
+            Self::Signer(_) => "look at the key, the profile or the certificate that the message names",
             Self::Address { .. } => "correct it",
             Self::Realm { .. } => "nothing was sent there; ask who runs the registry",
             Self::NoIdentity(_) => "give the node or the pod an identity, or set onMissingIdentity",
@@ -313,6 +333,17 @@ impl Credential {
         let scope = if config.is_uniform_for(image) { scope } else { Scope::Image };
         Grant { key: answer_key(image, path), scope, credential: self }
     }
+}
+
+/// Those of `table` that are `chosen`, by name and in the chosen order.
+fn names<T: PartialEq>(table: &[(&'static str, T)], chosen: &[T]) -> Vec<&'static str> {
+    let name = |one: &T| table.iter().find(|(_, other)| other == one).map(|(name, _)| *name);
+    chosen.iter().filter_map(name).collect()
+}
+
+/// The one of `table` that is called `name`.
+fn named<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
+    table.iter().find(|(other, _)| *other == name).map(|(_, one)| *one)
 }
 
 /// The key for the kubelet's answer: the asked registry itself, never a glob, with the path that the

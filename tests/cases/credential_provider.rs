@@ -7,11 +7,13 @@ mod farend;
 mod google;
 mod kubelet_rules;
 mod network;
+mod oracle;
 mod others;
 mod people;
 mod protocol;
 mod puller;
 mod registry;
+mod secrets;
 mod world;
 
 use std::io::{ErrorKind, Write};

@@ -8,7 +8,7 @@ mod managed;
 
 use std::path::PathBuf;
 
-use super::{Ask, Coverage, Credential, FetchError, Provider, Run};
+use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
 use crate::file;
@@ -160,14 +160,6 @@ impl Settings {
             None => "look for an application: clientId and tenantId are not known".into(),
         })
     }
-
-    fn names(&self) -> String {
-        let name = |identity: &Identity| {
-            IDENTITIES.iter().find(|(_, other)| other == identity).map(|(name, _)| *name)
-        };
-        let names: Vec<_> = self.identities.iter().filter_map(name).collect();
-        format!("looked for {}", names.join(", "))
-    }
 }
 
 impl Provider for Settings {
@@ -200,6 +192,16 @@ impl Provider for Settings {
         steps.chain([Ok(exchange)]).collect()
     }
 
+    fn identities(&self) -> Vec<&'static str> {
+        names(&IDENTITIES, &self.identities)
+    }
+
+    fn probe(&self, identity: &str, ask: &Ask<'_>, run: &Run) -> Result<bool, FetchError> {
+        let cloud = self.cloud(ask.image)?;
+        let token = |identity| self.token(identity, cloud, ask, run);
+        Ok(named(&IDENTITIES, identity).map(token).transpose()?.flatten().is_some())
+    }
+
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
         let cloud = self.cloud(ask.image)?;
         for identity in &self.identities {
@@ -211,7 +213,7 @@ impl Provider for Settings {
                 return Ok(Credential { username, password, coverage, expires, origin });
             }
         }
-        Err(FetchError::NoIdentity(self.names()))
+        Err(FetchError::NoIdentity(format!("looked for {}", self.identities().join(", "))))
     }
 }
 

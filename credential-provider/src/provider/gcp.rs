@@ -5,7 +5,7 @@ mod metadata;
 
 use std::time::{Duration, SystemTime};
 
-use super::{Ask, Coverage, Credential, FetchError, Provider, Run};
+use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
 use crate::image::ImageRef;
@@ -100,6 +100,16 @@ impl Provider for Settings {
 
     fn plan(&self, ask: &Ask<'_>) -> Result<Vec<String>, FetchError> {
         Ok(self.identities.iter().map(|identity| self.step(*identity, ask)).collect())
+    }
+
+    fn identities(&self) -> Vec<&'static str> {
+        names(&IDENTITIES, &self.identities)
+    }
+
+    fn probe(&self, identity: &str, ask: &Ask<'_>, run: &Run) -> Result<bool, FetchError> {
+        let found =
+            named(&IDENTITIES, identity).map(|identity| self.token(identity, ask, run)).transpose()?;
+        Ok(found.flatten().is_some())
     }
 
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {

@@ -2,6 +2,7 @@
 //! admin would configure it, with no address overridden.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -73,6 +74,11 @@ impl World {
         );
         let text = format!("{head}registries:\n  - {}\n", lines.join("\n    "));
         std::fs::write(self.folder.path().join("config.yaml"), text).unwrap();
+    }
+
+    /// Where all its files are.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A file of the node's.
