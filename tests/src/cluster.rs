@@ -9,7 +9,7 @@ pub mod cgroups;
 mod containerd;
 mod controlplane;
 pub mod crictl;
-pub(crate) mod debian;
+pub mod debian;
 pub mod eventually;
 mod filesystem;
 mod golang;

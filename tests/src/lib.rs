@@ -10,6 +10,7 @@ pub mod demo;
 pub mod e2e;
 pub mod exec;
 pub mod farend;
+pub mod internet;
 pub mod kernel;
 pub mod kubelet;
 pub mod namespace;

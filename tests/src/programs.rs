@@ -118,6 +118,23 @@ fn build_dynamic() -> anyhow::Result<PathBuf> {
     Ok(target.join("x86_64-unknown-linux-gnu/debug/tripod-device-plugin"))
 }
 
+/// Compiles `tests/floor/<name>.c` into the target folder.
+pub fn compile(name: &str) -> PathBuf {
+    let folder = target_dir().join("floor");
+    std::fs::create_dir_all(&folder).expect("a folder in the target folder");
+    let source = workspace().join("tests/floor").join(name).with_extension("c");
+    let program = folder.join(name);
+    let status =
+        Command::new("cc").args(["-O2", "-Wall", "-static", "-o"]).arg(&program).arg(&source).status();
+    let status = status.unwrap_or_else(|error| {
+        panic!(
+            "cannot run cc: {error}; the floor is what everything is compared with: install gcc and libc6-dev"
+        )
+    });
+    assert!(status.success(), "cc cannot compile {}", source.display());
+    program
+}
+
 /// The checkout this harness was built from.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")

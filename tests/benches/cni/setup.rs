@@ -30,8 +30,8 @@ impl Programs {
             );
         }
         Self {
-            launcher: compile("launch"),
-            floor: compile("floor"),
+            launcher: programs::compile("launch"),
+            floor: programs::compile("floor"),
             tripod: folder.join("tripod-cni"),
             reference: built.then_some(reference),
         }
@@ -124,21 +124,4 @@ fn bridge(masquerade: bool) -> Value {
         "isGateway": true, "isDefaultGateway": true, "ipMasq": masquerade,
         "ipam": {"type": "host-local", "dataDir": "/run/host-local", "ranges": [[{"subnet": "10.2.0.0/16"}]]},
     })
-}
-
-/// Compiles `tests/floor/<name>.c` into the target folder.
-fn compile(name: &str) -> PathBuf {
-    let folder = programs::target_dir().join("floor");
-    std::fs::create_dir_all(&folder).expect("a folder in the target folder");
-    let source = programs::workspace().join("tests/floor").join(name).with_extension("c");
-    let program = folder.join(name);
-    let status =
-        Command::new("cc").args(["-O2", "-Wall", "-static", "-o"]).arg(&program).arg(&source).status();
-    let status = status.unwrap_or_else(|error| {
-        panic!(
-            "cannot run cc: {error}; the floor is what everything is compared with: install gcc and libc6-dev"
-        )
-    });
-    assert!(status.success(), "cc cannot compile {}", source.display());
-    program
 }

@@ -34,7 +34,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = options();
-    let mut report = Report::new();
+    let mut report = Report::new("device");
     choosing::linked(&mut report, options);
     choosing::shares(&mut report, options);
     choosing::parts(&mut report, options);

@@ -19,9 +19,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new() -> Self {
+    /// That of the bench `name`.
+    pub(crate) fn new(name: &str) -> Self {
         let mut figures = Map::new();
-        figures.insert("bench".to_owned(), json!("device"));
+        figures.insert("bench".to_owned(), json!(name));
         figures.insert("optimised".to_owned(), json!(!cfg!(debug_assertions)));
         Self { figures, checks: Vec::new() }
     }

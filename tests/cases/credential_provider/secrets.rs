@@ -81,7 +81,7 @@ fn no_verb_no_error_and_no_readable_file_shows_one() {
     let sent = registry.seen().into_iter().filter_map(|seen| seen.request.field("access_token"));
     secrets.extend(sent);
     assert!(secrets.len() > 6, "{}", secrets.len());
-    shown.extend(readable(world.folder()).into_iter().map(|(path, text)| format!("{path}: {text}")));
+    shown.extend(readable(&world.folder()).into_iter().map(|(path, text)| format!("{path}: {text}")));
     for secret in secrets {
         let seen = shown.iter().find(|text| text.contains(&secret));
         assert!(seen.is_none(), "{seen:?}");

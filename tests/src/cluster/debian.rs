@@ -13,7 +13,7 @@ use super::progress::step;
 pub(super) const PACKAGES: [&str; 4] = ["busybox-static", "catatonit", "docker-registry", "runc"];
 
 /// Unpacks `packages` into `folder`, each once. What they depend on does not come with them.
-pub(crate) fn unpack(folder: &Path, packages: &[impl AsRef<str>]) -> anyhow::Result<()> {
+pub fn unpack(folder: &Path, packages: &[impl AsRef<str>]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let done = |package: &str| folder.join(format!(".{package}"));
     let wanted: Vec<&str> = packages.iter().map(AsRef::as_ref).filter(|one| !done(one).exists()).collect();

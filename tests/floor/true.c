@@ -1,0 +1,4 @@
+/* Does nothing: what starting a static program costs. */
+int main(void) {
+	return 0;
+}
