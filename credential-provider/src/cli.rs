@@ -44,11 +44,16 @@ configuration:
 
   match     as the kubelet's matchImages: \"*\" stands for one part of the host name between dots, the port must
             be equal, a path is a prefix (\"registry.example.com/team/\"). The first entry that matches answers.
-  provider  docker-config: user name and password from the auths of a Docker config.json
-  onError   fail (default), or anonymous: pull without credentials when they cannot be had
+  provider  ecr, ecr-public, acr, gcp, ocir; harbor, quay, jfrog, cloudsmith, vault, oidc (by the pod's token);
+            docker-config (a Docker config.json), docker-helper, kubelet-plugin (other programs).
+            Each has keys of its own; a wrong key is answered with those it has.
+  identity  in whose name a cloud is asked, in order; doctor IMAGE tries them
+  mirrorOf  the registry whose credentials are given, where images are named after its mirror
+  onError   fail (default), or anonymous: pull without credentials when they cannot be had;
+            onMissingIdentity says the same of a node or pod without any identity
 
-The file is read at each pull; a change needs no restart of the kubelet. A new registry in `match` does need
-one, because the kubelet reads its own list (see kubelet-config) only when it starts.
+The file, and config.d/*.yaml beside it, are read at each pull; a change needs no restart of the kubelet. A new
+registry in `match` does need one, because the kubelet reads its own list (see kubelet-config) only when it starts.
 ";
 
 /// What the program is to do.

@@ -5,30 +5,24 @@ pub mod docker_config;
 pub mod docker_helper;
 pub mod ecr;
 pub mod exchange;
+mod fetch_error;
 pub mod gcp;
 pub mod kubelet_plugin;
 pub mod ocir;
 
+pub use fetch_error::FetchError;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use thiserror::Error;
-
-use crate::aws::SignError;
 use crate::cache::key::CacheKey;
-use crate::child::ChildError;
 use crate::config::keys::Keys;
-use crate::config::{Config, Defaults, Policy, Registry};
-use crate::file::FileError;
-use crate::http::{Client, UrlError};
-use crate::image::{ImageError, ImageRef};
+use crate::config::{Config, Defaults};
+use crate::http::Client;
+use crate::image::ImageRef;
 use crate::secret::Secret;
-use crate::service_account::{ServiceAccount, TokenError};
-use crate::step::{Deadline, StepError};
-use docker_config::AuthsError;
-use docker_helper::HelperError;
-use kubelet_plugin::PluginError;
-use ocir::signer::SignerError;
+use crate::service_account::ServiceAccount;
+use crate::step::Deadline;
 
 /// A source of credentials, as one entry of the configuration sets it up.
 pub trait Provider {
@@ -127,78 +121,6 @@ pub enum Scope {
     Registry,
 }
 
-/// Why a provider has no credentials.
-#[derive(Debug, Error)]
-pub enum FetchError {
-    /// A file could not be read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The Docker config was read and does not help.
-    #[error(transparent)]
-    Auths(#[from] AuthsError),
-    /// A helper program has none.
-    #[error(transparent)]
-    Helper(#[from] HelperError),
-    /// Another credential provider has none.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// A program could not be run.
-    #[error(transparent)]
-    Child(#[from] ChildError),
-    /// The registry is none of the provider's.
-    #[error("{host} is no registry of {provider}: nothing was asked, and nothing is sent to it")]
-    Host {
-        /// The registry.
-        host: String,
-        /// The provider.
-        provider: &'static str,
-    },
-    /// Nothing came of a call.
-    #[error(transparent)]
-    Step(#[from] StepError),
-    /// A call was answered, and something is missing in the answer.
-    #[error("step={step} err=answer: it lacks {lacks}")]
-    Answer {
-        /// The step.
-        step: &'static str,
-        /// What is missing.
-        lacks: String,
-    },
-    /// A call could not be signed.
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    /// A key of Oracle's does not sign.
-    #[error(transparent)]
-    Signer(#[from] SignerError),
-    /// Something that is to be an address is none.
-    #[error("{name} is no address")]
-    Address {
-        /// Where it comes from.
-        name: String,
-        /// What is wrong with it.
-        source: UrlError,
-    },
-    /// A registry that sends tokens elsewhere.
-    #[error(
-        "step=acr-challenge err=realm: {registry} wants the token to be sent to {realm}, which is not itself"
-    )]
-    Realm {
-        /// The registry.
-        registry: String,
-        /// Where it points.
-        realm: String,
-    },
-    /// Nobody is there in whose name to ask.
-    #[error("there is no identity to ask with: {0}")]
-    NoIdentity(String),
-    /// The pod's token tells nothing of itself.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The mirrored registry makes no image name.
-    #[error("the image's name at the mirrored registry")]
-    Mirror(#[source] ImageError),
-}
-
 /// A `provider` and the keys that belong to it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Source {
@@ -252,40 +174,6 @@ impl Source {
             Self::Gcp(settings) => settings,
             Self::Ocir(settings) => settings,
             Self::Exchange(settings) => settings,
-        }
-    }
-}
-
-impl FetchError {
-    /// What the admin can do about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::File(error) => error.remedy(),
-            Self::Auths(error) => error.remedy(),
-            Self::Helper(error) => error.remedy(),
-            Self::Plugin(error) => error.remedy(),
-            Self::Child(error) => error.remedy(),
-            Self::Host { .. } => "correct match or provider of that entry",
-            // Its hint is part of the line.
-            Self::Step(_) => "explain IMAGE shows the steps, doctor tries them",
-            Self::Answer { .. } => {
-                "see that the address is that of the service itself, not of a proxy's login page"
-            }
-            Self::Sign(_) => "look at the access key for characters that no header can have",
-            Self::Signer(_) => "look at the key, the profile or the certificate that the message names",
-            Self::Address { .. } => "correct it",
-            Self::Realm { .. } => "nothing was sent there; ask who runs the registry",
-            Self::NoIdentity(_) => "give the node or the pod an identity, or set onMissingIdentity",
-            Self::Token(_) => "the kubelet passes the token on: look at tokenAttributes of its configuration",
-            Self::Mirror(_) => "correct mirrorOf",
-        }
-    }
-
-    /// What the entry wants done about it.
-    pub fn policy(&self, registry: &Registry) -> Policy {
-        match self {
-            Self::NoIdentity(_) => registry.on_missing_identity,
-            _ => registry.on_error,
         }
     }
 }
