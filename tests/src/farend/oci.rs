@@ -27,6 +27,7 @@ struct Instance {
     fingerprint: String,
     issuer: Issuer,
     sessions: Mutex<HashMap<String, Vec<u8>>>,
+    users: Mutex<HashMap<String, Vec<u8>>>,
 }
 
 impl Tenancy {
@@ -46,6 +47,7 @@ impl Tenancy {
             key,
             issuer: Issuer::new("auth"),
             sessions: Mutex::default(),
+            users: Mutex::default(),
         }))
     }
 
@@ -61,7 +63,7 @@ impl Tenancy {
 
     /// A user's API key, known as `id`.
     pub fn trust(&self, id: &str, key: &Rsa) {
-        let mut keys = self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.0.users.lock().unwrap_or_else(PoisonError::into_inner);
         keys.insert(id.to_owned(), key.public());
     }
 
@@ -156,12 +158,11 @@ impl FarEnd for Ocir {
             return failure(404, "NotAuthorizedOrNotFound", "no such path");
         }
         let by_id = |id: &str| {
-            let session = id.strip_prefix("ST$");
-            if let Some(token) = session {
-                instance.issuer.verify(token, moment.now).ok()?;
-            }
-            let keys = instance.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.get(session.unwrap_or(id)).cloned()
+            let Some(token) = id.strip_prefix("ST$") else {
+                return instance.users.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+            };
+            instance.issuer.verify(token, moment.now).ok()?;
+            instance.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
         };
         if let Err(why) = signature::verify(request, &["date", "(request-target)", "host"], by_id, moment.now)
         {
