@@ -7,6 +7,8 @@
 //! line, in milliseconds; with `--gate` it fails when a limit is missed.
 
 mod contender;
+#[path = "../options.rs"]
+mod options;
 mod report;
 mod rows;
 mod setup;
@@ -20,6 +22,7 @@ use setup::Programs;
 use tripod_tests::namespace::privileged;
 
 use contender::Contender;
+use options::Options;
 use report::Report;
 use rows::{Row, Sandboxes};
 
@@ -29,15 +32,8 @@ const LEASES: u32 = 60_000;
 /// Of others over UDP, that the node keeps track of.
 const FLOWS: u16 = 10_000;
 
-/// What was asked for on the command line.
-struct Options {
-    gate: bool,
-    rounds: usize,
-    pods: usize,
-}
-
 fn main() -> ExitCode {
-    let options = options();
+    let options = Options::read("pods", 3, 100);
     if !privileged() {
         return ExitCode::FAILURE;
     }
@@ -45,7 +41,7 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     report.figure("bench", json!("cni"));
     size(&mut report, &programs);
-    let sandboxes = Sandboxes::new(options.pods.max(rows::AT_ONCE));
+    let sandboxes = Sandboxes::new(options.count.max(rows::AT_ONCE));
     plain(&mut report, &programs, &sandboxes, &options);
     with_port(&mut report, &programs, &sandboxes, &options);
     tracked_flows(&mut report, &programs, &sandboxes, &options);
@@ -53,24 +49,6 @@ fn main() -> ExitCode {
     pod_to_pod(&mut report, &programs);
     let kept = report.finish();
     if kept || !options.gate { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Cargo adds `--bench`.
-fn options() -> Options {
-    let mut options = Options { gate: false, rounds: 3, pods: 100 };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number =
-            || words.next().and_then(|text| text.parse().ok()).expect("a number after the option");
-        match word.as_str() {
-            "--gate" => options.gate = true,
-            "--rounds" => options.rounds = number(),
-            "--pods" => options.pods = number(),
-            "--bench" => {}
-            other => panic!("unknown option {other:?}; known: --gate, --rounds N, --pods N"),
-        }
-    }
-    options
 }
 
 fn size(report: &mut Report, programs: &Programs) {
@@ -81,7 +59,7 @@ fn size(report: &mut Report, programs: &Programs) {
 
 fn plain(report: &mut Report, programs: &Programs, sandboxes: &Sandboxes, options: &Options) {
     let all = programs.plain();
-    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.pods, |_| {});
+    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.count, |_| {});
     report.times("plain", &row);
     let (floor, ours) = (of(&row, "floor"), of(&row, "tripod-cni"));
     report.at_most("ADD, times the floor", ours.0.p50() / floor.0.p50(), 1.4);
@@ -113,7 +91,7 @@ fn with_port(report: &mut Report, programs: &Programs, sandboxes: &Sandboxes, op
         Ok(all) => all,
         Err(reason) => return println!("with a host port: left out, since tripod-cni says: {reason}"),
     };
-    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.pods, |_| {});
+    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.count, |_| {});
     report.times("with port", &row);
     let (floor, ours) = (of(&row, "floor"), of(&row, "tripod-cni"));
     report.at_most("ADD with port, times the floor", ours.0.p50() / floor.0.p50(), 1.5);
@@ -134,11 +112,11 @@ fn tracked_flows(report: &mut Report, programs: &Programs, sandboxes: &Sandboxes
     let begin_flows = |contender: &Contender| contender.node.run(begin_flows);
     // The first pod's rules make the kernel track.
     for contender in &all {
-        contender.call("ADD", options.pods, sandboxes.of(2, 0));
-        contender.call("DEL", options.pods, sandboxes.of(2, 0));
+        contender.call("ADD", options.count, sandboxes.of(2, 0));
+        contender.call("DEL", options.count, sandboxes.of(2, 0));
         begin_flows(contender);
     }
-    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.pods.div_ceil(2), |_| {});
+    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.count.div_ceil(2), |_| {});
     report.times("10,000 flows", &row);
     all.iter().for_each(|contender| {
         let tracked = contender.node.sh("cat /proc/sys/net/netfilter/nf_conntrack_count");
@@ -174,7 +152,7 @@ fn many_leases(report: &mut Report, programs: &Programs, sandboxes: &Sandboxes, 
             drop(std::fs::write(last, "10.1.0.1"));
         });
     };
-    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.pods.div_ceil(2), at_the_beginning);
+    let row = rows::one_by_one(&all, sandboxes, options.rounds, options.count.div_ceil(2), at_the_beginning);
     report.times("leases", &row);
     let (none, many) = (of(&row, "no leases"), of(&row, "60,000 leases"));
     report.at_most("ADD with 60,000 leases, times with none", many.0.p50() / none.0.p50(), 1.1);

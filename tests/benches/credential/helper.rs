@@ -6,8 +6,8 @@ use std::time::Instant;
 use tripod_tests::cluster::debian;
 use tripod_tests::programs;
 
-use crate::Options;
 use crate::latency::Latency;
+use crate::options::Options;
 use crate::report::Report;
 use crate::site::{REGION, Site};
 

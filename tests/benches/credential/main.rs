@@ -10,6 +10,8 @@ mod helper;
 #[path = "../device/latency.rs"]
 #[expect(dead_code, reason = "the device bench asks it more")]
 mod latency;
+#[path = "../options.rs"]
+mod options;
 #[path = "../device/report.rs"]
 #[expect(dead_code, reason = "the device bench asks it more")]
 mod report;
@@ -18,21 +20,14 @@ mod site;
 use std::process::ExitCode;
 
 use latency::Latency;
+use options::Options;
 use report::Report;
 use site::{Cost, Site};
-
-/// What was asked for on the command line.
-#[derive(Clone, Copy)]
-struct Options {
-    gate: bool,
-    rounds: usize,
-    calls: usize,
-}
 
 const MIB: f64 = 1024.0 * 1024.0;
 
 fn main() -> ExitCode {
-    let options = options();
+    let options = Options::read("calls", 3, 200);
     let Some(mut site) = Site::new() else { return ExitCode::FAILURE };
     let mut report = Report::new("credential");
     hit(&site, &mut report, options);
@@ -51,7 +46,7 @@ fn hit(site: &Site, report: &mut Report, options: Options) {
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
         let costs: Vec<(Cost, Cost)> =
-            (0..options.calls).map(|_| (site.cost_of_nothing(), site.cost_of_an_answer())).collect();
+            (0..options.count).map(|_| (site.cost_of_nothing(), site.cost_of_an_answer())).collect();
         let nothing = Latency::new(costs.iter().map(|(nothing, _)| nothing.wall));
         let answer = Latency::new(costs.iter().map(|(_, answer)| answer.wall));
         let memory = costs.iter().map(|(_, answer)| answer.memory_kib).max().unwrap_or_default();
@@ -87,22 +82,4 @@ fn hundred_pods(site: &Site, report: &mut Report) {
     report.plain("100 pods of one account at once, cold, ms", wall.as_secs_f64() * 1e3);
     report.at_most("exchanges for 100 pods of one account", site.exchanges() as f64, 1.0);
     report.at_most("requests for 100 pods of one account", site.requests() as f64, 1.0);
-}
-
-/// Cargo adds `--bench`.
-fn options() -> Options {
-    let mut options = Options { gate: false, rounds: 3, calls: 200 };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number =
-            || words.next().and_then(|text| text.parse().ok()).expect("a number after the option");
-        match word.as_str() {
-            "--gate" => options.gate = true,
-            "--rounds" => options.rounds = number(),
-            "--calls" => options.calls = number(),
-            "--bench" => {}
-            other => panic!("unknown option {other:?}; known: --gate, --rounds N, --calls N"),
-        }
-    }
-    options
 }

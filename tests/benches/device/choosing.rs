@@ -105,5 +105,5 @@ pub(crate) fn many(report: &mut Report, options: Options) {
 }
 
 fn timed(snapshot: &Snapshot, request: &PreferredAllocationRequest, options: Options) -> Latency {
-    latency::of(options.rounds, options.calls, || drop(black_box(preferred(snapshot, black_box(request)))))
+    latency::of(options.rounds, options.count, || drop(black_box(preferred(snapshot, black_box(request)))))
 }

@@ -15,6 +15,8 @@
 mod choosing;
 mod inventories;
 mod latency;
+#[path = "../options.rs"]
+mod options;
 mod process;
 mod report;
 mod serving;
@@ -22,18 +24,11 @@ mod slow_search;
 
 use std::process::ExitCode;
 
+use options::Options;
 use report::Report;
 
-/// What was asked for on the command line.
-#[derive(Clone, Copy)]
-struct Options {
-    gate: bool,
-    rounds: usize,
-    calls: usize,
-}
-
 fn main() -> ExitCode {
-    let options = options();
+    let options = Options::read("calls", 8, 500);
     let mut report = Report::new("device");
     choosing::linked(&mut report, options);
     choosing::shares(&mut report, options);
@@ -45,22 +40,4 @@ fn main() -> ExitCode {
     }
     let kept = report.finish();
     if kept || !options.gate { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Cargo adds `--bench`.
-fn options() -> Options {
-    let mut options = Options { gate: false, rounds: 8, calls: 500 };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number =
-            || words.next().and_then(|text| text.parse().ok()).expect("a number after the option");
-        match word.as_str() {
-            "--gate" => options.gate = true,
-            "--rounds" => options.rounds = number(),
-            "--calls" => options.calls = number(),
-            "--bench" => {}
-            other => panic!("unknown option {other:?}; known: --gate, --rounds N, --calls N"),
-        }
-    }
-    options
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tripod_tests::kubelet::{Happening, Kubelet, View};
 
-use crate::Options;
 use crate::latency::Latency;
+use crate::options::Options;
 use crate::report::Report;
 use crate::serving::{Node, RESOURCE};
 

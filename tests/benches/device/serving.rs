@@ -10,8 +10,8 @@ use tripod_tests::daemon::Daemon;
 use tripod_tests::kubelet::{Happening, Kubelet};
 use tripod_tests::programs::{self, Profile};
 
-use crate::Options;
 use crate::latency::Latency;
+use crate::options::Options;
 use crate::process;
 use crate::report::Report;
 
@@ -93,7 +93,7 @@ async fn calls(options: Options, call: impl AsyncFn(usize)) -> Latency {
     let mut rounds = Vec::new();
     for _ in 0..options.rounds.max(1) {
         let mut durations: Vec<Duration> = Vec::new();
-        for number in 0..options.calls.max(1) {
+        for number in 0..options.count.max(1) {
             let begin = Instant::now();
             call(number).await;
             durations.push(begin.elapsed());
