@@ -4,6 +4,7 @@ pub mod acr;
 pub mod docker_config;
 pub mod docker_helper;
 pub mod ecr;
+pub mod ecr_public;
 pub mod exchange;
 mod fetch_error;
 pub mod gcp;
@@ -132,6 +133,8 @@ pub enum Source {
     KubeletPlugin(kubelet_plugin::Settings),
     /// Private registries of AWS.
     Ecr(ecr::Settings),
+    /// The public registry of AWS.
+    EcrPublic(ecr_public::Settings),
     /// Registries of Azure.
     Acr(acr::Settings),
     /// Registries of Google.
@@ -147,8 +150,9 @@ pub(crate) type Reader = fn(&mut Keys<'_>) -> Option<Source>;
 
 impl Source {
     /// Each provider by the name it has in the configuration.
-    pub(crate) const READERS: [(&str, Reader); 13] = [
+    pub(crate) const READERS: [(&str, Reader); 14] = [
         ("ecr", |keys| ecr::Settings::read(keys).map(Self::Ecr)),
+        ("ecr-public", |keys| ecr_public::Settings::read(keys).map(Self::EcrPublic)),
         ("acr", |keys| acr::Settings::read(keys).map(Self::Acr)),
         ("gcp", |keys| gcp::Settings::read(keys).map(Self::Gcp)),
         ("ocir", |keys| ocir::Settings::read(keys).map(Self::Ocir)),
@@ -170,6 +174,7 @@ impl Source {
             Self::DockerHelper(settings) => settings,
             Self::KubeletPlugin(settings) => settings,
             Self::Ecr(settings) => settings,
+            Self::EcrPublic(settings) => settings,
             Self::Acr(settings) => settings,
             Self::Gcp(settings) => settings,
             Self::Ocir(settings) => settings,

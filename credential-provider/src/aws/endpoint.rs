@@ -4,6 +4,9 @@ use super::partition::{Partition, Variant};
 use crate::http::Url;
 use crate::provider::{FetchError, Variables};
 
+/// Where the public registry is.
+pub const PUBLIC_REGION: &str = "us-east-1";
+
 /// Tells the SDKs to go by the region alone.
 const IGNORE: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
 
@@ -27,20 +30,30 @@ pub(crate) fn variant(variant: Variant, variables: &Variables) -> Variant {
 }
 
 /// Where tokens for private registries of `region` are had.
-pub(crate) fn ecr(region: &str, variant: Variant) -> String {
+pub fn ecr(region: &str, variant: Variant) -> String {
     let suffix = Partition::of(region).suffix_of(variant);
     let name = match (variant.fips, variant.dual_stack) {
         (false, false) => "api.ecr",
         (false, true) => "ecr",
-        (true, _) => "ecr-fips",
+        (true, false) => "api.ecr-fips",
+        (true, true) => "ecr-fips",
     };
     format!("https://{name}.{region}.{suffix}")
 }
 
+/// Where tokens for the public registry are had, which there is once.
+pub fn ecr_public(variant: Variant) -> String {
+    let region = PUBLIC_REGION;
+    let suffix = Partition::of(region).suffix_of(variant);
+    let name = if variant.dual_stack { "ecr-public" } else { "api.ecr-public" };
+    format!("https://{name}.{region}.{suffix}")
+}
+
 /// Where roles of `region` are taken on. The names of GovCloud keep to FIPS 140 as they are.
-pub(crate) fn sts(region: &str, variant: Variant) -> String {
+pub fn sts(region: &str, variant: Variant) -> String {
     let partition = Partition::of(region);
-    let fips = variant.fips && !(partition.name == "aws-us-gov" && !variant.dual_stack);
+    let is_fips_by_itself = partition.name == "aws-us-gov" && !variant.dual_stack;
+    let fips = variant.fips && !is_fips_by_itself;
     let name = if fips { "sts-fips" } else { "sts" };
     format!("https://{name}.{region}.{}", partition.suffix_of(variant))
 }
@@ -54,7 +67,7 @@ mod tests {
         let variant = |fips, dual_stack| Variant { fips, dual_stack };
         for (region, variant, expected) in [
             ("eu-west-1", variant(false, false), "https://api.ecr.eu-west-1.amazonaws.com"),
-            ("us-east-1", variant(true, false), "https://ecr-fips.us-east-1.amazonaws.com"),
+            ("us-east-1", variant(true, false), "https://api.ecr-fips.us-east-1.amazonaws.com"),
             ("us-east-1", variant(false, true), "https://ecr.us-east-1.api.aws"),
             ("us-east-1", variant(true, true), "https://ecr-fips.us-east-1.api.aws"),
             ("cn-north-1", variant(false, false), "https://api.ecr.cn-north-1.amazonaws.com.cn"),

@@ -1,71 +1,136 @@
 //! Who one is at AWS: the places where access keys are found, each in a module of its own.
 
+mod container;
 mod environment;
+mod imds;
+mod ini;
+mod pod;
+mod profile;
+mod source;
+mod token_file;
 
 use crate::cache::key::CacheKey;
 use crate::provider::{Ask, FetchError, Run};
 
-use super::{Keys, Settings};
+use super::{Keys, Place, Settings};
+use source::{Had, Source};
 
 /// A place where access keys are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` of the kubelet's environment.
     Environment,
+    /// A token that lies on the node, as `AWS_WEB_IDENTITY_TOKEN_FILE` says, is worth a role.
+    WebIdentity,
+    /// A profile of the shared config and credentials files.
+    Profile,
+    /// An endpoint for containers, which the environment names.
+    Container,
+    /// The EKS Pod Identity agent, which is shown the token of the pod's service account.
+    PodIdentity,
+    /// The instance's metadata service.
+    Imds,
+    /// The token of the pod's service account is worth a role.
+    ServiceAccount,
+}
+
+/// What can be told of an identity without asking anybody.
+enum Sight {
+    /// It is there, as far as that can be told.
+    There(Box<Source>),
+    /// It is not, and why.
+    Absent(String),
 }
 
 impl Identity {
     /// By the names they have in the configuration.
-    pub const NAMES: [(&str, Self); 1] = [("environment", Self::Environment)];
+    pub const NAMES: [(&str, Self); 7] = [
+        ("environment", Self::Environment),
+        ("web-identity", Self::WebIdentity),
+        ("profile", Self::Profile),
+        ("container", Self::Container),
+        ("pod-identity", Self::PodIdentity),
+        ("imds", Self::Imds),
+        ("service-account", Self::ServiceAccount),
+    ];
 
     /// Those of a node, in the order of the SDKs.
-    pub const OF_NODES: [Self; 1] = [Self::Environment];
+    pub const OF_NODES: [Self; 5] =
+        [Self::Environment, Self::WebIdentity, Self::Profile, Self::Container, Self::Imds];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, identity)| *identity == self).map_or("", |(name, _)| name)
     }
 
-    /// What looking there would be.
-    fn step(self, ask: &Ask<'_>) -> String {
+    fn look(self, settings: &Settings, ask: &Ask<'_>) -> Result<Sight, FetchError> {
         match self {
-            Self::Environment => match environment::keys(ask.variables) {
-                Some(keys) => format!("use access key {} of the environment", keys.id),
-                None => "look for AWS_ACCESS_KEY_ID in the environment: there is none".into(),
-            },
-        }
-    }
-
-    /// The keys found there; none where there is nothing to be found.
-    fn keys(self, ask: &Ask<'_>, _run: &Run, _region: &str) -> Result<Option<Keys>, FetchError> {
-        match self {
-            Self::Environment => Ok(environment::keys(ask.variables)),
+            Self::Environment => environment::look(ask.variables),
+            Self::WebIdentity => token_file::look(ask.variables),
+            Self::Profile => profile::look(settings, ask.variables),
+            Self::Container => container::look(ask.variables),
+            Self::PodIdentity => pod::look_for_agent(ask),
+            Self::Imds => imds::look(ask.variables),
+            Self::ServiceAccount => pod::look_for_role(settings, ask),
         }
     }
 }
 
 impl Settings {
-    /// `key`, with all that decides whose keys are found. Other variables of AWS may as well, so all are in it; as a
-    /// digest, of which nobody learns them.
-    pub fn identify(&self, key: CacheKey, ask: &Ask<'_>) -> Option<CacheKey> {
-        let key = key.part("settings", &format!("{self:?}"));
-        let variables = ask.variables.beginning_with("AWS_");
-        Some(variables.fold(key, |key, (name, value)| key.part(name, value.expose())))
+    /// `key`, with all that decides whose keys are found. Tokens that are renewed all the time are in it by what
+    /// they say, so that all pods of a service account share.
+    pub fn identify(&self, mut key: CacheKey, ask: &Ask<'_>, place: &Place) -> Option<CacheKey> {
+        for identity in &self.identities {
+            key = key.part("identity", identity.name());
+            if let Sight::There(source) = identity.look(self, ask).ok()? {
+                key = source.identify(key, place, ask.variables)?;
+                if source.is_certain() {
+                    break;
+                }
+            }
+        }
+        let text = |text: Option<&String>| text.cloned().unwrap_or_default();
+        let assumed = self.assume_role.as_ref();
+        Some(
+            key.part("assume role", &text(assumed.map(|role| &role.arn)))
+                .part("external id", &text(assumed.and_then(|role| role.external_id.as_ref()))),
+        )
     }
 
     /// What looking for keys would be, step by step.
-    pub fn plan(&self, ask: &Ask<'_>) -> Vec<String> {
-        self.identities.iter().map(|identity| identity.step(ask)).collect()
+    pub fn plan(&self, ask: &Ask<'_>, place: &Place) -> Result<Vec<String>, FetchError> {
+        let mut steps = Vec::new();
+        for identity in &self.identities {
+            let name = identity.name();
+            match identity.look(self, ask)? {
+                Sight::Absent(why) => steps.push(format!("pass over identity {name}: {why}")),
+                Sight::There(source) => {
+                    let source = source.with_role_of(self);
+                    steps.extend(
+                        source.steps(place, ask.variables)?.into_iter().map(|step| format!("{name}: {step}")),
+                    );
+                    if source.is_certain() {
+                        return Ok(steps);
+                    }
+                }
+            }
+        }
+        Ok(steps)
     }
 
     /// The first keys there are, and the role taken on with them.
-    pub fn keys(&self, ask: &Ask<'_>, run: &Run, region: &str) -> Result<Keys, FetchError> {
+    pub fn keys(&self, ask: &Ask<'_>, run: &Run, place: &Place) -> Result<Keys, FetchError> {
+        let mut absent = Vec::new();
         for identity in &self.identities {
-            if let Some(keys) = identity.keys(ask, run, region)? {
-                return Ok(keys);
+            let had = match identity.look(self, ask)? {
+                Sight::There(source) => source.with_role_of(self).keys(place, ask.variables, run)?,
+                Sight::Absent(why) => Had::Absent(why),
+            };
+            match had {
+                Had::Keys(keys) => return Ok(keys),
+                Had::Absent(why) => absent.push(format!("{} ({why})", identity.name())),
             }
         }
-        let tried: Vec<_> = self.identities.iter().map(|identity| identity.name()).collect();
-        Err(FetchError::NoIdentity(format!("looked for {}", tried.join(", "))))
+        Err(FetchError::NoIdentity(format!("looked for {}", absent.join(", "))))
     }
 }

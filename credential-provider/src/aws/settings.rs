@@ -1,5 +1,6 @@
 //! Keys of an entry that say who one is at AWS.
 
+use crate::config::ValueProblem;
 use crate::config::keys::{At, Keys as ConfigKeys};
 
 use super::Identity;
@@ -10,7 +11,7 @@ use super::partition::is_region;
 pub struct Settings {
     /// In the order in which they are tried. One that is not there is passed over; one that fails is not.
     pub identities: Vec<Identity>,
-    /// The region, where the registry's name does not tell it.
+    /// The region in which roles are taken on, where it is not the registry's.
     pub region: Option<String>,
     /// The profile of the shared config and credentials files.
     pub profile: Option<String>,
@@ -38,8 +39,6 @@ impl Settings {
     pub(crate) fn read(keys: &mut ConfigKeys<'_>) -> Self {
         let identities = keys.choices("identity", &Identity::NAMES);
         let annotations = keys.list("roleAnnotations");
-        let assume_role = keys.parsed("assumeRole", arn).map(|arn| arn.value);
-        let external_id = keys.text("externalId").map(|id| id.value);
         let texts = |list: Vec<At<String>>| list.into_iter().map(|text| text.value).collect();
         Self {
             identities: identities.unwrap_or_else(|| Identity::OF_NODES.to_vec()),
@@ -47,9 +46,19 @@ impl Settings {
             profile: keys.text("profile").map(|profile| profile.value),
             role_annotations: annotations.map_or_else(|| ROLE_ANNOTATIONS.map(Into::into).to_vec(), texts),
             service_account_role: keys.parsed("serviceAccountRole", arn).map(|arn| arn.value),
-            assume_role: assume_role.map(|arn| AssumeRole { arn, external_id }),
+            assume_role: assume_role(keys),
         }
     }
+}
+
+fn assume_role(keys: &mut ConfigKeys<'_>) -> Option<AssumeRole> {
+    let arn = keys.parsed("assumeRole", arn);
+    let external_id = keys.text("externalId");
+    if let (None, Some(At { line, value })) = (&arn, &external_id) {
+        let why = "it goes with assumeRole, which is not there".to_owned();
+        keys.refuse(*line, "externalId", ValueProblem::Refused { given: value.clone(), why });
+    }
+    Some(AssumeRole { arn: arn?.value, external_id: external_id.map(|id| id.value) })
 }
 
 fn region(text: &str) -> Result<String, String> {

@@ -101,7 +101,12 @@ fn check_registry(registry: &Registry) -> Vec<Finding> {
         }
         Source::DockerHelper(settings) => findings.push(check_program(registry, settings.program())),
         Source::KubeletPlugin(settings) => findings.push(check_program(registry, &settings.program)),
-        Source::Ecr(_) | Source::Acr(_) | Source::Gcp(_) | Source::Ocir(_) | Source::Exchange(_) => {}
+        Source::Ecr(_)
+        | Source::EcrPublic(_)
+        | Source::Acr(_)
+        | Source::Gcp(_)
+        | Source::Ocir(_)
+        | Source::Exchange(_) => {}
     }
     findings
 }

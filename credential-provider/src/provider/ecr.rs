@@ -2,12 +2,13 @@
 //! its principal may read, so ten accounts cost one request.
 
 pub mod host;
-mod token;
+pub(super) mod token;
 
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run};
-use crate::aws::{self, Service, endpoint};
+use crate::aws::{self, Place, Service, endpoint};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
+use crate::http::Url;
 use crate::image::ImageRef;
 use host::Host;
 
@@ -27,9 +28,14 @@ impl Settings {
         Host::parse(image.registry()).ok_or_else(unknown)
     }
 
-    fn address(&self, host: &Host, ask: &Ask<'_>) -> Result<crate::http::Url, FetchError> {
+    fn address(host: &Host, ask: &Ask<'_>) -> Result<Url, FetchError> {
         let variant = endpoint::variant(host.variant, ask.variables);
         endpoint::of("ECR", ask.variables, &endpoint::ecr(&host.region, variant))
+    }
+
+    fn place(&self, host: &Host) -> Place {
+        let region = self.aws.region.as_ref().unwrap_or(&host.region).clone();
+        Place { region, variant: host.variant }
     }
 }
 
@@ -38,24 +44,25 @@ impl Provider for Settings {
         self.host(image).map(drop)
     }
 
+    /// The account is not in it: a token is for all registries of a region.
     fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey> {
         let host = self.host(ask.image).ok()?;
-        let address = self.address(&host, ask).ok()?;
+        let address = Self::address(&host, ask).ok()?;
         let key = CacheKey::of("ecr").part("region", &host.region).part("address", &address.to_string());
-        self.aws.identify(key, ask)
+        self.aws.identify(key, ask, &self.place(&host))
     }
 
     fn plan(&self, ask: &Ask<'_>) -> Result<Vec<String>, FetchError> {
         let host = self.host(ask.image)?;
-        let mut steps = self.aws.plan(ask);
-        steps.push(format!("ask {} for a token", self.address(&host, ask)?));
+        let mut steps = self.aws.plan(ask, &self.place(&host))?;
+        steps.push(format!("ask {} for a token", Self::address(&host, ask)?));
         Ok(steps)
     }
 
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
         let host = self.host(ask.image)?;
-        let address = self.address(&host, ask)?;
-        let keys = self.aws.keys(ask, run, &host.region)?;
+        let address = Self::address(&host, ask)?;
+        let keys = self.aws.keys(ask, run, &self.place(&host))?;
         let service = Service { name: "ecr", region: &host.region };
         let token = token::get(address, &token::PRIVATE, &keys, service, run)?;
         Ok(Credential {

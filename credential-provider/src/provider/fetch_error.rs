@@ -6,7 +6,7 @@ use super::docker_config::AuthsError;
 use super::docker_helper::HelperError;
 use super::kubelet_plugin::PluginError;
 use super::ocir::signer::SignerError;
-use crate::aws::SignError;
+use crate::aws::{IdentityError, SignError};
 use crate::child::ChildError;
 use crate::config::{Policy, Registry};
 use crate::file::FileError;
@@ -58,6 +58,9 @@ pub enum FetchError {
     /// A key of Oracle's does not sign.
     #[error(transparent)]
     Signer(#[from] SignerError),
+    /// An identity at AWS is there and cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// Something that is to be an address is none.
     #[error("{name} is no address")]
     Address {
@@ -104,6 +107,7 @@ impl FetchError {
             }
             Self::Sign(_) => "look at the access key for characters that no header can have",
             Self::Signer(_) => "look at the key, the profile or the certificate that the message names",
+            Self::Identity(error) => error.remedy(),
             Self::Address { .. } => "correct it",
             Self::Realm { .. } => "nothing was sent there; ask who runs the registry",
             Self::NoIdentity(_) => "give the node or the pod an identity, or set onMissingIdentity",

@@ -14,7 +14,7 @@ use crate::secret::{Secret, SecretBytes};
 
 /// What differs between private registries and the public one.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(in crate::provider) struct Api {
     /// The step's name in errors.
     step: &'static str,
     /// `X-Amz-Target`.
@@ -22,11 +22,11 @@ pub(super) struct Api {
 }
 
 /// Private registries.
-pub(super) const PRIVATE: Api =
+pub(in crate::provider) const PRIVATE: Api =
     Api { step: "ecr-token", target: "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken" };
 
 /// The public one.
-pub(super) const PUBLIC: Api =
+pub(in crate::provider) const PUBLIC: Api =
     Api { step: "ecr-public-token", target: "SpencerFrontendService.GetAuthorizationToken" };
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
@@ -34,10 +34,10 @@ const TRIES: u32 = 3;
 
 /// What a registry of AWS is told.
 #[derive(Debug)]
-pub(super) struct Token {
-    pub(super) username: Secret,
-    pub(super) password: Secret,
-    pub(super) expires: Option<SystemTime>,
+pub(in crate::provider) struct Token {
+    pub(in crate::provider) username: Secret,
+    pub(in crate::provider) password: Secret,
+    pub(in crate::provider) expires: Option<SystemTime>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +63,7 @@ struct Data {
 }
 
 /// Asks `address` with `keys`.
-pub(super) fn get(
+pub(in crate::provider) fn get(
     address: Url,
     api: &Api,
     keys: &Keys,
