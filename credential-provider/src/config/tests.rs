@@ -65,7 +65,7 @@ fn a_value_that_means_nothing_is_named_with_line_and_key() {
         ),
         (
             &[MATCH, "provider: npm"],
-            "4: registries[0].provider: \"npm\" is not known; write \"ecr\" or \"acr\" or \"gcp\" or \"ocir\" or \"harbor\" or \"quay\" or \"jfrog\" or \"cloudsmith\" or \"vault\" or \"oidc\" or \"docker-config\" or \"docker-helper\" or \"kubelet-plugin\"",
+            "4: registries[0].provider: \"npm\" is not known; write \"ecr\" or \"ecr-public\" or \"acr\" or \"gcp\" or \"ocir\" or \"harbor\" or \"quay\" or \"jfrog\" or \"cloudsmith\" or \"vault\" or \"oidc\" or \"docker-config\" or \"docker-helper\" or \"kubelet-plugin\"",
         ),
         (
             &[MATCH, PROVIDER],
