@@ -1,5 +1,6 @@
 //! The image credential provider as the kubelet and an admin run it.
 
+mod aws;
 mod azure;
 mod exchanges;
 mod failures;
@@ -104,7 +105,13 @@ impl Ran {
 }
 
 fn run(mut command: Command, stdin: &[u8]) -> Ran {
-    command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_clear();
+    run_as_it_is(command, stdin)
+}
+
+/// The same with the environment that `command` has.
+fn run_as_it_is(mut command: Command, stdin: &[u8]) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     match child.stdin.take().expect("a pipe to its stdin").write_all(stdin) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("cannot write the request: {error}"),

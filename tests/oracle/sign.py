@@ -1,4 +1,4 @@
-"""Signs a request as botocore does: JSON on stdin, the headers it would send as JSON on stdout."""
+"""Signs requests as botocore does: a call or a list of them as JSON on stdin, on stdout the headers it would send."""
 
 import datetime
 import json
@@ -9,10 +9,16 @@ import botocore.auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-call = json.load(sys.stdin)
-credentials = Credentials(call["id"], call["secret"], call.get("token"))
-request = AWSRequest(call["method"], call["url"], headers=call["headers"], data=call["body"])
-now = datetime.datetime.strptime(call["time"], "%Y%m%dT%H%M%SZ")
-with mock.patch.object(botocore.auth, "get_current_datetime", lambda *_, **__: now):
-    botocore.auth.SigV4Auth(credentials, call["service"], call["region"]).add_auth(request)
-json.dump(dict(request.headers.items()), sys.stdout)
+
+def sign(call):
+    credentials = Credentials(call["id"], call["secret"], call.get("token"))
+    body = call["body"].encode()
+    request = AWSRequest(call["method"], call["url"], headers=call["headers"], data=body)
+    now = datetime.datetime.strptime(call["time"], "%Y%m%dT%H%M%SZ")
+    with mock.patch.object(botocore.auth, "get_current_datetime", lambda *_, **__: now):
+        botocore.auth.SigV4Auth(credentials, call["service"], call["region"]).add_auth(request)
+    return dict(request.headers.items())
+
+
+given = json.load(sys.stdin)
+json.dump([sign(call) for call in given] if isinstance(given, list) else sign(given), sys.stdout)
