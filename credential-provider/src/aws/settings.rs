@@ -37,18 +37,44 @@ const ROLE_ANNOTATIONS: [&str; 2] = ["eks.amazonaws.com/ecr-role-arn", "eks.amaz
 
 impl Settings {
     pub(crate) fn read(keys: &mut ConfigKeys<'_>) -> Self {
-        let identities = keys.choices("identity", &Identity::NAMES);
+        let given = keys.choices("identity", &Identity::NAMES);
+        let region = keys.parsed("region", region).map(|region| region.value);
+        let profile = keys.text("profile");
         let annotations = keys.list("roleAnnotations");
+        let role = keys.parsed("serviceAccountRole", arn);
+        // A profile that is named is meant, whatever else the node has.
+        let usual = if profile.is_some() { vec![Identity::Profile] } else { Identity::OF_NODES.to_vec() };
+        let identities = given.unwrap_or(usual);
+        let first_annotation = annotations.as_ref().and_then(|list| list.first());
+        for (key, text, owner) in [
+            ("profile", profile.as_ref(), Identity::Profile),
+            ("roleAnnotations", first_annotation, Identity::ServiceAccount),
+            ("serviceAccountRole", role.as_ref(), Identity::ServiceAccount),
+        ] {
+            refuse_without(keys, (key, text), owner, &identities);
+        }
         let texts = |list: Vec<At<String>>| list.into_iter().map(|text| text.value).collect();
         Self {
-            identities: identities.unwrap_or_else(|| Identity::OF_NODES.to_vec()),
-            region: keys.parsed("region", region).map(|region| region.value),
-            profile: keys.text("profile").map(|profile| profile.value),
+            identities,
+            region,
+            profile: profile.map(|profile| profile.value),
             role_annotations: annotations.map_or_else(|| ROLE_ANNOTATIONS.map(Into::into).to_vec(), texts),
-            service_account_role: keys.parsed("serviceAccountRole", arn).map(|arn| arn.value),
+            service_account_role: role.map(|role| role.value),
             assume_role: assume_role(keys),
         }
     }
+}
+
+/// A key that would be without effect.
+fn refuse_without(
+    keys: &mut ConfigKeys<'_>,
+    (key, text): (&str, Option<&At<String>>),
+    owner: Identity,
+    identities: &[Identity],
+) {
+    let Some(At { line, value }) = text.filter(|_| !identities.contains(&owner)) else { return };
+    let why = format!("it goes with identity {:?}, which is not listed", owner.name());
+    keys.refuse(*line, key, ValueProblem::Refused { given: value.clone(), why });
 }
 
 fn assume_role(keys: &mut ConfigKeys<'_>) -> Option<AssumeRole> {

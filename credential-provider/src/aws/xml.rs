@@ -13,34 +13,18 @@ pub(super) struct Texts<'a>(Vec<(Vec<&'a str>, &'a str)>);
 impl<'a> Texts<'a> {
     /// Reads `document`; none of something else than well-formed XML of this kind.
     pub(super) fn read(document: &'a str) -> Option<Self> {
-        let mut found = Vec::new();
-        let mut open: Vec<&str> = Vec::new();
         let mut rest = skip_declaration(document.trim())?;
-        let mut may_hold_text = false;
+        let mut reading = Reading::default();
         loop {
             let (text, tag, after) = next(rest)?;
             rest = after;
-            if !may_hold_text || !tag.starts_with('/') {
-                text.trim().is_empty().then_some(())?;
+            match tag.strip_prefix('/') {
+                Some(name) => reading.close(name.trim_end(), text)?,
+                None => reading.open(tag, text)?,
             }
-            if let Some(closed) = tag.strip_prefix('/') {
-                if may_hold_text {
-                    found.push((open.clone(), text));
-                }
-                may_hold_text = false;
-                open.pop().filter(|opened| *opened == closed.trim_end())?;
-                if open.is_empty() {
-                    return rest.is_empty().then_some(Self(found));
-                }
-                continue;
+            if reading.open.is_empty() {
+                return rest.is_empty().then_some(Self(reading.found));
             }
-            let (name, is_empty) = (name(tag)?, tag.ends_with('/'));
-            may_hold_text = !is_empty;
-            match is_empty {
-                true => drop(open.last()?),
-                false => open.push(name),
-            }
-            (open.len() <= DEEPEST && found.len() <= MOST).then_some(())?;
         }
     }
 
@@ -49,6 +33,38 @@ impl<'a> Texts<'a> {
         let mut all = self.0.iter().filter(|(names, _)| names.ends_with(path));
         let (_, text) = all.next()?;
         if all.next().is_some() { None } else { unescape(text) }
+    }
+}
+
+#[derive(Default)]
+struct Reading<'a> {
+    found: Vec<(Vec<&'a str>, &'a str)>,
+    open: Vec<&'a str>,
+    /// Whether nothing but text has followed the last start tag.
+    is_leaf: bool,
+}
+
+impl<'a> Reading<'a> {
+    /// A start tag, or one of an element without content, after `text`.
+    fn open(&mut self, tag: &'a str, text: &str) -> Option<()> {
+        let (name, is_empty) = (name(tag)?, tag.ends_with('/'));
+        let fits = self.open.len() < DEEPEST && self.found.len() < MOST;
+        let is_inside = !(is_empty && self.open.is_empty());
+        self.is_leaf = !is_empty;
+        if !is_empty {
+            self.open.push(name);
+        }
+        (text.trim().is_empty() && fits && is_inside).then_some(())
+    }
+
+    /// An end tag after `text`.
+    fn close(&mut self, name: &str, text: &'a str) -> Option<()> {
+        let is_text_allowed = self.is_leaf || text.trim().is_empty();
+        if self.is_leaf {
+            self.found.push((self.open.clone(), text));
+        }
+        self.is_leaf = false;
+        self.open.pop().filter(|opened| *opened == name && is_text_allowed).map(drop)
     }
 }
 

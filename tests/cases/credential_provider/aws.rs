@@ -6,6 +6,7 @@ mod identities;
 mod oracle;
 mod pods;
 mod profiles;
+mod real_names;
 mod registries;
 mod trouble;
 

@@ -37,6 +37,13 @@ impl World {
         self.internet.serve_metadata(far_end)
     }
 
+    /// Serves HTTP at another link-local address.
+    pub(super) fn serve_at(&self, address: &str, far_end: impl FarEnd) -> Server {
+        self.inside.sh(&format!("ip address add {address}/32 dev lo"));
+        let address = SocketAddr::new(address.parse().unwrap(), 80);
+        self.inside.run(move || Server::start_on(address, far_end))
+    }
+
     /// Configures one registry by these lines.
     pub(super) fn configure(&self, lines: &[&str]) {
         let path = |name: &str| self.internet.path(name).display().to_string();

@@ -11,7 +11,7 @@ use crate::http::{Call, Reply, Url};
 use crate::json;
 use crate::provider::{FetchError, Run, Variables};
 use crate::secret::Secret;
-use crate::step::{Problem, StepError};
+use crate::step::{Problem, Stage, StepError};
 
 use super::Sight;
 use super::source::{Had, Source};
@@ -118,9 +118,9 @@ fn text(reply: &Reply) -> Secret {
     Secret::new(String::from_utf8_lossy(reply.body.expose().trim_ascii()).into_owned())
 }
 
-/// Another platform, or a machine in the cellar.
+/// Another platform, or a machine in the cellar. What a hop limit eats is the answer, never the connection.
 fn is_nobody(error: &StepError) -> bool {
-    matches!(error.problem, Problem::Connect { .. })
+    matches!(error.problem, Problem::Connect { .. } | Problem::Timeout { stage: Stage::Connect, .. })
 }
 
 /// What IAM allows as a name, and nothing that a page of a log-in has.

@@ -1,10 +1,11 @@
 //! A node that starts: many pulls at once are few requests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use tripod_tests::programs;
 use tripod_tests::puller::{Account, CacheType, Provider, Puller};
 
-use super::*;
+use super::{ANNOTATION, AUDIENCE, IMAGE, POD_ROLE, Site};
 
 impl Site {
     /// Asks for all `images` at once; the principals that were given, and the passwords.

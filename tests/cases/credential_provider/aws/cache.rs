@@ -1,10 +1,14 @@
 //! What is kept between two runs, for whom, and how long.
 
-use tripod_tests::farend::aws::{Ecr, Trust};
+use serde_json::Value;
+use tripod_tests::farend::aws::{Ecr, Key, Trust};
 use tripod_tests::farend::moto::Python;
 use tripod_tests::farend::{Mood, Server};
 
-use super::*;
+use super::{
+    AUDIENCE, EXTERNAL_ID, IMAGE, OTHER_ROLE, POD_ROLE, REGION, SECRET, Site, USER, annotated,
+    assert_no_secret, session,
+};
 
 impl Site {
     /// How many credentials are kept.
@@ -93,7 +97,7 @@ fn whatever_decides_whose_credentials_they_are_keeps_them_apart() {
 fn what_is_kept_outlasts_trouble_and_is_renewed_after_it() {
     let site = Site::new().with_key();
     site.configure(&[]);
-    let password = |ran: Ran| ran.document()["auth"].to_string();
+    let password = |ran: super::Ran| ran.document()["auth"].to_string();
     let first = password(site.ask(IMAGE));
     site.age(13 * 3600);
     site.ecr.mood(Mood::Failing(500));

@@ -1,10 +1,15 @@
 //! Whose keys a node finds, and what is said where it finds none.
 
-use serde_json::json;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
 use tripod_tests::farend::aws::{Imds, Sts};
 use tripod_tests::farend::{Mood, Server};
 
-use super::*;
+use super::{
+    AUDIENCE, EXTERNAL_ID, IMAGE, NODE_ROLE, OTHER_ROLE, POD_ROLE, REGION, Site, TASK_ROLE, TASK_TOKEN, USER,
+    session,
+};
 
 /// Half a day less the margin, and the seconds of this test.
 fn assert_kept(kept: u64) {
@@ -19,15 +24,14 @@ fn keys_of_the_environment() {
     assert_eq!(principal, USER);
     assert_kept(kept);
     assert_eq!(site.imds.seen().len(), 0);
-    let temporary = site.accounts.issue(&session(NODE_ROLE, "i-1"), std::time::SystemTime::now() + HOUR);
+    let temporary =
+        site.accounts.issue(&session(NODE_ROLE, "i-1"), SystemTime::now() + Duration::from_hours(1));
     let site = site
         .set("AWS_ACCESS_KEY_ID", &temporary.id)
         .set("AWS_SECRET_ACCESS_KEY", &temporary.secret)
         .set("AWS_SESSION_TOKEN", &temporary.token.unwrap());
     assert_eq!(site.ask(IMAGE).principal().0, session(NODE_ROLE, "i-1"));
 }
-
-const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
 
 #[test]
 fn a_token_file_is_worth_a_role() {
@@ -112,8 +116,22 @@ fn a_role_is_taken_on_with_any_of_them() {
     site.ask(IMAGE).assert_says(&["step=sts-assume-role", "code=AccessDenied"]);
     site.trust(NODE_ROLE);
     assert_eq!(site.ask(IMAGE).principal().0, session(OTHER_ROLE, "tripod"));
-    site.configure(&[&id]);
-    site.ask(IMAGE).assert_says(&["externalId: \"tripod-7\": it goes with assumeRole"]);
+}
+
+#[test]
+fn keys_without_effect_are_refused() {
+    let site = Site::new();
+    let (listed, role) = ("which is not listed", format!("serviceAccountRole: {POD_ROLE}"));
+    for (line, said) in [
+        ("externalId: x", "externalId: \"x\": it goes with assumeRole"),
+        (role.as_str(), "it goes with identity \"service-account\", which is not listed"),
+        ("roleAnnotations: [a]", "it goes with identity \"service-account\", which is not listed"),
+        ("identity: [imds]\n    profile: x", listed),
+    ] {
+        site.configure(&[line]);
+        site.ask(IMAGE).assert_says(&["config.yaml", said]);
+    }
+    site.assert_silence();
 }
 
 #[test]

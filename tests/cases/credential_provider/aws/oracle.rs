@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tripod_credential_provider::aws::partition::{Partition, Variant};
 use tripod_credential_provider::aws::{Keys, Request, Service, endpoint, signed};
 use tripod_credential_provider::http::{Client, Network, Url};
@@ -11,7 +11,7 @@ use tripod_credential_provider::step::Deadline;
 use tripod_tests::farend::moto::Python;
 use tripod_tests::farend::{Collector, Server};
 
-use super::*;
+use super::{REGION, SECRET};
 
 #[test]
 fn every_region_of_every_partition_has_botocores_host_names() {

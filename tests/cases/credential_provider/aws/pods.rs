@@ -3,7 +3,9 @@
 use serde_json::json;
 use tripod_tests::farend::Mood;
 
-use super::*;
+use super::{
+    AGENT_AUDIENCE, AUDIENCE, EXTERNAL_ID, IMAGE, NODE_ROLE, OTHER_ROLE, POD_ROLE, Site, annotated, session,
+};
 
 const OF_PODS: &str = "identity: [service-account]";
 

@@ -1,6 +1,9 @@
 //! Profiles of the shared config and credentials files.
 
-use super::*;
+use super::{
+    AUDIENCE, EXTERNAL_ID, IMAGE, NODE_ROLE, OTHER_ROLE, POD_ROLE, REGION, SECRET, Site, TASK_ROLE,
+    TASK_TOKEN, USER, session,
+};
 
 impl Site {
     /// With these two files.

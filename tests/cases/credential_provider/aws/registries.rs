@@ -1,17 +1,19 @@
 //! Which registries are AWS's, and what belongs to each of them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tripod_tests::farend::aws::Ecr;
 use tripod_tests::farend::{Mood, Server};
 
-use super::*;
+use super::{
+    IMAGE, MATCH, NODE_ROLE, OTHER_ROLE, PUBLIC, PUBLIC_IMAGE, REGION, Site, USER, assert_no_secret, session,
+};
 
 #[test]
 fn what_only_looks_like_a_registry_of_aws_is_sent_nothing() {
     let site = Site::new().with_key();
     site.configure_all(&[
         &[
-            "match: [\"*.example\", \"*.*.*.*.*.*.example\", \"*.*.*.*.*.*\", \"*.*.*.*.*.*:443\"]",
+            "match: [\"*.example\", \"*.*.*.*.*.*.example\", \"*.*.*.*.*\", \"*.*.*.*.*.*\", \"*.*.*.*.*.*:443\"]",
             "provider: ecr",
         ],
         &["match: [\"*.*.*.*.*.*.*\", \"*.*.*\"]", "provider: ecr"],

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tripod_tests::farend::{Collector, Mood, NOT_JSON, Server, WRONG_JSON};
 
-use super::*;
+use super::{
+    AGENT_AUDIENCE, ANNOTATION, AUDIENCE, EXTERNAL_ID, IMAGE, OTHER_ROLE, POD_ROLE, PUBLIC, PUBLIC_IMAGE,
+    Site, TASK_TOKEN, annotated,
+};
 
 /// Three seconds are the program's; the rest is this machine's, which is busy.
 const IN_TIME: Duration = Duration::from_secs(6);
