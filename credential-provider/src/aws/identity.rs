@@ -99,23 +99,25 @@ impl Settings {
 
     /// What looking for keys would be, step by step.
     pub fn plan(&self, ask: &Ask<'_>, place: &Place) -> Result<Vec<String>, FetchError> {
-        let mut steps = Vec::new();
+        let (mut steps, mut absent) = (Vec::new(), Vec::new());
         for identity in &self.identities {
             let name = identity.name();
             match identity.look(self, ask)? {
-                Sight::Absent(why) => steps.push(format!("pass over identity {name}: {why}")),
+                Sight::Absent(why) => {
+                    steps.push(format!("pass over identity {name}: {why}"));
+                    absent.push(format!("{name} ({why})"));
+                }
                 Sight::There(source) => {
                     let source = source.with_role_of(self);
-                    steps.extend(
-                        source.steps(place, ask.variables)?.into_iter().map(|step| format!("{name}: {step}")),
-                    );
+                    let told = source.steps(place, ask.variables)?;
+                    steps.extend(told.into_iter().map(|step| format!("{name}: {step}")));
                     if source.is_certain() {
-                        return Ok(steps);
+                        break;
                     }
                 }
             }
         }
-        Ok(steps)
+        if absent.len() == self.identities.len() { Err(no_identity(&absent)) } else { Ok(steps) }
     }
 
     /// The first keys there are, and the role taken on with them.
@@ -131,6 +133,10 @@ impl Settings {
                 Had::Absent(why) => absent.push(format!("{} ({why})", identity.name())),
             }
         }
-        Err(FetchError::NoIdentity(format!("looked for {}", absent.join(", "))))
+        Err(no_identity(&absent))
     }
+}
+
+fn no_identity(absent: &[String]) -> FetchError {
+    FetchError::NoIdentity(format!("looked for {}", absent.join(", ")))
 }

@@ -178,6 +178,9 @@ fn who_has_no_identity_is_told_where_it_was_looked_for() {
         "imds (the instance has no role)",
     ]);
     let site = site.set("AWS_EC2_METADATA_DISABLED", "true");
+    site.configure(&["identity: [environment, imds]"]);
+    let told = site.explain(IMAGE);
+    assert!(told.contains("looked for environment (") && !told.contains("for a token"), "{told}");
     site.configure(&["identity: [imds]", "onMissingIdentity: anonymous"]);
     let ran = site.ask(IMAGE);
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -200,6 +203,9 @@ fn explain_tells_each_step_and_asks_nobody() {
     ] {
         assert!(told.contains(&said), "no {said:?} in {told}");
     }
+    let site = site.set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/keys?id=7");
+    let told = site.explain(IMAGE);
+    assert!(told.contains("container: ask http://169.254.170.2/v2/keys?id=7 for keys"), "{told}");
     let site = site.with_key();
     let told = site.explain(IMAGE);
     assert!(told.contains("environment: use access key AKIAIOSFODNN7EXAMPLE of the environment"), "{told}");
