@@ -124,16 +124,32 @@ impl Settings {
     pub fn keys(&self, ask: &Ask<'_>, run: &Run, place: &Place) -> Result<Keys, FetchError> {
         let mut absent = Vec::new();
         for identity in &self.identities {
-            let had = match identity.look(self, ask)? {
-                Sight::There(source) => source.with_role_of(self).keys(place, ask.variables, run)?,
-                Sight::Absent(why) => Had::Absent(why),
-            };
-            match had {
+            match self.keys_of(*identity, ask, run, place)? {
                 Had::Keys(keys) => return Ok(keys),
                 Had::Absent(why) => absent.push(format!("{} ({why})", identity.name())),
             }
         }
         Err(no_identity(&absent))
+    }
+
+    /// Whether the identity called `name` is there, found out by having keys of it.
+    pub fn probe(&self, name: &str, ask: &Ask<'_>, run: &Run, place: &Place) -> Result<bool, FetchError> {
+        let identity = self.identities.iter().find(|identity| identity.name() == name);
+        let had = identity.map(|identity| self.keys_of(*identity, ask, run, place)).transpose()?;
+        Ok(matches!(had, Some(Had::Keys(_))))
+    }
+
+    fn keys_of(
+        &self,
+        identity: Identity,
+        ask: &Ask<'_>,
+        run: &Run,
+        place: &Place,
+    ) -> Result<Had, FetchError> {
+        match identity.look(self, ask)? {
+            Sight::There(source) => source.with_role_of(self).keys(place, ask.variables, run),
+            Sight::Absent(why) => Ok(Had::Absent(why)),
+        }
     }
 }
 

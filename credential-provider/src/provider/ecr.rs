@@ -73,4 +73,12 @@ impl Provider for Settings {
             origin: format!("ECR in {}, asked with access key {} of {}", host.region, keys.id, keys.origin),
         })
     }
+
+    fn identities(&self) -> Vec<&'static str> {
+        self.aws.identities.iter().map(|identity| identity.name()).collect()
+    }
+
+    fn probe(&self, identity: &str, ask: &Ask<'_>, run: &Run) -> Result<bool, FetchError> {
+        self.aws.probe(identity, ask, run, &self.place(&self.host(ask.image)?))
+    }
 }

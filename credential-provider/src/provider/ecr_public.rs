@@ -64,6 +64,14 @@ impl Provider for Settings {
             origin: format!("ECR Public, asked with access key {} of {}", keys.id, keys.origin),
         })
     }
+
+    fn identities(&self) -> Vec<&'static str> {
+        self.aws.identities.iter().map(|identity| identity.name()).collect()
+    }
+
+    fn probe(&self, identity: &str, ask: &Ask<'_>, run: &Run) -> Result<bool, FetchError> {
+        self.aws.probe(identity, ask, run, &self.place())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! A profile of the shared config and credentials files.
 
-use std::path::{Path, PathBuf};
+mod files;
+
+use std::path::Path;
 
 use crate::aws::partition::is_region;
 use crate::aws::settings::arn;
@@ -8,13 +10,12 @@ use crate::aws::sts::{self, Role};
 use crate::aws::{IdentityError, Keys, Settings};
 use crate::provider::{FetchError, Variables};
 
-use super::ini::{self, Section, Sections};
+use super::ini::Section;
 use super::source::{Assumed, Source, WebIdentity};
 use super::{Sight, container, environment, imds, token_file};
+use files::Files;
 
 const DEFAULT: &str = "default";
-const CONFIG: (&str, &str) = ("AWS_CONFIG_FILE", ".aws/config");
-const CREDENTIALS: (&str, &str) = ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials");
 
 /// The profile that `settings` or `variables` name, or else the one called `default`, if there is one.
 pub(super) fn look(settings: &Settings, variables: &Variables) -> Result<Sight, FetchError> {
@@ -28,53 +29,6 @@ pub(super) fn look(settings: &Settings, variables: &Variables) -> Result<Sight, 
             .map(Sight::There),
         (None, Some(_)) => Err(files.lack(name).into()),
         (None, None) => Ok(Sight::Absent(format!("no profile {name:?} in {}", files.names()))),
-    }
-}
-
-struct Files {
-    config: Sections,
-    credentials: Sections,
-    paths: Vec<PathBuf>,
-}
-
-impl Files {
-    fn load(variables: &Variables) -> Result<Self, FetchError> {
-        let path = |(name, usual): (&str, &str)| {
-            let home = || Some(Path::new(variables.text("HOME")?).join(usual));
-            variables.text(name).map(PathBuf::from).or_else(home)
-        };
-        let (config, credentials) = (path(CONFIG), path(CREDENTIALS));
-        let read = |path: &Option<PathBuf>| path.as_deref().map_or_else(|| Ok(Sections::new()), ini::load);
-        Ok(Self {
-            config: read(&config)?,
-            credentials: read(&credentials)?,
-            paths: [config, credentials].into_iter().flatten().collect(),
-        })
-    }
-
-    /// The profile's keys; those of the credentials file count more.
-    fn profile(&self, name: &str) -> Option<Section> {
-        let quoted = [format!("profile {name}"), format!("profile \"{name}\""), format!("profile '{name}'")];
-        let plain = (name == DEFAULT).then_some(DEFAULT);
-        let titles = quoted.iter().map(String::as_str).chain(plain);
-        let config = titles.into_iter().find_map(|title| self.config.get(title));
-        let parts = [config, self.credentials.get(name)];
-        let known = parts.iter().any(Option::is_some);
-        let keys = parts.into_iter().flatten().flatten();
-        known.then(|| keys.map(|(key, value)| (key.clone(), value.clone())).collect())
-    }
-
-    fn names(&self) -> String {
-        let paths: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
-        if paths.is_empty() {
-            "any file: neither AWS_CONFIG_FILE nor HOME is set".into()
-        } else {
-            paths.join(" or ")
-        }
-    }
-
-    fn lack(&self, profile: &str) -> IdentityError {
-        IdentityError::NoProfile { profile: profile.to_owned(), files: self.names() }
     }
 }
 

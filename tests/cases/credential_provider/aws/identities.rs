@@ -212,3 +212,18 @@ fn explain_tells_each_step_and_asks_nobody() {
     assert!(!told.contains("imds"), "what comes after is not reached: {told}");
     site.assert_silence();
 }
+
+#[test]
+fn doctor_tries_each_identity() {
+    let site = Site::new().with_key();
+    site.configure(&["identity: [environment, web-identity, imds]"]);
+    site.imds.mood(Mood::Failing(500));
+    let ran = site.run(&["doctor", IMAGE], "");
+    for said in
+        ["environment for", "web-identity for", "there is none", "step=imds-token err=status status=500"]
+    {
+        assert!(ran.stdout.contains(said), "no {said:?} in {ran:?}");
+    }
+    assert_no_secret(&ran.stdout);
+    assert_eq!(site.ecr.count("POST /"), 1);
+}
