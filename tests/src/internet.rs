@@ -54,6 +54,13 @@ impl Internet {
         self.inside.run(move || Server::start_on(address, far_end))
     }
 
+    /// Serves HTTP at another address of the node's own.
+    pub fn serve_at(&self, address: &str, far_end: impl FarEnd) -> Server {
+        self.inside.sh(&format!("ip address add {address}/32 dev lo"));
+        let address = SocketAddr::new(address.parse().expect("an address"), 80);
+        self.inside.run(move || Server::start_on(address, far_end))
+    }
+
     /// A path in its folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

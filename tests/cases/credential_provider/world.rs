@@ -39,9 +39,7 @@ impl World {
 
     /// Serves HTTP at another link-local address.
     pub(super) fn serve_at(&self, address: &str, far_end: impl FarEnd) -> Server {
-        self.inside.sh(&format!("ip address add {address}/32 dev lo"));
-        let address = SocketAddr::new(address.parse().unwrap(), 80);
-        self.inside.run(move || Server::start_on(address, far_end))
+        self.internet.serve_at(address, far_end)
     }
 
     /// Configures one registry by these lines.

@@ -8,7 +8,7 @@ use tripod_tests::farend::{Mood, Server};
 
 use super::{
     AUDIENCE, EXTERNAL_ID, IMAGE, NODE_ROLE, OTHER_ROLE, POD_ROLE, REGION, Site, TASK_ROLE, TASK_TOKEN, USER,
-    session,
+    assert_no_secret, session,
 };
 
 /// Half a day less the margin, and the seconds of this test.
