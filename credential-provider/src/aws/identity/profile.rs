@@ -17,12 +17,25 @@ use files::Files;
 
 const DEFAULT: &str = "default";
 
+/// Keys of profiles that say who one is; others are settings, such as a region.
+const IDENTIFYING: [&str; 6] = [
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "role_arn",
+    "credential_process",
+    "sso_session",
+    "sso_start_url",
+];
+
 /// The profile that `settings` or `variables` name, or else the one called `default`, if there is one.
 pub(super) fn look(settings: &Settings, variables: &Variables) -> Result<Sight, FetchError> {
     let named = settings.profile.as_deref().or_else(|| variables.text("AWS_PROFILE"));
     let files = Files::load(variables)?;
     let name = named.unwrap_or(DEFAULT);
     match (files.profile(name), named) {
+        (Some(keys), None) if !IDENTIFYING.iter().any(|key| keys.contains_key(*key)) => {
+            Ok(Sight::Absent(format!("profile {name:?} in {} only has settings", files.names())))
+        }
         (Some(_), _) => Profiles { files: &files, variables }
             .source(name, &mut Vec::new())
             .map(Box::new)

@@ -44,6 +44,15 @@ fn a_profile_holds_an_access_key() {
 }
 
 #[test]
+fn a_default_profile_that_only_sets_a_region_is_no_identity() {
+    let site = Site::new().with_files("[default]\nregion = eu-west-1\noutput = json\n", "");
+    site.configure(&[]);
+    assert_eq!(site.ask(IMAGE).principal().0, session(NODE_ROLE, "i-0123456789"));
+    site.configure(&["identity: [profile]"]);
+    site.ask(IMAGE).assert_says(&["profile (profile \"default\" in", "only has settings"]);
+}
+
+#[test]
 fn files_are_looked_for_below_a_home_only_where_there_is_one() {
     let site = Site::new();
     std::fs::create_dir(site.node.path(".aws")).unwrap();
