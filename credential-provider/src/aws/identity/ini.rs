@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn sections_comments_and_nested_lines() {
         let text = "# comment\n[default]\nAWS_ACCESS_KEY_ID = a#b ; comment\ns3 =\n  max_concurrent_requests = 1\n\
-            region=eu-west-1\n[ profile  x ] # comment\n  role_arn = r\n  source_profile = default\n\n[profile x]\nrole_arn = s\n";
+            region=eu-west-1\n[ profile  x ] # comment\n  role_arn = r\n  source_profile = default\n\n\
+            [profile x]\nrole_arn = s\n";
         let sections = read(text).unwrap();
         let get = |title: &str, key: &str| sections[title].get(key).map(|value| value.expose().to_owned());
         assert_eq!(get("default", "aws_access_key_id").as_deref(), Some("a#b"));
