@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::config;
+use crate::kubelet::platform::Platform;
+use crate::kubelet::version::Version;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -31,7 +33,14 @@ options:
                       fix}] instead of text; also for cache ls
   --token FILE        explain, get, doctor: a service account's token, as the kubelet would pass it
   --annotation K=V    explain, get, doctor: an annotation of that service account; may be repeated
-  --bin-dir DIR       kubelet-config: where the kubelet finds this program, by default the folder it lies in
+  --bin-dir DIR       kubelet-config: where the kubelet finds this program, by default where the platform has its
+                      providers, or the folder it lies in; check-config: where to look for the programs
+  --kubelet-version X.Y
+                      kubelet-config, check-config: of which release the rules are, by default the newest known
+  --platform NAME     kubelet-config: kubeadm, kind, k3s, rke2, k0s, microk8s, minikube, eks, gke, aks, openshift,
+                      talos, bottlerocket or plain (default)
+  --kubelet-config FILE|DIR
+                      check-config: look at the kubelet's own file too, by its rules, and whether it fits ours
   --help, --version
 
 configuration:
@@ -49,6 +58,8 @@ configuration:
             Each has keys of its own; a wrong key is answered with those it has.
   identity  in whose name a cloud is asked, in order; doctor IMAGE tries them
   mirrorOf  the registry whose credentials are given, where images are named after its mirror
+  tokenAudience
+            for whom the pod's token is to be, where the registry is asked with one; kubelet-config prints the rest
   onError   fail (default), or anonymous: pull without credentials when they cannot be had;
             onMissingIdentity says the same of a node or pod without any identity
 
@@ -74,6 +85,17 @@ pub struct Token {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The kubelet's own configuration, which is to fit ours.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KubeletFile {
+    /// Its `--image-credential-provider-config`: a file or a folder.
+    pub path: PathBuf,
+    /// Its version.
+    pub version: Version,
+    /// Its `--image-credential-provider-bin-dir`, if that is to be looked at.
+    pub bin_dir: Option<PathBuf>,
+}
+
 /// The verbs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
@@ -83,6 +105,8 @@ pub enum Command {
     CheckConfig {
         /// As JSON.
         json: bool,
+        /// And in the kubelet's.
+        kubelet: Option<KubeletFile>,
     },
     /// Tell what would be answered for an image, and how.
     Explain {
@@ -120,6 +144,10 @@ pub enum Command {
     KubeletConfig {
         /// The kubelet's `--image-credential-provider-bin-dir`.
         bin_dir: Option<PathBuf>,
+        /// The kubelet's.
+        version: Version,
+        /// Where it runs.
+        platform: &'static Platform,
     },
     /// Print [`HELP`].
     Help,
@@ -147,6 +175,16 @@ pub enum UsageError {
     /// An annotation without a value.
     #[error("--annotation {0:?} is not of the form key=value")]
     Annotation(String),
+    /// A value that means nothing.
+    #[error("{option} {given:?} is not known; write {choices}")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// As written.
+        given: String,
+        /// What could be written.
+        choices: String,
+    },
     /// Annotations of nobody.
     #[error("--annotation belongs to a service account: give its --token too")]
     NoToken,
@@ -160,6 +198,9 @@ pub enum UsageError {
 struct Arguments {
     config: Option<PathBuf>,
     bin_dir: Option<PathBuf>,
+    kubelet_config: Option<PathBuf>,
+    kubelet_version: Option<Version>,
+    platform: Option<&'static Platform>,
     token: Option<PathBuf>,
     annotations: BTreeMap<String, String>,
     json: bool,
@@ -182,6 +223,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         match name {
             "--config" => given.config = Some(value("--config")?.into()),
             "--bin-dir" => given.bin_dir = Some(value("--bin-dir")?.into()),
+            "--kubelet-config" => given.kubelet_config = Some(value("--kubelet-config")?.into()),
+            "--kubelet-version" => {
+                given.kubelet_version = Some(version(&value("--kubelet-version")?.to_string_lossy())?);
+            }
+            "--platform" => given.platform = Some(platform(&value("--platform")?.to_string_lossy())?),
             "--token" => given.token = Some(value("--token")?.into()),
             "--annotation" => given.annotate(&value("--annotation")?.to_string_lossy())?,
             "--json" => given.json = true,
@@ -197,6 +243,24 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 
 fn plain(command: Command) -> Invocation {
     Invocation { command, config: config::DEFAULT_PATH.into() }
+}
+
+fn version(text: &str) -> Result<Version, UsageError> {
+    let unknown = || UsageError::Value {
+        option: "--kubelet-version",
+        given: text.to_owned(),
+        choices: format!("a release such as {}", Version::NEWEST),
+    };
+    Version::parse(text).ok_or_else(unknown)
+}
+
+fn platform(text: &str) -> Result<&'static Platform, UsageError> {
+    let unknown = || UsageError::Value {
+        option: "--platform",
+        given: text.to_owned(),
+        choices: format!("one of {}", Platform::names()),
+    };
+    Platform::named(text).ok_or_else(unknown)
 }
 
 impl Arguments {
@@ -228,7 +292,10 @@ impl Arguments {
         let mut image = |verb| words.next().map(str::to_owned).ok_or(UsageError::MissingValue(verb));
         Ok(match verb {
             None => ("an answer to the kubelet", Command::Answer),
-            Some("check-config") => ("check-config", Command::CheckConfig { json: self.json() }),
+            Some("check-config") => {
+                let kubelet = self.kubelet_file();
+                ("check-config", Command::CheckConfig { json: self.json(), kubelet })
+            }
             Some("explain") => {
                 let (image, token) = (image("explain")?, self.token()?);
                 ("explain", Command::Explain { image, token, json: self.json() })
@@ -251,7 +318,10 @@ impl Arguments {
                 None => return Err(UsageError::MissingValue("cache")),
             },
             Some("kubelet-config") => {
-                ("kubelet-config", Command::KubeletConfig { bin_dir: self.bin_dir.take() })
+                let version = self.kubelet_version.take().unwrap_or(Version::NEWEST);
+                let platform = self.platform.take().unwrap_or(Platform::plain());
+                let bin_dir = self.bin_dir.take();
+                ("kubelet-config", Command::KubeletConfig { bin_dir, version, platform })
             }
             Some(other) => return Err(UsageError::Unknown(other.to_owned())),
         })
@@ -259,6 +329,12 @@ impl Arguments {
 
     fn json(&mut self) -> bool {
         std::mem::take(&mut self.json)
+    }
+
+    fn kubelet_file(&mut self) -> Option<KubeletFile> {
+        let path = self.kubelet_config.take()?;
+        let version = self.kubelet_version.take().unwrap_or(Version::NEWEST);
+        Some(KubeletFile { path, version, bin_dir: self.bin_dir.take() })
     }
 
     fn token(&mut self) -> Result<Option<Token>, UsageError> {
@@ -275,6 +351,9 @@ impl Arguments {
         let given = [
             (self.json, "--json"),
             (self.bin_dir.is_some(), "--bin-dir"),
+            (self.kubelet_config.is_some(), "--kubelet-config"),
+            (self.kubelet_version.is_some(), "--kubelet-version"),
+            (self.platform.is_some(), "--platform"),
             (self.token.is_some(), "--token"),
             (!self.annotations.is_empty(), "--annotation"),
             (self.redact, "--redact"),
@@ -285,7 +364,7 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, UsageError, parse};
+    use super::{Command, Platform, UsageError, Version, parse};
     use crate::config::DEFAULT_PATH;
 
     fn given(words: &[&str]) -> Result<(Command, String), UsageError> {
@@ -302,11 +381,15 @@ mod tests {
         assert_eq!(given(&["--config=/x=y"]), Ok((Command::Answer, "/x=y".into())));
         assert_eq!(given(&["--json", "explain", "nginx"]), Ok((explain(true), default())));
         assert_eq!(given(&["explain", "nginx", "--config", "/x"]), Ok((explain(false), "/x".into())));
-        assert_eq!(given(&["check-config"]), Ok((Command::CheckConfig { json: false }, default())));
+        assert_eq!(
+            given(&["check-config"]),
+            Ok((Command::CheckConfig { json: false, kubelet: None }, default()))
+        );
         let bin_dir = Some("/b".into());
+        let (version, platform) = (Version::NEWEST, Platform::plain());
         assert_eq!(
             given(&["kubelet-config", "--bin-dir", "/b"]),
-            Ok((Command::KubeletConfig { bin_dir }, default()))
+            Ok((Command::KubeletConfig { bin_dir, version, platform }, default()))
         );
         assert_eq!(given(&["explain", "--help"]), Ok((Command::Help, default())));
     }

@@ -83,6 +83,8 @@ pub struct Registry {
     pub source: Source,
     /// The registry whose credentials are given, where this one is a mirror of it: `host[:port]`.
     pub mirror_of: Option<String>,
+    /// For whom the pods' tokens are to be that it is asked with.
+    pub token_audience: Option<String>,
     /// What to answer when they cannot be had.
     pub on_error: Policy,
     /// What to answer when nobody is there to ask in whose name.

@@ -89,6 +89,13 @@ impl Endpoint {
         &self.path
     }
 
+    /// Host and port apart, as texts; the port is empty where there is none.
+    pub fn host_and_port(&self) -> (String, String) {
+        let (host, port) = split_port(&self.authority);
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        (text(host), text(port))
+    }
+
     /// Host and port, globs included.
     pub fn authority(&self) -> &[u8] {
         &self.authority

@@ -10,6 +10,7 @@ use crate::cli::UsageError;
 use crate::config::{ConfigError, DEFAULT_PATH};
 use crate::file::FileError;
 use crate::image::ImageError;
+use crate::kubelet::entries::NoAudience;
 use crate::provider::FetchError;
 use crate::service_account::TokenError;
 use crate::wire::{ApiVersion, RequestError};
@@ -55,6 +56,9 @@ pub enum Error {
         /// Our configuration.
         config: PathBuf,
     },
+    /// A token for nobody in particular.
+    #[error(transparent)]
+    NoAudience(#[from] NoAudience),
     /// Completing a relative path.
     #[error("cannot tell the current folder")]
     CurrentFolder(#[source] io::Error),
@@ -108,6 +112,7 @@ impl Error {
                 Some("add its registry to a match list, or take it out of the kubelet's matchImages".into())
             }
             Self::CurrentFolder(_) => Some("give --config and --bin-dir as absolute paths".into()),
+            Self::NoAudience(_) => Some("add tokenAudience: the one that the registry expects".into()),
             Self::NoRegistries { .. } => Some("add an entry for each private registry".into()),
             Self::Fetch { source, .. } => Some(source.remedy().into()),
             Self::Cache(error) => Some(error.remedy().into()),

@@ -19,6 +19,7 @@ pub mod go_duration;
 pub mod http;
 pub mod image;
 pub mod json;
+pub mod kubelet;
 mod moment;
 pub mod pattern;
 pub mod provider;
@@ -90,7 +91,10 @@ fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
     match command {
         Command::Answer if environment.stdin_is_terminal => Err(Error::Terminal),
         Command::Answer => answer(environment.stdin, &config, &context),
-        Command::CheckConfig { json } => report(&command::check_config::check_config(&config), json),
+        Command::CheckConfig { json, kubelet } => match kubelet {
+            None => report(&command::check_config::check_config(&config), json),
+            Some(kubelet) => report(&command::check_config::check_with_kubelet(&config, &kubelet), json),
+        },
         Command::Explain { image, token, json } => {
             let account = token.map(|token| service_account(&token)).transpose()?;
             report(&command::explain::explain(&image, &config, account.as_ref(), &context)?, json)
@@ -105,9 +109,10 @@ fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
         }
         Command::CacheLs { json } => Ok(text(command::cache::ls(&config, context.now, json)?)),
         Command::CacheClear => Ok(text(command::cache::clear(&config)?)),
-        Command::KubeletConfig { bin_dir } => {
-            let bin_dir = bin_dir.unwrap_or(environment.folder);
-            Ok(text(command::kubelet_config::kubelet_config(&config, &bin_dir)?))
+        Command::KubeletConfig { bin_dir, version, platform } => {
+            let usual = || platform.bin_dir.map_or(environment.folder, PathBuf::from);
+            let bin_dir = bin_dir.unwrap_or_else(usual);
+            Ok(text(command::kubelet_config::kubelet_config(&config, &bin_dir, version, platform)?))
         }
         Command::Help => Ok(text(cli::HELP.into())),
         Command::Version => {
@@ -143,7 +148,7 @@ fn text(stdout: String) -> Outcome {
 }
 
 fn complaint(error: &Error) -> String {
-    format!("{}: {}", command::kubelet_config::NAME, error::render(error))
+    format!("{}: {}", kubelet::entries::NAME, error::render(error))
 }
 
 impl std::fmt::Debug for Environment<'_> {

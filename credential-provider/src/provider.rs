@@ -10,6 +10,7 @@ mod fetch_error;
 pub mod gcp;
 pub mod kubelet_plugin;
 pub mod ocir;
+pub mod pod_token;
 
 pub use fetch_error::FetchError;
 
@@ -24,6 +25,7 @@ use crate::image::ImageRef;
 use crate::secret::Secret;
 use crate::service_account::ServiceAccount;
 use crate::step::Deadline;
+use pod_token::PodToken;
 
 /// A source of credentials, as one entry of the configuration sets it up.
 pub trait Provider {
@@ -49,6 +51,11 @@ pub trait Provider {
     /// Looks for one of [`identities`](Self::identities) alone; false where there is no such identity here.
     fn probe(&self, _identity: &str, _ask: &Ask<'_>, _run: &Run) -> Result<bool, FetchError> {
         Ok(false)
+    }
+
+    /// Which token of the pod it asks with; none where it asks in another name.
+    fn pod_token(&self) -> Option<PodToken> {
+        None
     }
 }
 
@@ -166,6 +173,20 @@ impl Source {
         ("docker-helper", |keys| docker_helper::Settings::read(keys).map(Self::DockerHelper)),
         ("kubelet-plugin", |keys| kubelet_plugin::Settings::read(keys).map(Self::KubeletPlugin)),
     ];
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DockerConfig(_) => "docker-config",
+            Self::DockerHelper(_) => "docker-helper",
+            Self::KubeletPlugin(_) => "kubelet-plugin",
+            Self::Ecr(_) => "ecr",
+            Self::Acr(_) => "acr",
+            Self::Gcp(_) => "gcp",
+            Self::Ocir(_) => "ocir",
+            Self::Exchange(settings) => settings.name(),
+        }
+    }
 
     /// The provider.
     pub fn provider(&self) -> &dyn Provider {

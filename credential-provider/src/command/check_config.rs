@@ -1,9 +1,12 @@
 //! `check-config`: the mistakes that would be found at three in the morning.
 
+mod kubelet;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::cli::KubeletFile;
 use crate::config::{Config, ConfigError, Policy, Registry};
 use crate::error::chain;
 use crate::file::{self, FileError, Loaded};
@@ -15,16 +18,28 @@ use crate::report::Finding;
 
 /// Looks at the configuration at `path` and every file it names.
 pub fn check_config(path: &Path) -> Vec<Finding> {
+    check_own(path, &Config::load(path))
+}
+
+/// The same, and at the kubelet's own configuration.
+pub fn check_with_kubelet(path: &Path, kubelet: &KubeletFile) -> Vec<Finding> {
+    let config = Config::load(path);
+    let mut findings = check_own(path, &config);
+    findings.extend(kubelet::check(kubelet, config.as_ref().ok()));
+    findings
+}
+
+fn check_own(path: &Path, config: &Result<Config, ConfigError>) -> Vec<Finding> {
     let object = path.display().to_string();
     let loaded = match file::load(path) {
         Ok(loaded) => loaded,
         Err(error) => return vec![unreadable("config", &object, &error)],
     };
     let mut findings = Vec::from_iter(writable("config", &object, loaded.mode));
-    match Config::load(path) {
+    match config {
         Ok(config) => {
-            findings.push(summary(&object, &config));
-            findings.extend(shadowed(&object, &config));
+            findings.push(summary(&object, config));
+            findings.extend(shadowed(&object, config));
             for registry in &config.registries {
                 for finding in check_registry(registry) {
                     // Several entries may name one file.
@@ -34,7 +49,7 @@ pub fn check_config(path: &Path) -> Vec<Finding> {
                 }
             }
         }
-        Err(error) => findings.extend(mistakes(&object, &error)),
+        Err(error) => findings.extend(mistakes(&object, error)),
     }
     findings
 }

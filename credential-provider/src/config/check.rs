@@ -108,9 +108,19 @@ fn registry(file: &Path, path: String, tree: Tree, findings: &mut Findings) -> O
     let on_error = keys.choice("onError", &POLICIES).unwrap_or(Policy::Fail);
     let on_missing_identity = keys.choice("onMissingIdentity", &POLICIES).unwrap_or(on_error);
     let mirror_of = keys.parsed("mirrorOf", mirrored).map(|host| host.value);
+    let token_audience = keys.text("tokenAudience").map(|audience| audience.value);
     let source = provider.and_then(|name| source(name, keys));
     let file = file.to_owned();
-    Some(Registry { file, line, patterns, source: source?, mirror_of, on_error, on_missing_identity })
+    Some(Registry {
+        file,
+        line,
+        patterns,
+        source: source?,
+        mirror_of,
+        token_audience,
+        on_error,
+        on_missing_identity,
+    })
 }
 
 /// What is left of `keys` is the provider's.

@@ -99,7 +99,7 @@ fn another_shape_is_named_with_line_and_key() {
         (
             &with_entry(&[MATCH, PROVIDER, FILE, "fiel: /f"]),
             "6: registries[0].fiel: unknown key; provider \"docker-config\" has match, provider, onError, \
-             onMissingIdentity, mirrorOf, file, helperDir",
+             onMissingIdentity, mirrorOf, tokenAudience, file, helperDir",
         ),
         (&with_entry(&[MATCH, PROVIDER, FILE, FILE]), "6: duplicate mapping key: file not allowed here"),
     ] {

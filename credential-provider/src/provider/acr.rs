@@ -8,6 +8,7 @@ mod managed;
 
 use std::path::PathBuf;
 
+use super::pod_token::PodToken;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
@@ -163,6 +164,15 @@ impl Settings {
 }
 
 impl Provider for Settings {
+    fn pod_token(&self) -> Option<PodToken> {
+        self.identities.contains(&Identity::ServiceAccount).then(|| PodToken {
+            audience: Some("api://AzureADTokenExchange".into()),
+            annotations: [CLIENT_ANNOTATION, TENANT_ANNOTATION].map(Into::into).to_vec(),
+            passed_on: false,
+            needed: self.identities.len() == 1,
+        })
+    }
+
     fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {
         self.cloud(image).map(drop)
     }

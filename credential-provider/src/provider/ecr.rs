@@ -4,6 +4,7 @@
 pub mod host;
 pub(super) mod token;
 
+use super::pod_token::PodToken;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run};
 use crate::aws::{self, Place, Service, endpoint};
 use crate::cache::key::CacheKey;
@@ -40,6 +41,16 @@ impl Settings {
 }
 
 impl Provider for Settings {
+    fn pod_token(&self) -> Option<PodToken> {
+        let identities = &self.aws.identities;
+        identities.iter().any(|identity| identity.name() == "service-account").then(|| PodToken {
+            audience: Some("sts.amazonaws.com".into()),
+            annotations: self.aws.role_annotations.clone(),
+            passed_on: false,
+            needed: identities.len() == 1,
+        })
+    }
+
     fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {
         self.host(image).map(drop)
     }

@@ -11,6 +11,7 @@ mod request;
 mod subject;
 mod vault;
 
+use super::pod_token::PodToken;
 use super::{Ask, Credential, FetchError, Provider, Run};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
@@ -69,6 +70,11 @@ impl Settings {
         Self::with(Subject::read(keys), vault::Settings::read(keys).map(Service::Vault))
     }
 
+    /// The kind of registry.
+    pub(super) fn name(&self) -> &'static str {
+        self.service.name()
+    }
+
     fn with(subject: Subject, service: Option<Service>) -> Option<Self> {
         Some(Self { subject, service: service? })
     }
@@ -100,6 +106,15 @@ impl Service {
 }
 
 impl Provider for Settings {
+    fn pod_token(&self) -> Option<PodToken> {
+        Some(PodToken {
+            audience: None,
+            annotations: Vec::new(),
+            passed_on: matches!(self.service, Service::Harbor(_)),
+            needed: !self.subject.lies_on_node(),
+        })
+    }
+
     fn recognises(&self, _image: &ImageRef) -> Result<(), FetchError> {
         Ok(())
     }

@@ -5,6 +5,7 @@ mod metadata;
 
 use std::time::{Duration, SystemTime};
 
+use super::pod_token::PodToken;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
@@ -80,6 +81,15 @@ impl Settings {
 }
 
 impl Provider for Settings {
+    fn pod_token(&self) -> Option<PodToken> {
+        self.identities.contains(&Identity::ServiceAccount).then(|| PodToken {
+            audience: self.federation.as_ref().map(|federation| federation.audience().to_owned()),
+            annotations: Vec::new(),
+            passed_on: false,
+            needed: self.identities.len() == 1,
+        })
+    }
+
     fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {
         let host = image.registry();
         let is_ours = host == "gcr.io"

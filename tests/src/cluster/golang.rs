@@ -21,7 +21,11 @@ struct Family {
     flags: &'static [&'static str],
 }
 
-const FAMILIES: [Family; 6] = [
+/// The kubelet's own code around credential providers, without a kubelet.
+const KEYRING: Family =
+    Family { folder: "kube", target: "./keyring", program: "keyring", flags: &["-ldflags=-s -w"] };
+
+const FAMILIES: [Family; 7] = [
     Family {
         folder: "kube",
         target: ".",
@@ -30,6 +34,7 @@ const FAMILIES: [Family; 6] = [
         // symbols are half of the file and of the time to link it.
         flags: &["-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=v1.37.1"],
     },
+    KEYRING,
     Family { folder: "etcd", target: "go.etcd.io/etcd/server/v3", program: "etcd", flags: &[] },
     // The snapshotters left out need C libraries, and a test node has overlayfs.
     Family {
@@ -47,6 +52,12 @@ const FAMILIES: [Family; 6] = [
 pub(super) fn build(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     FAMILIES.iter().try_for_each(|family| family.build(folder))
+}
+
+/// Builds the keyring alone.
+pub(super) fn build_keyring(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    KEYRING.build(folder)
 }
 
 impl Family {

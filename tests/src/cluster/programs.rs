@@ -23,6 +23,13 @@ impl Programs {
         Ok(programs)
     }
 
+    /// The program that does with credential providers what the kubelet does; built if need be.
+    pub fn keyring() -> anyhow::Result<PathBuf> {
+        let folder = std::path::absolute(target_dir().join("cluster"))?.join("bin");
+        golang::build_keyring(&folder)?;
+        Ok(folder.join("keyring"))
+    }
+
     /// All programs of Kubernetes in one: `kube kubelet`, `kube kubectl`.
     pub fn kube(&self) -> PathBuf {
         self.built.join("kube")

@@ -20,6 +20,11 @@ impl Subject {
         Self { token_file: keys.path("tokenFile") }
     }
 
+    /// Whether there is a token to ask with where the kubelet tells of none.
+    pub(super) fn lies_on_node(&self) -> bool {
+        self.token_file.is_some()
+    }
+
     pub(super) fn token(&self, ask: &Ask<'_>) -> Result<Secret, FetchError> {
         if let Some(account) = ask.service_account {
             return Ok(account.token.clone());

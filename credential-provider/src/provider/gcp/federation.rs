@@ -51,6 +51,10 @@ impl Federation {
         Some(Self { audience: audience?.value, impersonate })
     }
 
+    pub(super) fn audience(&self) -> &str {
+        &self.audience
+    }
+
     pub(super) fn step(&self) -> String {
         let then = self.impersonate.as_ref().map(|account| format!(", then become {account}"));
         format!(

@@ -1,0 +1,167 @@
+//! A YAML or JSON text with the kinds of its values and their lines: the kubelet takes no number for a text.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
+
+/// A value and where it begins.
+#[derive(Debug)]
+pub struct Tree {
+    /// From 1.
+    pub line: u64,
+    /// What stands there.
+    pub node: Node,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub enum Node {
+    /// Nothing.
+    Null,
+    /// `true` or `false`.
+    Flag(bool),
+    /// A number, whatever its value.
+    Number,
+    /// A text.
+    Text(String),
+    /// In file order.
+    List(Vec<Tree>),
+    /// In file order; no key twice.
+    Map(Vec<(String, Tree)>),
+}
+
+/// Why a text is no document.
+#[derive(Debug)]
+pub struct Fault {
+    /// From 1; 0 when the parser cannot tell.
+    pub line: u64,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// Reads the first document of `text`, as the kubelet does.
+pub fn parse(text: &str) -> Result<Tree, Fault> {
+    serde_saphyr::from_str(split(text).0).map_err(|error| {
+        let error = error.without_snippet();
+        let problem = UserMessageFormatter.format_message(error).into_owned();
+        Fault { line: error.location().map_or(0, |location| location.line()), problem }
+    })
+}
+
+/// Whether `text` has a second document, which the kubelet never reads.
+pub fn goes_on(text: &str) -> bool {
+    split(text).1.lines().any(|line| has_content(line) && !is_border(line))
+}
+
+/// The first document, and the rest.
+fn split(text: &str) -> (&str, &str) {
+    let (mut at, mut begun) = (0, false);
+    for line in text.split_inclusive('\n') {
+        if begun && is_border(line) {
+            break;
+        }
+        begun |= has_content(line) && !is_border(line);
+        at += line.len();
+    }
+    text.split_at_checked(at).unwrap_or((text, ""))
+}
+
+fn is_border(line: &str) -> bool {
+    let rest = line.strip_prefix("---").or_else(|| line.strip_prefix("..."));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+}
+
+fn has_content(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && !line.starts_with('#')
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned: Spanned<Node> = Spanned::deserialize(deserializer)?;
+        Ok(Self { line: spanned.referenced.line(), node: spanned.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Kinds)
+    }
+}
+
+struct Kinds;
+
+impl<'de> Visitor<'de> for Kinds {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Node, E> {
+        Ok(Node::Flag(flag))
+    }
+
+    fn visit_i64<E: Error>(self, _number: i64) -> Result<Node, E> {
+        Ok(Node::Number)
+    }
+
+    fn visit_u64<E: Error>(self, _number: u64) -> Result<Node, E> {
+        Ok(Node::Number)
+    }
+
+    fn visit_f64<E: Error>(self, _number: f64) -> Result<Node, E> {
+        Ok(Node::Number)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
+        Ok(Node::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut pairs: Vec<(String, Tree)> = Vec::new();
+        while let Some((name, tree)) = map.next_entry::<String, Tree>()? {
+            if pairs.iter().any(|(other, _)| *other == name) {
+                return Err(A::Error::custom(format_args!("key {name:?} stands there twice")));
+            }
+            pairs.push((name, tree));
+        }
+        Ok(Node::Map(pairs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Node, goes_on, parse};
+
+    #[test]
+    fn kinds_and_lines_are_kept_and_only_the_first_document_is_read() {
+        let text = "# first\n---\na: 1\nb: [true, \"true\"]\n---\n{{{\n";
+        assert!(goes_on(text) && !goes_on("---\na: 1\n---\n# no more\n"));
+        let Node::Map(pairs) = parse(text).unwrap().node else { panic!("a map") };
+        let [(_, a), (_, b)] = &pairs[..] else { panic!("two keys: {pairs:?}") };
+        assert!(matches!(a.node, Node::Number) && a.line == 3, "{a:?}");
+        let Node::List(items) = &b.node else { panic!("a list") };
+        assert!(matches!(items[0].node, Node::Flag(true)) && matches!(items[1].node, Node::Text(_)));
+    }
+
+    #[test]
+    fn what_is_no_document_is_told_with_its_line() {
+        for text in ["a: 1\na: 2\n", "a: 1\n b: 2\n", "a: [\n"] {
+            assert!(!parse(text).unwrap_err().problem.is_empty(), "{text:?}");
+        }
+    }
+}
