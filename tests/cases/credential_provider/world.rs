@@ -84,6 +84,11 @@ impl World {
         self.internet.run(move || run(command, stdin.as_bytes()))
     }
 
+    /// What the kubelet's own code does with `job` on the node.
+    pub(super) fn keyring(&self, job: Value) -> Ran {
+        self.inside.run(move || super::keyring::ask(&job))
+    }
+
     /// What `explain` says.
     pub(super) fn explain(&self, image: &str) -> String {
         self.run(&["explain", image], String::new()).stdout

@@ -28,6 +28,8 @@ pub struct Pod {
     pub annotations: Vec<(String, String)>,
     /// The Secret whose credentials its images are pulled with.
     pub pull_secret: Option<String>,
+    /// The ServiceAccount that it runs as; empty for the namespace's own.
+    pub account: String,
 }
 
 impl Pod {
@@ -42,6 +44,7 @@ impl Pod {
             host_ports: Vec::new(),
             annotations: Vec::new(),
             pull_secret: None,
+            account: String::new(),
         }
     }
 
@@ -64,6 +67,7 @@ metadata: {{name: {name}, annotations: {{{annotations}}}}}
 spec:
   nodeSelector: {{kubernetes.io/hostname: {node}}}
   imagePullSecrets: [{secrets}]
+  serviceAccountName: "{account}"
   terminationGracePeriodSeconds: 1
   containers:
   - name: main
@@ -75,6 +79,7 @@ spec:
 "#,
             name = self.name,
             node = self.node,
+            account = self.account,
             image = self.image,
             limits = limits.join(", "),
             ports = ports.collect::<Vec<_>>().join(", "),

@@ -15,8 +15,11 @@ pub const PASSWORD: &str = "open-sesame-tripod";
 /// The password as `htpasswd -B` keeps it: the registry accepts bcrypt only.
 const HTPASSWD: &str = "puller:$2b$05$tripodtestsregistry.u.JonPItUB5uwhkjP.1k5mBClIypC2V/S\n";
 
-/// Starts the registry on `machine`. `folder` takes its images.
+/// Starts the registry on `machine`, unless a case before has. `folder` takes its images.
 pub fn start(machine: &Machine, folder: &Path) -> anyhow::Result<()> {
+    if listens(machine).is_ok() {
+        return Ok(());
+    }
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("htpasswd"), HTPASSWD)?;
     std::fs::write(folder.join("config.yml"), render_config(folder))?;
@@ -24,12 +27,13 @@ pub fn start(machine: &Machine, folder: &Path) -> anyhow::Result<()> {
     let mut registry = command_line(&["docker-registry", "serve", &config.to_string_lossy()]);
     machine.start("registry", registry.env("OTEL_TRACES_EXPORTER", "none"))?;
     let alive = || machine.alive();
-    eventually_while("the registry listens", Duration::from_secs(30), alive, || {
-        let port = format!("sport = :{REGISTRY_PORT}");
-        let listening = machine.exec(&["ss", "-Hltn", &port])?;
-        anyhow::ensure!(!listening.is_empty(), "nothing listens on port {REGISTRY_PORT}");
-        Ok(())
-    })
+    eventually_while("the registry listens", Duration::from_secs(30), alive, || listens(machine))
+}
+
+fn listens(machine: &Machine) -> anyhow::Result<()> {
+    let listening = machine.exec(&["ss", "-Hltn", &format!("sport = :{REGISTRY_PORT}")])?;
+    anyhow::ensure!(!listening.is_empty(), "nothing listens on port {REGISTRY_PORT}");
+    Ok(())
 }
 
 /// The name of `image`, as in `team/tool:1`, in the registry.

@@ -10,6 +10,7 @@ pub(super) mod install;
 pub(super) mod network;
 mod private_image;
 mod restart;
+mod service_account_image;
 
 use super::suite::{Case, Suite};
 use crate::cluster::addresses::Families;
@@ -80,6 +81,12 @@ pub(super) const SUITE: Suite = Suite {
             about: "a private image runs once the kubelet is wired as the README tells",
             long: false,
             run: private_image::the_provider_opens_the_registry,
+        },
+        Case {
+            name: "tripod-service-account-image",
+            about: "a registry that takes pods' tokens opens to one ServiceAccount, and to no other",
+            long: false,
+            run: service_account_image::the_account_decides,
         },
         Case {
             name: "tripod-restart",
