@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::Wiring;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::kubelet::entries;
-use crate::kubelet::platform::{PLATFORMS, Platform};
+use crate::kubelet::platform::Platform;
 use crate::kubelet::version::Version;
 
 /// The fields of the kubelet's type that are written, and no others.
@@ -135,7 +135,7 @@ fn a_token_for_nobody_is_an_error() {
 
 #[test]
 fn every_platform_is_told_what_to_do() {
-    for platform in &PLATFORMS {
+    for platform in Platform::all() {
         let (yaml, _) = rendered(PLAIN, DEFAULT_PATH, "1.37", platform);
         let first = yaml.lines().next().unwrap();
         let origin = if platform.name == "plain" { "tried by" } else { "from its documentation" };
