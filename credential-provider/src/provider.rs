@@ -181,6 +181,7 @@ impl Source {
             Self::DockerHelper(_) => "docker-helper",
             Self::KubeletPlugin(_) => "kubelet-plugin",
             Self::Ecr(_) => "ecr",
+            Self::EcrPublic(_) => "ecr-public",
             Self::Acr(_) => "acr",
             Self::Gcp(_) => "gcp",
             Self::Ocir(_) => "ocir",

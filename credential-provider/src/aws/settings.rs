@@ -2,6 +2,7 @@
 
 use crate::config::ValueProblem;
 use crate::config::keys::{At, Keys as ConfigKeys};
+use crate::provider::pod_token::PodToken;
 
 use super::Identity;
 use super::partition::is_region;
@@ -36,6 +37,18 @@ pub struct AssumeRole {
 const ROLE_ANNOTATIONS: [&str; 2] = ["eks.amazonaws.com/ecr-role-arn", "eks.amazonaws.com/role-arn"];
 
 impl Settings {
+    /// What the kubelet has to pass, if a pod is asked for. One entry of the kubelet's has one audience, so of two
+    /// such identities the first decides.
+    pub(crate) fn pod_token(&self) -> Option<PodToken> {
+        let audience = self.identities.iter().find_map(|identity| match identity {
+            Identity::ServiceAccount => Some("sts.amazonaws.com"),
+            Identity::PodIdentity => Some("pods.eks.amazonaws.com"),
+            _ => None,
+        })?;
+        let (audience, annotations) = (Some(audience.to_owned()), self.role_annotations.clone());
+        Some(PodToken { audience, annotations, passed_on: false, needed: self.identities.len() == 1 })
+    }
+
     pub(crate) fn read(keys: &mut ConfigKeys<'_>) -> Self {
         let given = keys.choices("identity", &Identity::NAMES);
         let region = keys.parsed("region", region).map(|region| region.value);

@@ -42,13 +42,7 @@ impl Settings {
 
 impl Provider for Settings {
     fn pod_token(&self) -> Option<PodToken> {
-        let identities = &self.aws.identities;
-        identities.iter().any(|identity| identity.name() == "service-account").then(|| PodToken {
-            audience: Some("sts.amazonaws.com".into()),
-            annotations: self.aws.role_annotations.clone(),
-            passed_on: false,
-            needed: identities.len() == 1,
-        })
+        self.aws.pod_token()
     }
 
     fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {

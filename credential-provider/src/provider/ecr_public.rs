@@ -3,6 +3,7 @@
 
 use super::ecr::host::PUBLIC;
 use super::ecr::token;
+use super::pod_token::PodToken;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run};
 use crate::aws::endpoint::PUBLIC_REGION;
 use crate::aws::partition::Variant;
@@ -35,6 +36,10 @@ impl Settings {
 }
 
 impl Provider for Settings {
+    fn pod_token(&self) -> Option<PodToken> {
+        self.aws.pod_token()
+    }
+
     fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {
         let host = image.registry();
         let unknown = || FetchError::Host { host: host.to_owned(), provider: "ecr-public" };
