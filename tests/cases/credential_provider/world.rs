@@ -86,7 +86,7 @@ impl World {
 
     /// What the kubelet's own code does with `job` on the node.
     pub(super) fn keyring(&self, job: Value) -> Ran {
-        self.inside.run(move || super::keyring::ask(&job))
+        self.internet.run(move || super::keyring::ask(&job))
     }
 
     /// What `explain` says.
