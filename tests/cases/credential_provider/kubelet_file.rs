@@ -80,6 +80,9 @@ const CHANGES: [(&str, &str); 55] = [
     ("[other]", "[other]\n      # the end"),
 ];
 
+/// Names and contents.
+type Files<'f> = &'f [(&'f str, &'f str)];
+
 fn check(node: &Node, wiring: &Wiring, more: &[&str]) -> Ran {
     let (file, bin_dir) = (wiring.file().display().to_string(), wiring.bin_dir().display().to_string());
     let options = ["check-config", "--json", "--kubelet-config", &file, "--bin-dir", &bin_dir];
@@ -126,7 +129,7 @@ fn folders_and_programs_are_judged_as_by_the_kubelet() {
     }
     let node = Node::new();
     let other = GOOD.replace("tripod-credential-provider", "other");
-    let cases: [(&str, &[(&str, &str)], bool); 6] = [
+    let cases: [(&str, Files<'_>, bool); 6] = [
         ("one file", &[("a.yaml", GOOD)], false),
         ("nothing", &[("a.txt", GOOD)], true),
         ("the same name twice", &[("a.yaml", GOOD), ("b.json", GOOD)], true),
