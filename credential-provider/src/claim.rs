@@ -4,7 +4,7 @@ use crate::cache::{self, store::Store};
 use crate::config::{CacheSettings, Config, Registry};
 use crate::image::ImageRef;
 use crate::provider::{Ask, FetchError, Grant, Provider, Run, Variables};
-use crate::service_account::ServiceAccount;
+use crate::service_account::{Claims, ServiceAccount};
 
 /// The entry that answers for an image.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,7 @@ impl Claim<'_> {
         let provider = self.provider();
         provider.recognises(&original)?;
         let Asker { service_account, variables } = asker;
+        self.check_audience(service_account)?;
         let ask = Ask { image: &original, service_account, variables };
         let fetch = || provider.fetch(&ask, run);
         let kept = provider.cache_key(&ask).and_then(|key| Some((open(&self.config.cache)?, key)));
@@ -61,6 +62,19 @@ impl Claim<'_> {
             None => fetch()?,
         };
         Ok(credential.grant(self.config, image))
+    }
+
+    /// A token for somebody else is not to reach who is asked here: the match lists of two entries of the kubelet's
+    /// may overlap, and each passes a token of its own.
+    fn check_audience(&self, service_account: Option<&ServiceAccount>) -> Result<(), FetchError> {
+        let (Some(wanted), Some(account)) = (&self.registry.token_audience, service_account) else {
+            return Ok(());
+        };
+        let audience = Claims::of(&account.token)?.aud;
+        if audience.has(wanted) {
+            return Ok(());
+        }
+        Err(FetchError::Audience { wanted: wanted.clone(), found: audience.list() })
     }
 }
 

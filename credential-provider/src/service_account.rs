@@ -78,6 +78,14 @@ impl Default for Audience {
 }
 
 impl Audience {
+    /// Whether `audience` is among them.
+    pub fn has(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Several(all) => all.iter().any(|one| one == audience),
+        }
+    }
+
     /// For people.
     pub fn list(&self) -> String {
         match self {

@@ -85,6 +85,16 @@ pub enum FetchError {
     /// The pod's token tells nothing of itself.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The pod's token is for somebody else.
+    #[error(
+        "the service account's token is for {found:?}, and the entry wants one for {wanted:?}: it was given to nobody"
+    )]
+    Audience {
+        /// What the entry says.
+        wanted: String,
+        /// What the token says.
+        found: String,
+    },
     /// The mirrored registry makes no image name.
     #[error("the image's name at the mirrored registry")]
     Mirror(#[source] ImageError),
@@ -112,6 +122,9 @@ impl FetchError {
             Self::Realm { .. } => "nothing was sent there; ask who runs the registry",
             Self::NoIdentity(_) => "give the node or the pod an identity, or set onMissingIdentity",
             Self::Token(_) => "the kubelet passes the token on: look at tokenAttributes of its configuration",
+            Self::Audience { .. } => {
+                "give each audience its own entry of the kubelet's, as kubelet-config prints them"
+            }
             Self::Mirror(_) => "correct mirrorOf",
         }
     }

@@ -138,6 +138,20 @@ fn harbor_is_given_the_token_itself_and_nobody_keeps_it() {
 }
 
 #[test]
+fn a_token_for_somebody_else_is_given_to_nobody() {
+    let Some(site) = Site::new(REGISTRY, |expected| Quay::new("team+puller", expected)) else { return };
+    site.world.configure(&[MATCH, "provider: quay", "robot: team+puller", "tokenAudience: registry"]);
+    let other = site.cluster.service_account(ACCOUNT, "other", 600);
+    let ran = site.world.ask_for(IMAGE, &other, &none());
+    assert!(
+        ran.complaint().contains("is for \"other\", and the entry wants one for \"registry\""),
+        "{ran:?}"
+    );
+    assert_eq!(site.server.seen().len(), 0);
+    assert_eq!(site.world.ask_for(IMAGE, &site.token(), &none()).credentials(REGISTRY)[0], "team+puller");
+}
+
+#[test]
 fn a_token_on_the_node_does_where_the_kubelet_tells_of_none() {
     let far_end = |expected| Quay::new("team+puller", expected);
     let Some(site) = Site::new(REGISTRY, far_end) else { return };
