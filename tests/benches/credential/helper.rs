@@ -37,7 +37,8 @@ pub(crate) fn beside(site: &mut Site, report: &mut Report, options: Options) {
         let answers = site.internet.run_at_once(commands.collect());
         theirs.push(begin.elapsed());
         for answer in &answers {
-            assert!(answer.status.success(), "{answer:?}");
+            let log = || std::fs::read_to_string(site.internet.path("home/.ecr/log/ecr-login.log"));
+            assert!(answer.status.success(), "{answer:?} {:?}", log());
         }
         asked = site.requests();
     }
