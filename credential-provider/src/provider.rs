@@ -33,6 +33,12 @@ pub trait Provider {
     /// asked, so that no secret goes near a registry that only looks like the right one.
     fn recognises(&self, image: &ImageRef) -> Result<(), FetchError>;
 
+    /// Why no pattern of the entry may have a glob, if so: where a token goes to whatever registry an image names,
+    /// everybody who can have a host that a glob takes in could collect tokens.
+    fn refuses_globs(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Under which name credentials for what is asked may be kept between two runs, and shared by all who ask for
     /// the same name; none where fetching costs no more than a look into a cache, or where nothing may be kept.
     fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey>;
@@ -233,9 +239,17 @@ impl Credential {
     /// at all where that is soon or not known.
     pub fn cache_duration(&self, defaults: &Defaults, now: SystemTime) -> Duration {
         const TOO_SHORT: Duration = Duration::from_secs(60);
-        let left = self.expires.and_then(|expires| expires.duration_since(now).ok()).unwrap_or_default();
+        let left = self.life(now).unwrap_or_default();
         let kept = left.saturating_sub(defaults.cache_margin);
         if kept <= TOO_SHORT { Duration::ZERO } else { kept }
+    }
+
+    /// What is left of its life after `now`; none of a life that no registry gives, such as one in milliseconds
+    /// where seconds are meant. The kubelet would refuse an answer that is kept for centuries.
+    pub fn life(&self, now: SystemTime) -> Option<Duration> {
+        const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+        let left = self.expires?.duration_since(now).ok()?;
+        (left <= LONGEST).then_some(left)
     }
 
     /// The credential as the kubelet is given it for `image`, with a scope no wider than the whole of
@@ -293,5 +307,6 @@ mod tests {
         assert_eq!(kept(Some(360)), 0);
         assert_eq!(kept(Some(361)), 61);
         assert_eq!(kept(Some(43_200)), 42_900);
+        assert_eq!(kept(Some(1_795_248_000_000)), 0, "milliseconds where seconds are meant");
     }
 }

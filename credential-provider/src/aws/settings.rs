@@ -57,6 +57,13 @@ impl Settings {
         let role = keys.parsed("serviceAccountRole", arn);
         // A profile that is named is meant, whatever else the node has.
         let usual = if profile.is_some() { vec![Identity::Profile] } else { Identity::OF_NODES.to_vec() };
+        if let Some(given) = &given
+            && given.contains(&Identity::ServiceAccount)
+            && given.contains(&Identity::PodIdentity)
+        {
+            let needs = "one of service-account and pod-identity: they want tokens for different audiences";
+            keys.refuse(keys.line, "identity", ValueProblem::Shape(needs));
+        }
         let identities = given.unwrap_or(usual);
         let first_annotation = annotations.as_ref().and_then(|list| list.first());
         for (key, text, owner) in [

@@ -51,7 +51,8 @@ struct Read {
 impl Entry {
     /// None of a credential that nobody knows the end of, or that is over.
     pub fn of(credential: &Credential, now: SystemTime) -> Option<Self> {
-        let expires = credential.expires.filter(|expires| *expires > now)?;
+        let expires =
+            credential.expires.filter(|_| credential.life(now).is_some_and(|life| !life.is_zero()))?;
         let Credential { username, password, coverage, origin, .. } = credential;
         let path = match coverage {
             Coverage::Registry => None,

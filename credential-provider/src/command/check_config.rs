@@ -39,7 +39,7 @@ fn check_own(path: &Path, config: &Result<Config, ConfigError>) -> Vec<Finding> 
     match config {
         Ok(config) => {
             findings.push(summary(&object, config));
-            findings.extend(shadowed(&object, config));
+            findings.extend(shadowed(config));
             for registry in &config.registries {
                 for finding in check_registry(registry) {
                     // Several entries may name one file.
@@ -63,7 +63,7 @@ fn summary(object: &str, config: &Config) -> Finding {
 }
 
 fn mistakes(object: &str, error: &ConfigError) -> Vec<Finding> {
-    let ConfigError::Value { first, others, .. } = error else {
+    let ConfigError::Value { path, first, others } = error else {
         return vec![
             Finding::fail("config", object, chain(error)).fix(error.remedy().unwrap_or("correct that line")),
         ];
@@ -71,7 +71,7 @@ fn mistakes(object: &str, error: &ConfigError) -> Vec<Finding> {
     std::iter::once(first.as_ref())
         .chain(others)
         .map(|error| {
-            Finding::fail("config", format!("{object}:{}", error.line), chain(error))
+            Finding::fail("config", format!("{}:{}", path.display(), error.line), chain(error))
                 .fix("correct that value")
         })
         .collect()
@@ -88,7 +88,7 @@ fn writable(check: &'static str, object: &str, mode: u32) -> Option<Finding> {
 }
 
 /// Patterns that an earlier entry already has.
-fn shadowed(object: &str, config: &Config) -> Vec<Finding> {
+fn shadowed(config: &Config) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
     for registry in &config.registries {
@@ -97,8 +97,12 @@ fn shadowed(object: &str, config: &Config) -> Vec<Finding> {
                 let evidence =
                     format!("pattern {:?} stands in an earlier entry, which answers", pattern.as_str());
                 findings.push(
-                    Finding::warn("match", format!("{object}:{}", registry.line), evidence)
-                        .fix("remove one of the two"),
+                    Finding::warn(
+                        "match",
+                        format!("{}:{}", registry.file.display(), registry.line),
+                        evidence,
+                    )
+                    .fix("remove one of the two"),
                 );
             }
         }

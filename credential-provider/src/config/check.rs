@@ -109,7 +109,12 @@ fn registry(file: &Path, path: String, tree: Tree, findings: &mut Findings) -> O
     let on_missing_identity = keys.choice("onMissingIdentity", &POLICIES).unwrap_or(on_error);
     let mirror_of = keys.parsed("mirrorOf", mirrored).map(|host| host.value);
     let token_audience = keys.text("tokenAudience").map(|audience| audience.value);
-    let source = provider.and_then(|name| source(name, keys));
+    let globs = if mirror_of.is_none() {
+        patterns.iter().find(|pattern| pattern.as_str().contains('*'))
+    } else {
+        None
+    };
+    let source = provider.and_then(|name| source(name, globs, keys));
     let file = file.to_owned();
     Some(Registry {
         file,
@@ -124,12 +129,17 @@ fn registry(file: &Path, path: String, tree: Tree, findings: &mut Findings) -> O
 }
 
 /// What is left of `keys` is the provider's.
-fn source(At { line, value }: At<String>, mut keys: Keys<'_>) -> Option<Source> {
+fn source(At { line, value }: At<String>, glob: Option<&Pattern>, mut keys: Keys<'_>) -> Option<Source> {
     let Some((name, read)) = Source::READERS.iter().find(|(name, _)| *name == value) else {
         keys.refuse(line, "provider", ValueProblem::choice(value, &Source::READERS));
         return None;
     };
     let source = read(&mut keys);
+    let why = source.as_ref().and_then(|source| source.provider().refuses_globs());
+    if let (Some(why), Some(glob)) = (why, glob) {
+        let (given, why) = (glob.as_str().to_owned(), why.to_owned());
+        keys.refuse(line, "match", ValueProblem::Refused { given, why });
+    }
     keys.finish(&format!("provider {name:?}"));
     source
 }

@@ -91,7 +91,27 @@ impl<'a> Keys<'a> {
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<At<T>> {
-        let At { line, value } = self.text(key)?;
+        let text = self.text(key)?;
+        self.read(key, text, read)
+    }
+
+    /// A text that `read` understands, and without which the rest means nothing.
+    pub(crate) fn needed_parsed<T>(
+        &mut self,
+        key: &'static str,
+        needs: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<At<T>> {
+        let text = self.needed(key, needs)?;
+        self.read(key, text, read)
+    }
+
+    fn read<T>(
+        &mut self,
+        key: &'static str,
+        At { line, value }: At<String>,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<At<T>> {
         match read(&value) {
             Ok(value) => Some(At { line, value }),
             Err(why) => {

@@ -46,6 +46,12 @@ enum Identity {
     Managed,
 }
 
+/// A token of the directory's, and of which tenant it is, if that is known.
+struct Token {
+    secret: Secret,
+    tenant: Option<String>,
+}
+
 const IDENTITIES: [(&str, Identity); 4] = [
     ("service-account", Identity::ServiceAccount),
     ("federated", Identity::Federated),
@@ -89,15 +95,17 @@ impl Settings {
         cloud: Cloud,
         ask: &Ask<'_>,
         run: &Run,
-    ) -> Result<Option<Secret>, FetchError> {
+    ) -> Result<Option<Token>, FetchError> {
         if identity == Identity::Managed {
             let account =
                 managed::Account { client: self.client.as_deref(), resource: self.resource.as_deref() };
-            return managed::token(account, run).map(Some);
+            let secret = managed::token(account, run)?;
+            return Ok(Some(Token { secret, tenant: self.tenant.clone() }));
         }
         let Some(proof) = self.proof(identity, ask)? else { return Ok(None) };
         let Some(application) = self.application(identity, cloud, ask)? else { return Ok(None) };
-        application.token(&proof, run).map(Some)
+        let secret = application.token(&proof, run)?;
+        Ok(Some(Token { secret, tenant: Some(application.tenant) }))
     }
 
     fn proof(&self, identity: Identity, ask: &Ask<'_>) -> Result<Option<Proof>, FetchError> {
@@ -215,8 +223,8 @@ impl Provider for Settings {
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
         let cloud = self.cloud(ask.image)?;
         for identity in &self.identities {
-            if let Some(token) = self.token(*identity, cloud, ask, run)? {
-                let password = exchange::token(ask.image.registry(), self.tenant.as_deref(), &token, run)?;
+            if let Some(Token { secret, tenant }) = self.token(*identity, cloud, ask, run)? {
+                let password = exchange::token(ask.image.registry(), tenant.as_deref(), &secret, run)?;
                 let expires = Claims::of(&password).ok().and_then(|claims| crate::moment::epoch(claims.exp));
                 let (username, coverage) = (Secret::new(USER.to_owned()), Coverage::Registry);
                 let origin = format!("Azure: {}", self.step(*identity, cloud, ask)?);

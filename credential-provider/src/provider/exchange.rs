@@ -119,6 +119,17 @@ impl Provider for Settings {
         Ok(())
     }
 
+    fn refuses_globs(&self) -> Option<&'static str> {
+        let asks_registry = match &self.service {
+            Service::Harbor(_) => true,
+            Service::Jfrog(settings) => settings.asks_registry(),
+            Service::Quay(settings) => settings.asks_registry(),
+            Service::Cloudsmith(_) | Service::Oidc(_) | Service::Vault(_) => false,
+        };
+        asks_registry
+            .then_some("the pod's token goes to the registry itself: spell each one out, without \"*\"")
+    }
+
     /// None of a token that is passed through: it is the pod's own, and nobody else's.
     fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey> {
         self.service.exchange(ask.image).ok()??;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{Ask, Credential, FetchError, Provider, Run, Scope};
+use super::{Ask, Coverage, Credential, FetchError, Provider, Run, Scope};
 use crate::cache::key::CacheKey;
 use crate::child::{Child, Ended};
 use crate::config::keys::{At, Keys};
@@ -114,7 +114,11 @@ impl Settings {
         }
         let origin = format!("{:?}", self.program);
         let nothing = PluginError::Nothing { program: self.program.clone(), image: ask.image.to_string() };
-        response.credential(ask.image, run.now, origin).ok_or(nothing)
+        let credential = response.credential(ask.image, run.now, origin).ok_or(nothing)?;
+        // Kept for the whole registry, an answer for one image would be given for others.
+        let is_narrower = self.scope == Scope::Registry && credential.coverage != Coverage::Registry;
+        let expires = credential.expires.filter(|_| !is_narrower);
+        Ok(Credential { expires, ..credential })
     }
 }
 
@@ -126,6 +130,9 @@ impl Provider for Settings {
     /// With a pod's token the answer may be the token itself, which is not to be kept.
     fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey> {
         let key = CacheKey::of("kubelet-plugin").part("settings", &format!("{self:?}"));
+        // The program is run in this environment, which may say who it is.
+        let variables = ask.variables.beginning_with("");
+        let key = variables.fold(key, |key, (name, value)| key.part(name, value.expose()));
         let asked = match self.scope {
             Scope::Image => ask.image.repository(),
             Scope::Registry => ask.image.registry(),

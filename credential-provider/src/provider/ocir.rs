@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
+use crate::file;
 use crate::http::Url;
 use crate::image::ImageRef;
 use crate::json;
@@ -96,7 +97,10 @@ impl Provider for Settings {
 
     fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey> {
         let key = CacheKey::of("ocir").part("settings", &format!("{self:?}"));
-        Some(key.part("registry", ask.image.registry()))
+        // Whoever is named in the file now is asked for now.
+        let file = self.config_file.as_ref().map(|file| file::load(file)).transpose().ok()?;
+        let text = file.map(|file| String::from_utf8_lossy(file.bytes.expose()).into_owned());
+        Some(key.part("registry", ask.image.registry()).part("file", &text.unwrap_or_default()))
     }
 
     fn plan(&self, ask: &Ask<'_>) -> Result<Vec<String>, FetchError> {

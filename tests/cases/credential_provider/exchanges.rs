@@ -152,6 +152,23 @@ fn a_token_for_somebody_else_is_given_to_nobody() {
 }
 
 #[test]
+fn a_token_goes_to_no_registry_that_somebody_else_may_have_named() {
+    let Some(site) = Site::new("evil.example.com", |_| Collector) else { return };
+    for lines in
+        [&["provider: quay", "robot: a+b"][..], &["provider: jfrog", "integration: x"], &["provider: harbor"]]
+    {
+        site.world.configure(&[&["match: [\"*.example.com\"]"], lines].concat());
+        let ran = site.world.ask_for("evil.example.com/app", &site.token(), &none());
+        assert!(ran.complaint().contains("spell each one out, without \"*\""), "{ran:?}");
+    }
+    let vault = ["provider: vault", "url: http://vault.example.com", "role: r", "path: p"];
+    site.world.configure(&[&[MATCH], &vault[..]].concat());
+    let ran = site.world.ask_for(IMAGE, &site.token(), &none());
+    assert!(ran.complaint().contains("a token would go there in clear: write https://"), "{ran:?}");
+    assert_eq!(site.server.seen().len(), 0);
+}
+
+#[test]
 fn a_token_on_the_node_does_where_the_kubelet_tells_of_none() {
     let far_end = |expected| Quay::new("team+puller", expected);
     let Some(site) = Site::new(REGISTRY, far_end) else { return };

@@ -179,6 +179,27 @@ fn twenty_images_at_once_ask_a_provider_once_and_later_ones_not_at_all() {
 }
 
 #[test]
+fn an_answer_for_one_image_is_not_kept_for_its_registry() {
+    let node = Node::new();
+    let script = node.script("other-provider", &plugin_body("12h").replace("\"Registry\"", "\"Image\""));
+    let program = format!("program: {script}");
+    let lines = ["provider: kubelet-plugin", &program, "cacheKeyType: Registry"];
+    node.configure(&[&[format!("match: [\"{REGISTRY}\"]").as_str()], &lines[..]].concat());
+    for _ in 0..2 {
+        assert_eq!(node.ask(IMAGE).credentials(REGISTRY)[2], "0s");
+    }
+    assert_eq!(node.runs("other-provider").len(), 2);
+}
+
+#[test]
+fn a_life_without_end_is_no_reason_to_fail() {
+    let node = Node::new();
+    let script = node.script("other-provider", &plugin_body("2000000h"));
+    node.configure_program("kubelet-plugin", &script);
+    assert_eq!(node.ask(IMAGE).credentials(REGISTRY)[2], "0s");
+}
+
+#[test]
 fn a_provider_whose_answer_the_kubelet_would_refuse_is_refused() {
     let node = Node::new();
     let good = plugin_body("0s");

@@ -63,6 +63,13 @@ fn program(path: &str, source: &Path) -> anyhow::Result<Entry> {
 }
 
 impl Image {
+    /// The same with a folder called `name`, so that it is another image by its content too.
+    #[must_use]
+    pub fn marked(mut self, name: &str) -> Self {
+        self.entries.push(Entry::Folder { path: name.to_owned(), mode: 0o755 });
+        self
+    }
+
     /// Writes the image as an archive that `ctr images import` and `docker load` read.
     pub fn write(&self, out: impl Write) -> anyhow::Result<()> {
         let layer = self.layer()?;

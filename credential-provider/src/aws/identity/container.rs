@@ -71,10 +71,18 @@ pub(super) fn full_uri(variables: &Variables) -> Result<Option<Url>, FetchError>
     Err(IdentityError::Container { name: FULL, host: url.host_and_port() }.into())
 }
 
+/// Whether `url` is answered by this machine, or by an agent on it.
+pub(super) fn is_on_this_node(url: &Url) -> bool {
+    url.is_loopback() || url.address().is_some_and(is_link_local)
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    ALLOWED.iter().any(|allowed| allowed.parse() == Ok(address))
+}
+
 /// As the SDKs have it: the token, and the keys in the answer, leave this node encrypted or not at all.
 fn is_allowed(url: &Url) -> bool {
-    let is_link_local = |address: IpAddr| ALLOWED.iter().any(|allowed| allowed.parse() == Ok(address));
-    !url.is_plain() || url.is_loopback() || url.address().is_some_and(is_link_local)
+    !url.is_plain() || is_on_this_node(url)
 }
 
 impl Endpoint {
@@ -98,7 +106,13 @@ impl Endpoint {
 
     pub(super) fn identify(&self, key: CacheKey) -> Option<CacheKey> {
         let subject = self.subject.as_ref().map(Claims::identity).unwrap_or_default();
-        Some(key.part("endpoint", &self.url.to_string()).part("subject", &subject))
+        // At an agent it is the token that tells whose keys are meant; a pod's is renewed all the time.
+        let own = self.token.as_ref().filter(|_| self.subject.is_none());
+        let token = own.map(|token| {
+            Claims::of(token).map_or_else(|_| token.expose().to_owned(), |claims| claims.identity())
+        });
+        let key = key.part("endpoint", &self.url.to_string()).part("subject", &subject);
+        Some(key.part("token", &token.unwrap_or_default()))
     }
 
     pub(super) fn keys(&self, run: &Run) -> Result<Had, FetchError> {

@@ -57,7 +57,8 @@ pub(super) fn look_for_agent(ask: &Ask<'_>) -> Result<Sight, FetchError> {
 }
 
 fn agent(variables: &Variables) -> Result<Url, FetchError> {
-    if let Some(url) = container::full_uri(variables)? {
+    // The same variable may name an endpoint elsewhere, for the node's own keys: it is not to see pods' tokens.
+    if let Some(url) = container::full_uri(variables)?.filter(container::is_on_this_node) {
         return Ok(url);
     }
     let is_v6 = variables.text(MODE).is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));

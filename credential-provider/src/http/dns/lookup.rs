@@ -85,18 +85,20 @@ fn question(name: &str, family: Family) -> Result<Asked, DnsError> {
 fn judge(server: SocketAddr, name: &str, asked: [Asked; 2]) -> Result<Option<Vec<IpAddr>>, DnsError> {
     let host = name.to_owned();
     let mut found = Vec::new();
-    let mut unanswered = false;
+    let (mut unanswered, mut unknown) = (false, false);
     let mut refused = None;
     for asked in asked {
         match asked.answer {
             Some(Answer::Addresses(addresses)) => found.extend(addresses),
-            Some(Answer::NoSuchName) => return Err(DnsError::NoSuchName { host, server }),
+            // Some load balancers say so of the family that they lack.
+            Some(Answer::NoSuchName) => unknown = true,
             Some(Answer::Refused(code)) => refused = Some(code),
             Some(Answer::Truncated) | None => unanswered = true,
         }
     }
     match (found.is_empty(), refused, unanswered) {
         (false, ..) => Ok(Some(found)),
+        _ if unknown => Err(DnsError::NoSuchName { host, server }),
         (true, Some(code), _) => Err(DnsError::Refused { host, server, code }),
         (true, None, true) => Ok(None),
         (true, None, false) => Err(DnsError::NoAddress { host, server }),

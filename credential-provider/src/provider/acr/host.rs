@@ -23,11 +23,12 @@ const CLOUDS: [Cloud; 4] = [
 const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
 
 impl Cloud {
-    /// That of `<name>.azurecr.io` or `<name>.<region>.azurecr.io` and nothing else: no port, no more labels.
+    /// That of `<name>.azurecr.io`, `<name>.<region>.azurecr.io` or `<name>.<region>.geo.azurecr.io` and nothing
+    /// else: no port, no more labels.
     pub(super) fn of(host: &str) -> Option<Self> {
         CLOUDS.into_iter().find(|cloud| {
             let name = host.strip_suffix(cloud.suffix).and_then(|rest| rest.strip_suffix('.'));
-            name.is_some_and(|name| name.split('.').count() <= 2 && name.split('.').all(is_label))
+            name.is_some_and(|name| is_name(name.strip_suffix(".geo").unwrap_or(name)))
         })
     }
 
@@ -39,6 +40,11 @@ impl Cloud {
         };
         Url::parse(text).map_err(|source| FetchError::Address { name: name.to_owned(), source })
     }
+}
+
+/// A registry's name, perhaps with a region.
+fn is_name(text: &str) -> bool {
+    text.split('.').count() <= 2 && text.split('.').all(is_label)
 }
 
 fn is_label(text: &str) -> bool {
@@ -58,6 +64,7 @@ mod tests {
             ("Registry.azurecr.io", "azurecr.io"),
             ("team-dnl1abc.azurecr.io", "azurecr.io"),
             ("registry.eastus.azurecr.io", "azurecr.io"),
+            ("registry.eastus.geo.azurecr.io", "azurecr.io"),
             ("registry.azurecr.cn", "azurecr.cn"),
             ("registry.azurecr.us", "azurecr.us"),
         ] {

@@ -27,6 +27,11 @@ impl Settings {
         Some(Self { integration: integration?.value, audience, username, url })
     }
 
+    /// Whether it is the registry itself that is given the token.
+    pub(super) fn asks_registry(&self) -> bool {
+        self.url.is_none()
+    }
+
     pub(super) fn exchange(&self, image: &ImageRef) -> Result<Exchange, FetchError> {
         let base = oidc::base(self.url.as_ref(), image)?;
         let url = base

@@ -34,10 +34,7 @@ const ENCODINGS: [(&str, Encoding); 3] =
 
 impl Settings {
     pub(super) fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let url = match keys.parsed("url", address) {
-            None => keys.needed("url", "provider \"oidc\" needs the address of the exchange").and(None),
-            url => url,
-        };
+        let url = keys.needed_parsed("url", "provider \"oidc\" needs the address of the exchange", address);
         let encoding = keys.choice("encoding", &ENCODINGS).unwrap_or(Encoding::Json);
         let line = keys.line;
         let fields: Vec<_> = keys.map("request").unwrap_or_default().into_iter().collect();
@@ -74,7 +71,11 @@ impl Settings {
 
 /// The address of a service that is given tokens.
 pub(super) fn address(text: &str) -> Result<Url, String> {
-    Url::parse(text).map_err(|error| error.to_string())
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if url.is_plain() && !url.is_loopback() {
+        return Err("a token would go there in clear: write https://".to_owned());
+    }
+    Ok(url)
 }
 
 /// `configured`, or the registry itself.

@@ -54,8 +54,7 @@ impl Request {
                 Call::post(step, url, "application/x-www-form-urlencoded", form(&pairs))
             }
         };
-        // Whoever configured an address without encryption meant it.
-        call.allow_plain(true).tries(TRIES).hint(hint)
+        call.tries(TRIES).hint(hint)
     }
 
     /// For people.

@@ -22,10 +22,7 @@ const STEP: &str = "vault-secret";
 
 impl Settings {
     pub(super) fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let url = match keys.parsed("url", oidc::address) {
-            None => keys.needed("url", "provider \"vault\" needs its address").and(None),
-            url => url,
-        };
+        let url = keys.needed_parsed("url", "provider \"vault\" needs its address", oidc::address);
         let role = keys.needed("role", "provider \"vault\" needs the role to log in with");
         let path =
             keys.needed("path", "provider \"vault\" needs the path of a secret with username and password");
@@ -62,7 +59,7 @@ impl Settings {
         let vault_token = login.credential(token, run)?.password;
         let url = self.secret();
         let origin = url.to_string();
-        let call = Call::get(STEP, url).secret("x-vault-token", vault_token).allow_plain(true).tries(3);
+        let call = Call::get(STEP, url).secret("x-vault-token", vault_token).tries(3);
         let hint = "the role's policies must let it read that secret, and the store be of version 2";
         let reply = run.network.call(call.hint(hint))?;
         let answer = Answer::parse(STEP, reply.body.expose())?;

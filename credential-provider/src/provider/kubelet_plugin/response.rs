@@ -64,7 +64,13 @@ impl Response {
             _ => Coverage::Registry,
         };
         let kept = self.cache_duration.and_then(|text| go_duration::parse(&text).ok());
-        Some(Credential { username, password, coverage, expires: kept.map(|kept| now + kept), origin })
+        Some(Credential {
+            username,
+            password,
+            coverage,
+            expires: kept.and_then(|kept| now.checked_add(kept)),
+            origin,
+        })
     }
 }
 
