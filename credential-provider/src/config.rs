@@ -18,7 +18,6 @@ mod findings;
 mod folder;
 pub(crate) mod keys;
 mod raw;
-mod tree;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

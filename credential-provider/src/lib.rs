@@ -28,6 +28,7 @@ pub mod secret;
 pub mod service_account;
 pub mod step;
 pub mod wire;
+pub mod yaml;
 
 use std::ffi::OsString;
 use std::io::Read;

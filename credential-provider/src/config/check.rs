@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::findings::{Findings, Mistakes};
 use super::keys::{At, Keys};
 use super::raw::RawConfig;
-use super::tree::Tree;
 use super::{CacheSettings, Config, Defaults, Policy, Registry, VERSION, ValueProblem};
 use crate::endpoint::Endpoint;
 use crate::go_duration;
@@ -14,6 +13,7 @@ use crate::http::ProxyPolicy;
 use crate::pattern::Pattern;
 use crate::provider::Source;
 use crate::secret::Secret;
+use crate::yaml::Tree;
 
 const POLICIES: [(&str, Policy); 2] = [("fail", Policy::Fail), ("anonymous", Policy::Anonymous)];
 

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use super::ValueProblem;
 use super::findings::Findings;
-use super::tree::{Node, Tree};
 use crate::go_duration;
+use crate::yaml::{Node, Tree};
+
+const TEXT: &str = "a text; put a number into quotation marks";
+const TEXTS: &str = "a list of texts; put a number into quotation marks";
+const TEXTS_BY_NAME: &str = "texts by name; put a number into quotation marks";
 
 /// A value and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ impl<'a> Keys<'a> {
         let left = match tree.node {
             Node::Map(pairs) => pairs,
             Node::Null => Vec::new(),
-            Node::Text(_) | Node::List(_) => {
+            Node::Text(_) | Node::Number | Node::Flag(_) | Node::List(_) => {
                 findings.add(tree.line, path.clone(), ValueProblem::Shape("keys with values"));
                 Vec::new()
             }
@@ -66,13 +70,11 @@ impl<'a> Keys<'a> {
     /// A text.
     pub(crate) fn text(&mut self, key: &'static str) -> Option<At<String>> {
         let Tree { line, node } = self.take(key)?;
-        match node {
-            Node::Text(value) if !value.is_empty() => Some(At { line, value }),
-            _ => {
-                self.refuse(line, key, ValueProblem::Shape("a text"));
-                None
-            }
+        let text = text_of(node).filter(|text| !text.is_empty());
+        if text.is_none() {
+            self.refuse(line, key, ValueProblem::Shape(TEXT));
         }
+        text.map(|value| At { line, value })
     }
 
     /// A text without which the rest means nothing; `needs` says what to write.
@@ -183,14 +185,14 @@ impl<'a> Keys<'a> {
     pub(crate) fn list(&mut self, key: &'static str) -> Option<Vec<At<String>>> {
         let Tree { line, node } = self.take(key)?;
         let Node::List(items) = node else {
-            self.refuse(line, key, ValueProblem::Shape("a list of texts"));
+            self.refuse(line, key, ValueProblem::Shape(TEXTS));
             return None;
         };
         let mut texts = Vec::new();
         for Tree { line, node } in items {
-            match node {
-                Node::Text(value) if !value.is_empty() => texts.push(At { line, value }),
-                _ => self.refuse(line, key, ValueProblem::Shape("a list of texts")),
+            match text_of(node).filter(|text| !text.is_empty()) {
+                Some(value) => texts.push(At { line, value }),
+                None => self.refuse(line, key, ValueProblem::Shape(TEXTS)),
             }
         }
         Some(texts)
@@ -200,16 +202,25 @@ impl<'a> Keys<'a> {
     pub(crate) fn map(&mut self, key: &'static str) -> Option<BTreeMap<String, String>> {
         let Tree { line, node } = self.take(key)?;
         let Node::Map(pairs) = node else {
-            self.refuse(line, key, ValueProblem::Shape("texts by name"));
+            self.refuse(line, key, ValueProblem::Shape(TEXTS_BY_NAME));
             return None;
         };
         let mut texts = BTreeMap::new();
         for (name, Tree { line, node }) in pairs {
-            match node {
-                Node::Text(value) => drop(texts.insert(name, value)),
-                _ => self.refuse(line, key, ValueProblem::Shape("texts by name")),
+            match text_of(node) {
+                Some(value) => drop(texts.insert(name, value)),
+                None => self.refuse(line, key, ValueProblem::Shape(TEXTS_BY_NAME)),
             }
         }
         Some(texts)
+    }
+}
+
+/// Truth values have one spelling each; a number may have been written as `012`.
+fn text_of(node: Node) -> Option<String> {
+    match node {
+        Node::Text(text) => Some(text),
+        Node::Flag(flag) => Some(flag.to_string()),
+        Node::Null | Node::Number | Node::List(_) | Node::Map(_) => None,
     }
 }

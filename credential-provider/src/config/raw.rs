@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 
-use super::tree::Tree;
+use crate::yaml::Tree;
 
 /// The document.
 #[derive(Debug, Deserialize)]

@@ -76,6 +76,10 @@ fn a_value_that_means_nothing_is_named_with_line_and_key() {
             "5: registries[0].file: \"f.json\" is not an absolute path; begin it with \"/\"",
         ),
         (
+            &[MATCH, PROVIDER, "file: 012.5"],
+            "5: registries[0].file: expected a text; put a number into quotation marks",
+        ),
+        (
             &[MATCH, PROVIDER, FILE, "onError: ignore"],
             "6: registries[0].onError: \"ignore\" is not known; write \"fail\" or \"anonymous\"",
         ),

@@ -4,8 +4,9 @@ mod attributes;
 mod fields;
 mod provider;
 
-use super::document::{self, Tree};
+use super::document;
 use super::version::Version;
+use crate::yaml::Tree;
 use fields::Fields;
 
 /// An entry of `providers`, as far as it could be read.

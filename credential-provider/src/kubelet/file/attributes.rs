@@ -1,9 +1,9 @@
 //! `tokenAttributes` of an entry.
 
-use super::super::document::Tree;
 use super::super::version::Version;
 use super::Note;
 use super::fields::{At, Fields};
+use crate::yaml::Tree;
 
 const REQUIRED: &str = "requiredServiceAccountAnnotationKeys";
 const OPTIONAL: &str = "optionalServiceAccountAnnotationKeys";

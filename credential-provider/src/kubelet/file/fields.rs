@@ -1,7 +1,7 @@
 //! The fields of one object, taken one by one; what nobody took is unknown to the kubelet.
 
-use super::super::document::{Node, Tree};
 use super::Note;
+use crate::yaml::{Node, Tree};
 
 /// A value and its line; line 0 where it is missing.
 #[derive(Clone, Debug, Default)]

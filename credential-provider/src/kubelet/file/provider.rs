@@ -1,6 +1,5 @@
 //! An entry of `providers`.
 
-use super::super::document::Tree;
 use super::super::version::Version;
 use super::attributes;
 use super::fields::{At, Fields};
@@ -10,6 +9,7 @@ use crate::error::chain;
 use crate::go_duration;
 use crate::pattern::Pattern;
 use crate::wire::ApiVersion;
+use crate::yaml::Tree;
 
 const OWNER: &str = "the entry";
 

@@ -1,5 +1,5 @@
-//! A piece of YAML as it stands, each value with its line. What a value is to be depends on the provider, which
-//! is known only once the whole entry was read.
+//! A YAML or JSON text with the kinds of its values and their lines: a number is no text, for what was written cannot
+//! be told from its value.
 
 use std::fmt;
 
@@ -8,19 +8,25 @@ use serde_saphyr::Spanned;
 
 /// A value and where it begins.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub struct Tree {
     /// From 1.
-    pub(super) line: u64,
-    pub(super) node: Node,
+    pub line: u64,
+    /// What stands there.
+    pub node: Node,
 }
 
 /// What was written.
 #[derive(Debug)]
-pub(super) enum Node {
+pub enum Node {
     /// Nothing.
     Null,
-    /// Text, a number or a truth value: as text.
+    /// `true` or `false`.
+    Flag(bool),
+    /// A number, whatever its value.
+    Number,
+    /// A text.
     Text(String),
+    /// In file order.
     List(Vec<Tree>),
     /// In file order.
     Map(Vec<(String, Tree)>),
@@ -35,13 +41,13 @@ impl<'de> Deserialize<'de> for Tree {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
+        deserializer.deserialize_any(Kinds)
     }
 }
 
-struct NodeVisitor;
+struct Kinds;
 
-impl<'de> Visitor<'de> for NodeVisitor {
+impl<'de> Visitor<'de> for Kinds {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,20 +58,24 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Null)
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Text(value.to_string()))
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Node, E> {
+        Ok(Node::Flag(flag))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Text(value.to_string()))
+    fn visit_i64<E: Error>(self, _number: i64) -> Result<Node, E> {
+        Ok(Node::Number)
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Text(value.to_string()))
+    fn visit_u64<E: Error>(self, _number: u64) -> Result<Node, E> {
+        Ok(Node::Number)
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Text(value.to_owned()))
+    fn visit_f64<E: Error>(self, _number: f64) -> Result<Node, E> {
+        Ok(Node::Number)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
+        Ok(Node::Text(text.to_owned()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
@@ -77,6 +87,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        // A key that stands twice is refused by the parser.
         let mut pairs = Vec::new();
         while let Some(pair) = map.next_entry()? {
             pairs.push(pair);
