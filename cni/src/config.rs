@@ -82,7 +82,7 @@ impl NetConf {
             pods.iter()
                 .filter(|pods| !self.ipam.sets.iter().any(|set| set.subnets().any(|own| own == **pods))),
         );
-        Some(Masquerade { pods, spared })
+        Some(Masquerade { pods, spared, ..Masquerade::default() })
     }
 }
 

@@ -3,12 +3,13 @@
 //! Whatever changes only marks the node dirty; one loop looks at everything, decides, and applies. It
 //! removes nothing when it ends: pods keep their network, and the plugin goes on working without it.
 
+mod network;
 mod node;
 mod phase;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,15 +17,20 @@ use tokio::task::JoinSet;
 pub use node::{ApplyError, Paths};
 pub use phase::Phase;
 
-use crate::api::{self, Access};
+use crate::api::{self, Access, Peers, Posts};
+use crate::claims::{self, Peer, Standpoint};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::desired;
 use crate::health::{self, ListenError};
 use crate::hostfs::{self, HostFsError};
+use crate::kernel::{KernelError, Monitor};
 use crate::node_facts::{FactsError, NodeFacts, Seen};
 use crate::report;
+use crate::standing::{Difference, Standing};
 use crate::state::Snapshot;
+use crate::tripod_node::Claim;
 use crate::watch::Watch;
+use network::Network;
 use node::Node;
 
 /// What the agent is told at its start.
@@ -56,6 +62,9 @@ pub enum AgentError {
     /// The probes' address is taken.
     #[error("cannot answer probes")]
     Health(#[from] ListenError),
+    /// The kernel gives no sockets.
+    #[error("cannot look at the node's network")]
+    Kernel(#[from] KernelError),
     /// A part of the agent ended.
     #[error("answering probes ended")]
     Probes(#[source] std::io::Error),
@@ -68,15 +77,32 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     let (phase, phases) = watch::channel(Phase::default());
     let (sight, seen) = watch::channel(None);
     let (servers, known_servers) = watch::channel(config.api_servers.clone());
+    let (ours, told) = watch::channel(None);
+    let (peers, known_peers) = watch::channel(Peers::Unknown(None));
+    let posts = Posts { ours: told, peers };
     // Dropping the set ends the tasks.
     let mut tasks = JoinSet::new();
     let access = settings.access.clone();
-    tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, sight, phases.clone()));
+    tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, sight, phases.clone(), posts));
     let node = Node::new(settings.paths.clone());
-    let agent = Agent { settings, config, complaint: None, node, facts: None, refused: None, phase, servers };
+    let (network, monitor) = (Network::open()?, Monitor::open()?);
+    let agent = Agent {
+        settings,
+        config,
+        complaint: None,
+        node,
+        network,
+        facts: None,
+        refused: None,
+        peers: None,
+        ignored: Standing::default(),
+        phase,
+        servers,
+        ours,
+    };
     tokio::select! {
         () = stop => Ok(()),
-        () = agent.keep(seen) => Ok(()),
+        () = agent.keep(seen, known_peers, monitor) => Ok(()),
         ended = health::run(listener, phases) => ended.map_err(AgentError::Probes),
     }
 }
@@ -90,18 +116,33 @@ struct Agent<'a> {
     facts: Option<NodeFacts>,
     /// What is wrong with the Node object since it was good.
     refused: Option<FactsError>,
+    network: Network,
+    /// The nodes to be linked with; none until an API server or an earlier run has told.
+    peers: Option<Vec<Peer>>,
+    /// The claims that are not used.
+    ignored: Standing<String>,
     phase: watch::Sender<Phase>,
     servers: watch::Sender<Vec<String>>,
+    ours: watch::Sender<Option<Claim>>,
 }
 
 /// Changes come in bursts; one look answers all of them.
 const SETTLE: Duration = Duration::from_millis(20);
+/// The longest pause between two looks that the length of a look calls for.
+const LONGEST_REST: Duration = Duration::from_secs(5);
 
 impl Agent<'_> {
-    async fn keep(mut self, mut seen: watch::Receiver<Option<Seen>>) {
+    async fn keep(
+        mut self,
+        mut seen: watch::Receiver<Option<Seen>>,
+        mut known: watch::Receiver<Peers>,
+        monitor: Monitor,
+    ) {
         // A restart must not wait for an API server: the state it left is the state it restores.
-        let last_known = self.node.last_known(&self.settings.node_name);
-        last_known.into_iter().for_each(|facts| self.learn(facts));
+        if let Some((facts, peers)) = self.node.last_known(&self.settings.node_name) {
+            self.peers = Some(peers);
+            self.learn(facts);
+        }
         loop {
             // Armed before the look, so that no change falls between the two.
             let mut watch = Watch::open()
@@ -111,14 +152,42 @@ impl Agent<'_> {
             self.reload();
             let news = seen.borrow_and_update().clone();
             self.hear(news);
-            self.apply(&mut watch);
+            let peers = known.borrow_and_update().clone();
+            self.meet(&peers);
+            let begin = Instant::now();
+            self.apply(&mut watch, &peers).await;
+            let spent = begin.elapsed();
             tokio::select! {
                 () = changed(watch, self.settings.resync) => {}
-                // The sender lives as long as the API task, which does not end.
+                // The senders live as long as the API task, which does not end.
                 Ok(()) = seen.changed() => {}
+                Ok(()) = known.changed() => {}
+                changes = monitor.changed() => if changes.underlay { self.network.forget_ways() },
             }
-            tokio::time::sleep(SETTLE).await;
+            // However often the kernel has news, a tenth of a processor is enough.
+            tokio::time::sleep(SETTLE.max(spent * 9).min(LONGEST_REST)).await;
         }
+    }
+
+    /// Judges what other nodes say. As long as nothing is heard, the last known ones stay.
+    fn meet(&mut self, peers: &Peers) {
+        let (Peers::Known(known), Some(facts)) = (peers, &self.facts) else { return };
+        let us = Standpoint {
+            name: &self.settings.node_name,
+            config: &self.config,
+            facts,
+            services: &known.services,
+        };
+        let judged = claims::judge(&known.claims, &known.verdicts, us);
+        let ignored = judged.refused.iter().map(|(name, refusal)| format!("{name}: {refusal}")).collect();
+        let Difference { come, gone } = self.ignored.replace(ignored);
+        for claim in come {
+            tracing::warn!(claim, "ignored what a TripodNode says");
+        }
+        for claim in gone {
+            tracing::info!(claim, "this TripodNode is not ignored any more");
+        }
+        self.peers = Some(judged.peers);
     }
 
     /// Takes over a changed `node.yaml`. One that cannot be used is told, and the last good one stays.
@@ -170,19 +239,18 @@ impl Agent<'_> {
         }
         tracing::info!(node = self.settings.node_name, facts = %news, "learned about this node");
         node::tell_unlisted(&self.config, &news);
+        self.ours.send_replace(Claim::new(&news));
         self.facts = Some(news);
     }
 
-    fn apply(&mut self, watch: &mut Option<Watch>) {
+    async fn apply(&mut self, watch: &mut Option<Watch>, known: &Peers) {
         let phase = match (&self.facts, &self.refused) {
             (Some(facts), _) if !facts.pod_cidrs.is_empty() => {
-                self.node.make_folders();
-                add(watch, self.node.folders());
-                let desired = desired::decide(&self.config, facts, &self.settings.paths.state);
-                let snapshot = Snapshot::new(&self.settings.node_name, facts.clone());
-                match self.node.apply(&desired, &snapshot) {
-                    Ok(()) => Phase::Ready,
-                    Err(error) => Phase::Failing(report::chain(&error)),
+                let facts = facts.clone();
+                match (self.peers.clone(), known) {
+                    (Some(peers), _) => self.bring(watch, &facts, peers).await,
+                    (None, Peers::Unknown(Some(why))) => Phase::WaitingForPeers(format!(": {why}")),
+                    (None, _) => Phase::WaitingForPeers(String::new()),
                 }
             }
             (_, Some(error)) => Phase::WaitingForUsableNode(report::chain(error)),
@@ -190,6 +258,24 @@ impl Agent<'_> {
             (None, None) => Phase::Absent,
         };
         self.enter(phase);
+    }
+
+    async fn bring(&mut self, watch: &mut Option<Watch>, facts: &NodeFacts, peers: Vec<Peer>) -> Phase {
+        self.node.make_folders();
+        add(watch, self.node.folders());
+        match self.try_bring(facts, peers).await {
+            Ok(()) => Phase::Ready,
+            Err(error) => Phase::Failing(report::chain(&error)),
+        }
+    }
+
+    async fn try_bring(&mut self, facts: &NodeFacts, peers: Vec<Peer>) -> Result<(), ApplyError> {
+        let mesh = self.network.plan(&self.config, facts, &peers).await?;
+        let desired = desired::decide(&self.config, facts, &mesh, &self.settings.paths.state);
+        let snapshot = Snapshot::new(&self.settings.node_name, facts.clone(), peers);
+        self.node.prepare(&desired, &snapshot)?;
+        self.network.apply(&mesh).await?;
+        self.node.announce(&desired, &snapshot)
     }
 
     fn enter(&self, phase: Phase) {

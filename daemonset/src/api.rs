@@ -1,5 +1,7 @@
 //! The Kubernetes API as this agent sees it: one Node object, followed and patched.
 
+mod peers;
+
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -19,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use crate::agent::Phase;
 use crate::node_facts::{self, NodeFacts, Seen};
 use crate::report;
+pub use peers::{Neighbourhood, Peers, Posts};
 
 /// How to sign in, and where when no address is configured.
 #[derive(Clone, Debug)]
@@ -42,6 +45,12 @@ enum ApiError {
     Watch(#[source] watcher::Error),
     #[error("cannot patch the Node's status")]
     Patch(#[source] kube::Error),
+    #[error("cannot follow TripodNode objects (resource tripodnodes.tripod.dev)")]
+    WatchPeers(#[source] watcher::Error),
+    #[error("cannot read a Node object")]
+    Read(#[source] kube::Error),
+    #[error("cannot write this node's TripodNode object")]
+    Write(#[source] kube::Error),
     #[error("the watch ended")]
     Ended,
 }
@@ -63,8 +72,9 @@ pub async fn follow(
     mut servers: watch::Receiver<Vec<String>>,
     seen: watch::Sender<Option<Seen>>,
     phase: watch::Receiver<Phase>,
+    posts: Posts,
 ) {
-    let mut follower = Follower { access, name, seen, phase };
+    let mut follower = Follower { access, name, seen, phase, posts };
     let mut pause = SHORTEST_PAUSE;
     loop {
         let addresses = follower.addresses(&servers.borrow_and_update().clone());
@@ -97,6 +107,7 @@ struct Follower {
     name: String,
     seen: watch::Sender<Option<Seen>>,
     phase: watch::Receiver<Phase>,
+    posts: Posts,
 }
 
 impl Follower {
@@ -114,7 +125,21 @@ impl Follower {
 
     /// Follows at one address. Returns only when it is of no more use.
     async fn follow(&mut self, address: &str, was_heard: &mut bool) -> Result<Infallible, ApiError> {
-        let nodes = Api::<Node>::all(self.client(address)?);
+        let client = self.client(address)?;
+        let (name, mut posts) = (self.name.clone(), self.posts.clone());
+        tokio::select! {
+            ended = self.follow_own(address, client.clone(), was_heard) => ended,
+            error = peers::follow(client, &name, &mut posts) => Err(error),
+        }
+    }
+
+    async fn follow_own(
+        &mut self,
+        address: &str,
+        client: Client,
+        was_heard: &mut bool,
+    ) -> Result<Infallible, ApiError> {
+        let nodes = Api::<Node>::all(client);
         let mut stream = pin!(watcher::watch_object(nodes.clone(), &self.name));
         let first = timeout(ANSWER, stream.next()).await;
         let mut item = first.map_err(|_elapsed| ApiError::Silent(ANSWER))?;

@@ -19,10 +19,42 @@ pub struct NodeConfig {
     pub api_servers: Vec<String>,
     /// Prefixes of all pods of the cluster, whose traffic keeps the pod's own address.
     pub cluster_cidrs: Vec<IpNetwork>,
+    /// How nodes reach one another's pods.
+    pub backend: Backend,
+    /// The overlay.
+    pub vxlan: Vxlan,
     /// MTU of pod links in bytes; none when the plugin shall find it.
     pub mtu: Option<u32>,
     /// What happens to the source address of packets that leave the cluster.
     pub masquerade: Masquerading,
+}
+
+/// How nodes reach one another's pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// By a route where the peer is on a link of ours, through VXLAN otherwise.
+    #[default]
+    Auto,
+    /// By routes alone.
+    Direct,
+    /// Through VXLAN alone.
+    Vxlan,
+}
+
+/// The overlay's settings, the same on all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vxlan {
+    /// Network identifier.
+    pub vni: u32,
+    /// UDP port.
+    pub port: u16,
+}
+
+impl Default for Vxlan {
+    /// The port is the one that IANA gave to VXLAN.
+    fn default() -> Self {
+        Self { vni: 84, port: 4789 }
+    }
 }
 
 /// Whether and for which destinations packets of pods leave with the node's address.
@@ -137,12 +169,13 @@ mod tests {
     #[test]
     fn every_key_of_the_schema_is_read() {
         let text = "version: v1\napiServers: [https://172.30.0.1:6443, 'https://[fd00::1]']\n\
-            clusterCIDRs: [10.244.0.0/16, fd00:10::/48]\nbackend: auto\nmtu: 1450\n\
-            masquerade: {enabled: false, exclude: [192.168.0.0/16]}\nvxlan: {checksumOffload: auto}\n\
+            clusterCIDRs: [10.244.0.0/16, fd00:10::/48]\nbackend: direct\nmtu: 1450\n\
+            masquerade: {enabled: false, exclude: [192.168.0.0/16]}\nvxlan: {vni: 7, port: 8472, checksumOffload: auto}\n\
             forwardDrop: report\nplatform: auto\n";
         let config = parse("node.yaml", text).unwrap();
         assert_eq!(config.api_servers, ["https://172.30.0.1:6443", "https://[fd00::1]"]);
         assert_eq!(config.cluster_cidrs.len(), 2);
+        assert_eq!((config.backend, config.vxlan), (Backend::Direct, Vxlan { vni: 7, port: 8472 }));
         assert_eq!(config.mtu, Some(1450));
         assert!(!config.masquerade.enabled);
         assert_eq!(config.masquerade.exclude, ["192.168.0.0/16".parse::<IpNetwork>().unwrap()]);
@@ -166,9 +199,10 @@ mod tests {
     fn values_that_cannot_be_are_told_with_their_place() {
         let cases = [
             ("version: v2\n", "/etc/tripod/node.yaml:1:10: version: \"v2\""),
-            ("version: v1\nbackend: vxlan\n", ":2:10: backend: \"vxlan\" is not available"),
+            ("version: v1\nbackend: wireguard\n", ":2:10: backend: \"wireguard\" is not available"),
             ("version: v1\nbackend: ipip\n", ":2:10: backend: \"ipip\" is no backend"),
-            ("version: v1\nvxlan: {vni: 7}\n", "vxlan.vni: \"7\" is not available"),
+            ("version: v1\nvxlan: {vni: 0}\n", "vxlan.vni: \"0\" is out of range; set 1 to 16777215"),
+            ("version: v1\nvxlan: {port: 0}\n", "vxlan.port: \"0\" is out of range; set 1 to 65535"),
             ("version: v1\nvxlan: {checksumOffload: off}\n", "vxlan.checksumOffload"),
             ("version: v1\nforwardDrop: repair\n", "forwardDrop: \"repair\" is not available"),
             ("version: v1\nplatform: k3s\n", "platform: \"k3s\" is not available"),

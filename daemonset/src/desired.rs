@@ -7,7 +7,9 @@ use tripod_cni::nft::masquerade::{MULTICAST, Masquerade};
 
 use crate::config::NodeConfig;
 use crate::conflist;
+use crate::mesh::{Family, Mesh};
 use crate::node_facts::NodeFacts;
+use crate::prefix;
 
 /// The state of a node whose pods have a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +36,13 @@ const FORWARD4: Sysctl = Sysctl { key: "ipv4/ip_forward", value: "1" };
 const FORWARD6: Sysctl = Sysctl { key: "ipv6/conf/all/forwarding", value: "1" };
 
 /// Decides the state of a node with `facts`. `agent_state` is the folder of the readiness marker.
-pub fn decide(config: &NodeConfig, facts: &NodeFacts, agent_state: &Path) -> Desired {
+pub fn decide(config: &NodeConfig, facts: &NodeFacts, mesh: &Mesh, agent_state: &Path) -> Desired {
+    let mtu = config.mtu.or_else(|| mesh.pod_mtu());
     let families = [(FORWARD4, facts.pod_cidrs.iter().any(IpNetwork::is_ipv4)), (FORWARD6, has_ipv6(facts))];
     Desired {
         sysctls: families.into_iter().filter_map(|(sysctl, wanted)| wanted.then_some(sysctl)).collect(),
         masquerade: masquerade(config, facts),
-        conflist: conflist::render(&facts.pod_cidrs, &facts.node_ips, config.mtu, agent_state),
+        conflist: conflist::render(&facts.pod_cidrs, &facts.node_ips, mtu, agent_state),
     }
 }
 
@@ -54,7 +57,7 @@ pub fn unlisted<'a>(config: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a IpNetw
     facts
         .pod_cidrs
         .iter()
-        .filter(|cidr| !config.cluster_cidrs.iter().any(|all| contains(all, cidr)))
+        .filter(|cidr| !config.cluster_cidrs.iter().any(|all| prefix::contains(all, cidr)))
         .collect()
 }
 
@@ -67,15 +70,12 @@ fn masquerade(config: &NodeConfig, facts: &NodeFacts) -> Masquerade {
     let mut spared: Vec<_> = known.chain(own).chain(MULTICAST).filter(|p| has_family(facts, p)).collect();
     let mut seen = std::collections::HashSet::new();
     spared.retain(|prefix| seen.insert(*prefix));
-    Masquerade { pods: facts.pod_cidrs.clone(), spared }
+    let spared_links = Family::ALL.map(Family::overlay).to_vec();
+    Masquerade { pods: facts.pod_cidrs.clone(), spared, spared_links }
 }
 
 fn has_family(facts: &NodeFacts, prefix: &IpNetwork) -> bool {
     facts.pod_cidrs.iter().any(|cidr| cidr.is_ipv4() == prefix.is_ipv4())
-}
-
-fn contains(all: &IpNetwork, part: &IpNetwork) -> bool {
-    all.is_ipv4() == part.is_ipv4() && all.prefix() <= part.prefix() && all.contains(part.network())
 }
 
 #[cfg(test)]
@@ -88,13 +88,18 @@ mod tests {
     }
 
     fn facts(cidrs: &[&str]) -> NodeFacts {
-        NodeFacts { pod_cidrs: networks(cidrs), node_ips: vec!["10.0.0.1".parse().unwrap()] }
+        NodeFacts {
+            pod_cidrs: networks(cidrs),
+            node_ips: vec!["10.0.0.1".parse().unwrap()],
+            ..NodeFacts::default()
+        }
     }
 
     #[test]
     fn each_family_of_pods_brings_its_sysctl() {
         let keys = |cidrs: &[&str]| -> Vec<_> {
-            let desired = decide(&NodeConfig::default(), &facts(cidrs), Path::new("/run/tripod"));
+            let desired =
+                decide(&NodeConfig::default(), &facts(cidrs), &Mesh::default(), Path::new("/run/tripod"));
             desired.sysctls.iter().map(|sysctl| sysctl.key).collect()
         };
         assert_eq!(keys(&["10.1.0.0/24"]), ["ipv4/ip_forward"]);
@@ -109,7 +114,7 @@ mod tests {
             masquerade: Masquerading { enabled: true, exclude: networks(&["192.168.0.0/16", "10.0.0.0/8"]) },
             ..NodeConfig::default()
         };
-        let desired = decide(&config, &facts(&["10.1.0.0/24"]), Path::new("/run/tripod"));
+        let desired = decide(&config, &facts(&["10.1.0.0/24"]), &Mesh::default(), Path::new("/run/tripod"));
         assert_eq!(desired.masquerade.pods, networks(&["10.1.0.0/24"]));
         assert_eq!(desired.masquerade.spared, networks(&["10.0.0.0/8", "192.168.0.0/16", "224.0.0.0/4"]));
     }
@@ -119,7 +124,7 @@ mod tests {
         let facts = facts(&["10.1.0.0/24", "fd00:1::/64"]);
         let config = NodeConfig::default();
         assert_eq!(unlisted(&config, &facts), facts.pod_cidrs.iter().collect::<Vec<_>>());
-        let spared = decide(&config, &facts, Path::new("/run/tripod")).masquerade.spared;
+        let spared = decide(&config, &facts, &Mesh::default(), Path::new("/run/tripod")).masquerade.spared;
         assert_eq!(spared, networks(&["10.1.0.0/24", "fd00:1::/64", "224.0.0.0/4", "ff00::/8"]));
     }
 
@@ -133,7 +138,7 @@ mod tests {
     fn without_masquerade_nothing_is_hidden() {
         let masquerade = Masquerading { enabled: false, exclude: Vec::new() };
         let config = NodeConfig { masquerade, ..NodeConfig::default() };
-        let desired = decide(&config, &facts(&["10.1.0.0/24"]), Path::new("/run/tripod"));
+        let desired = decide(&config, &facts(&["10.1.0.0/24"]), &Mesh::default(), Path::new("/run/tripod"));
         assert_eq!(desired.masquerade, Masquerade::default());
     }
 }

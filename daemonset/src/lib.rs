@@ -17,6 +17,7 @@
 pub mod agent;
 pub mod api;
 pub mod attachments;
+pub mod claims;
 pub mod cli;
 pub mod config;
 pub mod conflist;
@@ -27,12 +28,17 @@ pub mod forward;
 pub mod health;
 pub mod hostfs;
 pub mod install;
+pub mod kernel;
+pub mod mac;
+pub mod mesh;
 pub mod node_facts;
 pub mod plan;
+pub mod prefix;
 pub mod report;
 pub mod standing;
 pub mod state;
 pub mod sysctl;
+pub mod tripod_node;
 pub mod watch;
 
 use std::time::Duration;

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The facts that decide a node's network, in the order of the Node object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
+    /// `metadata.uid` of the Node.
+    #[serde(default)]
+    pub uid: String,
     /// `spec.podCIDRs`: the prefixes of this node's pods, without host bits. Empty until the cluster has
     /// assigned them.
     #[serde(rename = "podCIDRs")]
@@ -69,7 +72,11 @@ pub type Seen = Result<NodeFacts, FactsError>;
 impl NodeFacts {
     /// Reads them off `node`.
     pub fn inspect(node: &Node) -> Seen {
-        Ok(Self { pod_cidrs: pod_cidrs(node)?, node_ips: internal_ips(node) })
+        Ok(Self {
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+            pod_cidrs: pod_cidrs(node)?,
+            node_ips: internal_ips(node),
+        })
     }
 }
 

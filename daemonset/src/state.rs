@@ -1,7 +1,8 @@
-//! `agent.json`: the last known facts, so that a restart needs no API server.
+//! `agent.json`: the last known facts about this node and the others, so that a restart needs no API server.
 
 use serde::{Deserialize, Serialize};
 
+use crate::claims::Peer;
 use crate::node_facts::NodeFacts;
 
 /// Name of the file in the agent's state folder.
@@ -17,6 +18,9 @@ pub struct Snapshot {
     /// The facts.
     #[serde(flatten)]
     pub facts: NodeFacts,
+    /// The nodes that it was linked with.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +30,9 @@ enum Version {
 }
 
 impl Snapshot {
-    /// The facts about `node`.
-    pub fn new(node: &str, facts: NodeFacts) -> Self {
-        Self { version: Version::V1, node: node.to_owned(), facts }
+    /// The facts about `node`, and its peers.
+    pub fn new(node: &str, facts: NodeFacts, peers: Vec<Peer>) -> Self {
+        Self { version: Version::V1, node: node.to_owned(), facts, peers }
     }
 
     /// Parses the file's text.
@@ -51,13 +55,14 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let facts = NodeFacts {
+            uid: "u1".into(),
             pod_cidrs: vec!["10.1.0.0/24".parse().unwrap(), "fd00::/64".parse().unwrap()],
             node_ips: vec!["10.0.0.1".parse().unwrap()],
         };
-        let snapshot = Snapshot::new("n1", facts);
+        let snapshot = Snapshot::new("n1", facts, Vec::new());
         let text = snapshot.render().unwrap();
-        let expected = "{\"version\":\"v1\",\"node\":\"n1\",\"podCIDRs\":[\"10.1.0.0/24\",\"fd00::/64\"],\
-            \"nodeIPs\":[\"10.0.0.1\"]}\n";
+        let expected = "{\"version\":\"v1\",\"node\":\"n1\",\"uid\":\"u1\",\"podCIDRs\":[\"10.1.0.0/24\",\"fd00::/64\"],\
+            \"nodeIPs\":[\"10.0.0.1\"],\"peers\":[]}\n";
         assert_eq!(String::from_utf8(text.clone()).unwrap(), expected);
         assert_eq!(Snapshot::parse(&text).unwrap(), snapshot);
     }

@@ -1,8 +1,10 @@
-//! A stand-in for the Kubernetes API server: one Node object over TLS with a certificate authority of
-//! its own; get, list, watch and patch of its status, and the ways in which a real one fails.
+//! A stand-in for the Kubernetes API server: Node and TripodNode objects over TLS with a certificate
+//! authority of its own; get, list, watch and patch as far as a node agent may, and the ways in which a real
+//! one fails.
 
 mod tls;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -34,7 +36,7 @@ pub struct ApiServer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The cluster's one Node and what was done to it; outlives the API servers that show it.
+/// The cluster's objects and what was done to them; outlives the API servers that show it.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster(Arc<Shared>);
 
@@ -44,10 +46,37 @@ struct Shared {
     version: watch::Sender<u64>,
 }
 
+/// A kind of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Node,
+    TripodNode,
+}
+
+impl Kind {
+    fn words(self) -> [&'static str; 2] {
+        match self {
+            Self::Node => ["v1", "Node"],
+            Self::TripodNode => ["tripod.dev/v1alpha1", "TripodNode"],
+        }
+    }
+}
+
+/// A change of an object.
+#[derive(Debug)]
+struct Event {
+    version: u64,
+    kind: Kind,
+    name: String,
+    document: Value,
+}
+
 #[derive(Debug, Default)]
 struct Stored {
-    node: Option<Value>,
-    events: Vec<(u64, Value)>,
+    objects: BTreeMap<(Kind, String), Value>,
+    events: Vec<Event>,
+    /// Whether the cluster knows no TripodNodes.
+    lacks_tripod_nodes: bool,
     patches: Vec<Value>,
     refuse_patches: bool,
     compacted: u64,
@@ -60,22 +89,55 @@ impl Default for Shared {
 }
 
 impl Cluster {
-    /// Replaces the Node, or deletes it.
+    /// Makes a Node or replaces it, or deletes every one.
     pub fn set_node(&self, node: Option<Value>) {
-        self.store(&mut self.state(), node);
+        let mut state = self.state();
+        match node {
+            Some(node) => self.store(&mut state, Kind::Node, &name_of(&node), Some(node)),
+            None => {
+                let names: Vec<_> =
+                    state.objects.keys().filter(|(kind, _)| *kind == Kind::Node).cloned().collect();
+                names.iter().for_each(|(_, name)| self.store(&mut state, Kind::Node, name, None));
+            }
+        }
     }
 
-    fn store(&self, state: &mut Stored, node: Option<Value>) {
+    /// Makes a TripodNode or replaces it.
+    pub fn set_tripod_node(&self, object: Value) {
+        self.store(&mut self.state(), Kind::TripodNode, &name_of(&object), Some(object));
+    }
+
+    /// Deletes a TripodNode.
+    pub fn delete_tripod_node(&self, name: &str) {
+        self.store(&mut self.state(), Kind::TripodNode, name, None);
+    }
+
+    /// The TripodNode of this name.
+    pub fn tripod_node(&self, name: &str) -> Option<Value> {
+        self.state().objects.get(&(Kind::TripodNode, name.to_owned())).cloned()
+    }
+
+    /// Whether the definition of TripodNodes is missing, from now on.
+    pub fn lack_tripod_nodes(&self, lacks: bool) {
+        self.state().lacks_tripod_nodes = lacks;
+    }
+
+    fn store(&self, state: &mut Stored, kind: Kind, name: &str, object: Option<Value>) {
         let version = *self.0.version.borrow() + 1;
-        let (kind, object) = match (&state.node, node) {
+        let key = (kind, name.to_owned());
+        let (event, object) = match (state.objects.get(&key), object) {
             (None, None) => return,
             (Some(old), None) => ("DELETED", old.clone()),
-            (None, Some(node)) => ("ADDED", node),
-            (Some(_), Some(node)) => ("MODIFIED", node),
+            (None, Some(object)) => ("ADDED", object),
+            (Some(_), Some(object)) => ("MODIFIED", object),
         };
-        let object = versioned(object, version);
-        state.node = (kind != "DELETED").then(|| object.clone());
-        state.events.push((version, json!({"type": kind, "object": object})));
+        let object = versioned(kind, object, version);
+        match event {
+            "DELETED" => drop(state.objects.remove(&key)),
+            _ => drop(state.objects.insert(key, object.clone())),
+        }
+        let document = json!({"type": event, "object": object});
+        state.events.push(Event { version, kind, name: name.to_owned(), document });
         self.0.version.send_replace(version);
     }
 
@@ -100,8 +162,8 @@ impl Cluster {
         self.0.state.lock().expect("no request panics")
     }
 
-    /// Events after `version`, once there are any.
-    async fn events_after(&self, version: u64) -> (Vec<Value>, u64) {
+    /// Events after `version` of the objects that `shown` names, once there are any of whatever kind.
+    async fn events_after(&self, version: u64, shown: &Shown) -> (Vec<Value>, u64) {
         let mut versions = self.0.version.subscribe();
         let latest = *versions.wait_for(|latest| *latest > version).await.expect("the cluster lives");
         let state = self.state();
@@ -109,8 +171,23 @@ impl Cluster {
             let gone = status(410, "Expired", "too old resource version");
             return (vec![json!({"type": "ERROR", "object": gone})], latest);
         }
-        let later = state.events.iter().filter(|(at, _)| *at > version);
-        (later.map(|(_, event)| event.clone()).collect(), latest)
+        let later = state.events.iter().filter(|event| event.version > version);
+        let shown = later.filter(|event| shown.has(event.kind, &event.name));
+        (shown.map(|event| event.document.clone()).collect(), latest)
+    }
+}
+
+/// What a list or watch is about.
+#[derive(Clone, Debug)]
+struct Shown {
+    kind: Kind,
+    /// One object alone.
+    name: Option<String>,
+}
+
+impl Shown {
+    fn has(&self, kind: Kind, name: &str) -> bool {
+        self.kind == kind && self.name.as_ref().is_none_or(|only| only == name)
     }
 }
 
@@ -159,8 +236,11 @@ pub fn write_service_account(folder: &Path, authority: &Authority) {
 
 fn router(cluster: Cluster) -> Router {
     Router::new()
-        .route("/api/v1/nodes", get(list_or_watch))
+        .route("/api/v1/nodes", get(list_nodes))
+        .route("/api/v1/nodes/{name}", get(read_node))
         .route("/api/v1/nodes/{name}/status", patch(patch_status))
+        .route("/apis/tripod.dev/v1alpha1/tripodnodes", get(list_tripod_nodes))
+        .route("/apis/tripod.dev/v1alpha1/tripodnodes/{name}", patch(apply_tripod_node))
         .layer(middleware::from_fn(authenticate))
         .with_state(cluster)
 }
@@ -177,33 +257,86 @@ async fn authenticate(request: Request, next: Next) -> Response {
     failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
 }
 
-async fn list_or_watch(
-    State(cluster): State<Cluster>,
-    Query(query): Query<std::collections::HashMap<String, String>>,
-) -> Response {
+type Asked = Query<std::collections::HashMap<String, String>>;
+
+async fn list_nodes(State(cluster): State<Cluster>, Query(query): Asked) -> Response {
     let selected = query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
     let Some(name) = selected else {
         return failure(StatusCode::FORBIDDEN, "Forbidden", "only a Node by name may be read");
     };
-    let asked = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-    if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") {
-        return watch_from(cluster, asked);
-    }
-    let version = *cluster.0.version.borrow();
-    let items: Vec<_> =
-        cluster.state().node.iter().filter(|node| node["metadata"]["name"] == name).cloned().collect();
-    let version = version.to_string();
-    Json(json!({"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}))
-        .into_response()
+    let shown = Shown { kind: Kind::Node, name: Some(name.to_owned()) };
+    list_or_watch(cluster, &query, shown)
 }
 
-fn watch_from(cluster: Cluster, version: u64) -> Response {
-    let lines = stream::unfold((cluster, version), |(cluster, version)| async move {
-        let (events, latest) = cluster.events_after(version).await;
+async fn list_tripod_nodes(State(cluster): State<Cluster>, Query(query): Asked) -> Response {
+    if cluster.state().lacks_tripod_nodes {
+        return failure(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            "the server could not find the requested resource",
+        );
+    }
+    list_or_watch(cluster, &query, Shown { kind: Kind::TripodNode, name: None })
+}
+
+async fn read_node(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(name): axum::extract::Path<String>,
+) -> Response {
+    match cluster.state().objects.get(&(Kind::Node, name)) {
+        Some(node) => Json(node.clone()).into_response(),
+        None => failure(StatusCode::NOT_FOUND, "NotFound", "no such Node"),
+    }
+}
+
+fn list_or_watch(
+    cluster: Cluster,
+    query: &std::collections::HashMap<String, String>,
+    shown: Shown,
+) -> Response {
+    let asked = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+    if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") {
+        return watch_from(cluster, asked, shown);
+    }
+    let state = cluster.state();
+    let version = cluster.0.version.borrow().to_string();
+    let items = state.objects.iter().filter(|((kind, name), _)| shown.has(*kind, name));
+    let items: Vec<_> = items.map(|(_, object)| object.clone()).collect();
+    let [api_version, kind] = shown.kind.words();
+    Json(json!({"kind": format!("{kind}List"), "apiVersion": api_version,
+        "metadata": {"resourceVersion": version}, "items": items}))
+    .into_response()
+}
+
+fn watch_from(cluster: Cluster, version: u64, shown: Shown) -> Response {
+    let lines = stream::unfold((cluster, version, shown), |(cluster, version, shown)| async move {
+        let (events, latest) = cluster.events_after(version, &shown).await;
         let text = events.iter().map(|event| format!("{event}\n")).collect::<String>();
-        Some((Ok::<_, Infallible>(text), (cluster, latest)))
+        Some((Ok::<_, Infallible>(text), (cluster, latest, shown)))
     });
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response()
+}
+
+/// Server-side apply by the only manager there is: the object becomes what was sent.
+async fn apply_tripod_node(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(name): axum::extract::Path<String>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let Ok(object) = serde_json::from_str::<Value>(&body) else {
+        return failure(StatusCode::BAD_REQUEST, "BadRequest", "no JSON");
+    };
+    if kind != "application/apply-patch+yaml" || name_of(&object) != name {
+        return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", kind);
+    }
+    let mut state = cluster.state();
+    if state.refuse_patches {
+        return failure(StatusCode::FORBIDDEN, "Forbidden", "tripodnodes is forbidden");
+    }
+    cluster.store(&mut state, Kind::TripodNode, &name, Some(object.clone()));
+    Json(object).into_response()
 }
 
 async fn patch_status(
@@ -215,7 +348,7 @@ async fn patch_status(
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     // Held from the reading to the writing: a change between the two would be lost.
     let mut state = cluster.state();
-    let node = state.node.clone().filter(|node| node["metadata"]["name"] == name.as_str());
+    let node = state.objects.get(&(Kind::Node, name.clone())).cloned();
     let (Some(mut node), Ok(patch)) = (node, serde_json::from_str::<Value>(&body)) else {
         return failure(StatusCode::NOT_FOUND, "NotFound", "no such Node, or no JSON");
     };
@@ -227,7 +360,7 @@ async fn patch_status(
     }
     merge_conditions(&mut node, &patch);
     state.patches.push(patch);
-    cluster.store(&mut state, Some(node.clone()));
+    cluster.store(&mut state, Kind::Node, &name, Some(node.clone()));
     Json(node).into_response()
 }
 
@@ -241,11 +374,16 @@ fn merge_conditions(node: &mut Value, patch: &Value) {
     node["status"]["conditions"] = Value::Array(conditions);
 }
 
-fn versioned(mut node: Value, version: u64) -> Value {
-    node["kind"] = "Node".into();
-    node["apiVersion"] = "v1".into();
-    node["metadata"]["resourceVersion"] = version.to_string().into();
-    node
+fn name_of(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+}
+
+fn versioned(kind: Kind, mut object: Value, version: u64) -> Value {
+    let [api_version, kind] = kind.words();
+    object["kind"] = kind.into();
+    object["apiVersion"] = api_version.into();
+    object["metadata"]["resourceVersion"] = version.to_string().into();
+    object
 }
 
 fn status(code: u16, reason: &str, message: &str) -> Value {

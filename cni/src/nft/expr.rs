@@ -30,6 +30,8 @@ pub enum Expr {
     IncomingName,
     /// Load the name of the interface the packet leaves by, 16 bytes.
     OutgoingName,
+    /// Load the packet's mark, in host order.
+    Mark,
     /// Load the packet's family, `NFPROTO_IPV4` or `NFPROTO_IPV6`.
     Family,
     /// Load the transport protocol, behind any IPv6 extension headers.
@@ -176,7 +178,7 @@ impl Expr {
     fn name(&self) -> &'static str {
         match self {
             Self::IncomingGroup | Self::OutgoingGroup | Self::IncomingName | Self::OutgoingName => "meta",
-            Self::Family | Self::Protocol | Self::EtherType => "meta",
+            Self::Mark | Self::Family | Self::Protocol | Self::EtherType => "meta",
             Self::Link { .. } | Self::Network { .. } | Self::Transport { .. } => "payload",
             Self::ReversePath | Self::DestinationType => "fib",
             Self::ConnectionStatus => "ct",
@@ -226,6 +228,7 @@ impl Expr {
             Self::OutgoingGroup => into(&[22]),
             Self::IncomingName => into(&[6]),
             Self::OutgoingName => into(&[7]),
+            Self::Mark => into(&[3]),
             Self::Family => into(&[15]),
             Self::Protocol => into(&[16]),
             Self::EtherType => into(&[1]),

@@ -26,6 +26,18 @@ pub struct Masquerade {
     pub pods: Vec<IpNetwork>,
     /// Destinations that see the pod's own address.
     pub spared: Vec<IpNetwork>,
+    /// Links by which packets leave with the pod's own address, since other nodes are behind them.
+    pub spared_links: Vec<&'static str>,
+}
+
+/// Who balances Services marks with this bit what it will hide itself (kube-proxy's `masqueradeBit`, 14).
+const KUBE_PROXY: u32 = 1 << 14;
+
+/// A link's name as the kernel compares it.
+fn interface_name(name: &str) -> Vec<u8> {
+    let mut padded = name.as_bytes().to_vec();
+    padded.resize(16, 0);
+    padded
 }
 
 /// A group address says where a packet goes to; the receivers need to know from which pod it came.
@@ -116,7 +128,11 @@ impl Masquerade {
     fn each(&self) -> impl Iterator<Item = Wanted> + '_ {
         self.pods.iter().map(|prefix| {
             let spared = self.spared.iter().filter(|spared| spared.is_ipv4() == prefix.is_ipv4());
-            let one = Self { pods: vec![*prefix], spared: spared.copied().collect() };
+            let one = Self {
+                pods: vec![*prefix],
+                spared: spared.copied().collect(),
+                spared_links: self.spared_links.clone(),
+            };
             let chain = chain_of(prefix);
             let rules = one.rules(&chain);
             let exclusions = one.spared.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -126,6 +142,17 @@ impl Masquerade {
 
     /// The rules of `chain`.
     pub(super) fn rules(&self, chain: &Chain) -> Vec<Rule> {
+        let verdict = vec![Expr::Verdict(Verdict::Return)];
+        let marked = vec![
+            Expr::Mark,
+            Expr::Mask(KUBE_PROXY.to_ne_bytes().to_vec()),
+            Expr::NotEqual(0_u32.to_ne_bytes().to_vec()),
+        ];
+        let marked = base::rule(chain, [marked, verdict.clone()]);
+        let by_link = self.spared_links.iter().map(|name| {
+            let matched = vec![Expr::OutgoingName, Expr::Equal(interface_name(name))];
+            base::rule(chain, [matched, verdict.clone()])
+        });
         let spare = self.spared.iter().map(|prefix| {
             let matched = address_in(Side::Destination, *prefix);
             base::rule(chain, [matched, vec![Expr::Verdict(Verdict::Return)]])
@@ -134,6 +161,6 @@ impl Masquerade {
             let matched = address_in(Side::Source, *prefix);
             base::rule(chain, [matched, vec![Expr::Masquerade]])
         });
-        spare.chain(hide).collect()
+        std::iter::once(marked).chain(by_link).chain(spare).chain(hide).collect()
     }
 }

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::attachments::Attachments;
+use crate::claims::Peer;
 use crate::config::NodeConfig;
 use crate::conflist;
 use crate::desired::{self, Desired};
 use crate::firewall::{self, FirewallError};
 use crate::forward::Forward;
 use crate::hostfs::{self, Change, Dir, HostFsError};
+use crate::kernel::KernelError;
 use crate::node_facts::{self, NodeFacts};
 use crate::report;
 use crate::state::{self, Snapshot};
@@ -17,8 +19,8 @@ use crate::sysctl::{self, SysctlError};
 /// Name of the marker that lets `tripod-cni` work after a boot.
 const READY: &str = "ready";
 
-/// No snapshot of two prefixes and two addresses is longer.
-const LONGEST_SNAPSHOT: u64 = 64 * 1024;
+/// A snapshot has some 250 bytes for each other node.
+const LONGEST_SNAPSHOT: u64 = 16 << 20;
 
 /// Where the agent finds and leaves things.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub enum ApplyError {
     /// A kernel parameter.
     #[error("cannot prepare the kernel")]
     Sysctl(#[from] SysctlError),
+    /// Links, routes or neighbours.
+    #[error("cannot link the node with others")]
+    Kernel(#[from] KernelError),
     /// The base table.
     #[error("cannot prepare the firewall")]
     Firewall(#[from] FirewallError),
@@ -90,12 +95,12 @@ impl Node {
         }
     }
 
-    /// The facts that an earlier run left about Node `name`.
-    pub(super) fn last_known(&self, name: &str) -> Option<NodeFacts> {
+    /// The facts that an earlier run left about Node `name`, and its peers.
+    pub(super) fn last_known(&self, name: &str) -> Option<(NodeFacts, Vec<Peer>)> {
         let path = self.paths.state.join(state::FILE);
         let text = hostfs::read(&path, LONGEST_SNAPSHOT).ok()?;
         match Snapshot::parse(&text) {
-            Ok(snapshot) if snapshot.node == name => Some(snapshot.facts),
+            Ok(snapshot) if snapshot.node == name => Some((snapshot.facts, snapshot.peers)),
             Ok(snapshot) => {
                 tracing::warn!(path = %path.display(), node = snapshot.node, "ignored: it is another node's");
                 None
@@ -107,13 +112,19 @@ impl Node {
         }
     }
 
-    /// Brings the node to `desired`. The marker opens the plugin's gate and the conflist makes the
-    /// runtime call it, so they come when all that a pod needs is there, in this order.
-    pub(super) fn apply(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
+    /// What must be there before the node is linked with others: forwarding, and the firewall that protects
+    /// it from pods.
+    pub(super) fn prepare(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
         sysctl::apply(&self.paths.sysctl, &self.paths.proc_net, &desired.sysctls)?;
         self.apply_firewall(desired)?;
         self.attachments.restore(&self.paths.state);
         self.forward.tell(&snapshot.facts.pod_cidrs);
+        Ok(())
+    }
+
+    /// The marker opens the plugin's gate and the conflist makes the runtime call it, so they come when all
+    /// that a pod needs is there, in this order.
+    pub(super) fn announce(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
         let state = Dir::open(&self.paths.state)?;
         state.write(state::FILE, &snapshot.render()?, 0o600)?;
         state.write(READY, b"", 0o644)?;

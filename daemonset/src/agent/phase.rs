@@ -12,6 +12,8 @@ pub enum Phase {
     WaitingForUsableNode(String),
     /// The Node has no pod CIDRs yet; the cluster assigns them.
     WaitingForPodCidrs,
+    /// Nobody has told yet which other nodes there are.
+    WaitingForPeers(String),
     /// The node's state is known and could not be reached.
     Failing(String),
     /// The kernel is prepared, the marker stands, the runtime has its conflist.
@@ -27,6 +29,7 @@ impl fmt::Display for Phase {
                 "waiting for spec.podCIDRs of this node; \
                  kube-controller-manager assigns them with --allocate-node-cidrs and --cluster-cidr",
             ),
+            Self::WaitingForPeers(why) => write!(f, "waiting for the TripodNode objects of other nodes{why}"),
             Self::Failing(error) => write!(f, "failing: {error}"),
             Self::Ready => f.write_str("ready"),
         }

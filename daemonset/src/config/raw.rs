@@ -1,10 +1,13 @@
 //! The text of `node.yaml` as it is written, and the only bridge from it to a checked [`NodeConfig`].
 
+use std::fmt;
+use std::ops::RangeInclusive;
+
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde_saphyr::{Error, Location, Spanned};
 
-use super::{ConfigError, MOST_ENTRIES, Masquerading, NodeConfig, Place};
+use super::{Backend, ConfigError, MOST_ENTRIES, Masquerading, NodeConfig, Place, Vxlan};
 
 type Text = Spanned<String>;
 
@@ -44,15 +47,16 @@ impl Raw {
     pub(super) fn check(self, file: &str) -> Result<NodeConfig, ConfigError> {
         let check = Check { file };
         check.word("version", Some(&self.version), &["v1"], &[])?;
-        check.word("backend", self.backend.as_ref(), &["auto"], &["direct", "vxlan", "wireguard"])?;
+        check.word("backend", self.backend.as_ref(), &["auto", "direct", "vxlan"], &["wireguard"])?;
         check.word("forwardDrop", self.forward_drop.as_ref(), &["report"], &["repair"])?;
         check.word("platform", self.platform.as_ref(), &["auto"], PLATFORMS)?;
-        check.vxlan(self.vxlan.as_ref())?;
         let masquerade =
             self.masquerade.map_or_else(|| Ok(Masquerading::default()), |it| check.masquerade(&it));
         Ok(NodeConfig {
             api_servers: check.list("apiServers", &self.api_servers, Check::api_server)?,
             cluster_cidrs: check.list("clusterCIDRs", &self.cluster_cidrs, Check::prefix)?,
+            backend: self.backend.as_ref().map(|text| backend(&text.value)).unwrap_or_default(),
+            vxlan: self.vxlan.map_or_else(|| Ok(Vxlan::default()), |it| check.vxlan(it))?,
             mtu: check.mtu(self.mtu)?,
             masquerade: masquerade?,
         })
@@ -96,21 +100,28 @@ impl Check<'_> {
         self.refuse(key, text.referenced, text.value.clone(), problem)
     }
 
-    fn vxlan(&self, vxlan: Option<&RawVxlan>) -> Result<(), ConfigError> {
-        let Some(vxlan) = vxlan else { return Ok(()) };
-        let unavailable = "is not available in this version; leave the key out";
-        if let Some(vni) = &vxlan.vni {
-            return self.refuse("vxlan.vni", vni.referenced, vni.value.to_string(), unavailable.to_owned());
+    fn vxlan(&self, raw: RawVxlan) -> Result<Vxlan, ConfigError> {
+        self.word("vxlan.checksumOffload", raw.checksum_offload.as_ref(), &["auto"], &["on", "off"])?;
+        let Vxlan { vni, port } = Vxlan::default();
+        Ok(Vxlan {
+            vni: self.number("vxlan.vni", raw.vni, 1..=0xff_ffff)?.unwrap_or(vni),
+            port: self.number("vxlan.port", raw.port, 1..=u16::MAX)?.unwrap_or(port),
+        })
+    }
+
+    fn number<T: Copy + PartialOrd + fmt::Display>(
+        &self,
+        key: &'static str,
+        number: Option<Spanned<T>>,
+        range: RangeInclusive<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        match number {
+            Some(number) if !range.contains(&number.value) => {
+                let problem = format!("is out of range; set {} to {}", range.start(), range.end());
+                self.refuse(key, number.referenced, number.value.to_string(), problem)
+            }
+            number => Ok(number.map(|number| number.value)),
         }
-        if let Some(port) = &vxlan.port {
-            return self.refuse(
-                "vxlan.port",
-                port.referenced,
-                port.value.to_string(),
-                unavailable.to_owned(),
-            );
-        }
-        self.word("vxlan.checksumOffload", vxlan.checksum_offload.as_ref(), &["auto"], &["on", "off"])
     }
 
     fn masquerade(&self, raw: &RawMasquerade) -> Result<Masquerading, ConfigError> {
@@ -168,6 +179,15 @@ impl Check<'_> {
             },
         };
         self.refuse(key, text.referenced, text.value.clone(), problem.to_owned())
+    }
+}
+
+/// What a word that was checked before means.
+fn backend(word: &str) -> Backend {
+    match word {
+        "direct" => Backend::Direct,
+        "vxlan" => Backend::Vxlan,
+        _ => Backend::Auto,
     }
 }
 

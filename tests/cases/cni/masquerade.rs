@@ -15,6 +15,7 @@ fn masquerade() -> Masquerade {
     Masquerade {
         pods: prefixes(&["10.1.0.0/24", "fd00:1::/64"]),
         spared: prefixes(&["10.0.0.0/8", "fd00::/8", "224.0.0.0/4"]),
+        spared_links: vec!["tripod4"],
     }
 }
 
@@ -30,9 +31,11 @@ fn the_chain_reads_back_as_it_was_meant_however_often_it_is_applied() {
         let text = node.sh("nft list chain inet tripod postrouting");
         let rules: Vec<&str> = text.lines().map(str::trim).collect();
         assert_eq!(
-            rules[2..8],
+            rules[2..10],
             [
                 "type nat hook postrouting priority srcnat; policy accept;",
+                "meta mark & 0x00004000 != 0x00000000 return",
+                "oifname \"tripod4\" return",
                 "ip daddr 10.0.0.0/8 return",
                 "ip6 daddr fd00::/8 return",
                 "ip daddr 224.0.0.0/4 return",

@@ -1,0 +1,123 @@
+//! What is there and what should be: adds what is missing, then removes what is too much.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnetwork::IpNetwork;
+
+use crate::kernel::{Fdb, HostRoute, Kernel, KernelError, Permanent};
+use crate::mesh::{self, Device, Family, Mesh};
+
+/// Routes to peers. Those of pods, without a next hop, are the plugin's.
+pub(super) async fn routes(
+    kernel: &Kernel,
+    mesh: &Mesh,
+    overlays: &BTreeMap<Family, u32>,
+    failed: &mut Vec<KernelError>,
+) -> Result<(), KernelError> {
+    let to_peers = |route: &HostRoute| route.gateway.is_some();
+    let there: BTreeMap<_, _> =
+        kernel.routes().await?.into_iter().filter(to_peers).map(|route| (route.key(), route)).collect();
+    let wanted = wanted_routes(mesh, overlays);
+    for (key, route) in &wanted {
+        let found = there.get(key);
+        if found != Some(route) {
+            failed.extend(kernel.put_route(route, found.is_some()).await.err());
+        }
+    }
+    for (_, stale) in there.iter().filter(|(key, _)| !wanted.contains_key(*key)) {
+        failed.extend(kernel.delete_route(stale).await.err());
+    }
+    Ok(())
+}
+
+/// What lies on overlay devices: next hops and forwarding entries.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    neighbours: BTreeSet<Permanent>,
+    forwarding: BTreeSet<Fdb>,
+}
+
+impl Entries {
+    /// Those that are there.
+    pub(super) async fn load(kernel: &Kernel, overlays: &BTreeMap<Family, u32>) -> Result<Self, KernelError> {
+        if overlays.is_empty() {
+            return Ok(Self::default());
+        }
+        let is_on = |device: u32| overlays.values().any(|index| *index == device);
+        let neighbours =
+            kernel.permanent_neighbours().await?.into_iter().filter(|it| is_on(it.device)).collect();
+        let forwarding = kernel.forwarding().await?.into_iter().filter(|it| is_on(it.device)).collect();
+        Ok(Self { neighbours, forwarding })
+    }
+
+    /// Adds what is missing, before a route leads there.
+    pub(super) async fn add(&self, kernel: &Kernel, wanted: &Self, failed: &mut Vec<KernelError>) {
+        for entry in wanted.forwarding.difference(&self.forwarding) {
+            failed.extend(kernel.put_forwarding(entry).await.err());
+        }
+        for neighbour in wanted.neighbours.difference(&self.neighbours) {
+            failed.extend(kernel.put_neighbour(neighbour).await.err());
+        }
+    }
+
+    /// Removes what is too much, once no route leads there any more. What was replaced is gone already.
+    pub(super) async fn sweep(&self, kernel: &Kernel, wanted: &Self, failed: &mut Vec<KernelError>) {
+        let kept: BTreeSet<_> = wanted.neighbours.iter().map(|it| (it.device, it.address)).collect();
+        for stale in self.neighbours.iter().filter(|it| !kept.contains(&(it.device, it.address))) {
+            failed.extend(kernel.delete_neighbour(stale).await.err());
+        }
+        let kept: BTreeSet<_> = wanted.forwarding.iter().map(|it| (it.device, it.mac)).collect();
+        for stale in self.forwarding.iter().filter(|it| !kept.contains(&(it.device, it.mac))) {
+            failed.extend(kernel.delete_forwarding(stale).await.err());
+        }
+    }
+}
+
+impl Entries {
+    /// Those of a mesh whose overlay devices have these indexes. What needs a device that could not be made
+    /// waits for it.
+    pub(super) fn of(mesh: &Mesh, overlays: &BTreeMap<Family, u32>) -> Self {
+        let neighbour = |it: &mesh::Neighbour| {
+            Some(Permanent { device: *overlays.get(&it.overlay)?, address: it.address, mac: it.mac })
+        };
+        let entry = |it: &mesh::Forwarding| {
+            Some(Fdb { device: *overlays.get(&it.overlay)?, mac: it.mac, node: it.node })
+        };
+        Self {
+            neighbours: mesh.neighbours.iter().filter_map(neighbour).collect(),
+            forwarding: mesh.forwarding.iter().filter_map(entry).collect(),
+        }
+    }
+}
+
+/// The routes of a mesh whose overlay devices have these indexes, by what the kernel holds one of.
+fn wanted_routes(mesh: &Mesh, overlays: &BTreeMap<Family, u32>) -> BTreeMap<(u32, IpNetwork), HostRoute> {
+    let device = |device: Device| match device {
+        Device::Link(index) => Some(index),
+        Device::Overlay(family) => overlays.get(&family).copied(),
+    };
+    let route = |route: &mesh::Route| {
+        let onlink = matches!(route.device, Device::Overlay(_)) && route.gateway.is_ipv4();
+        let device = device(route.device)?;
+        let mesh::Route { table, destination, gateway, source, .. } = *route;
+        let route = HostRoute { table, destination, gateway: Some(gateway), device, source, onlink };
+        Some((route.key(), route))
+    };
+    mesh.routes.iter().filter_map(route).collect()
+}
+
+/// Rules for packets of our pods.
+pub(super) async fn rules(
+    kernel: &Kernel,
+    wanted: &BTreeSet<IpNetwork>,
+    failed: &mut Vec<KernelError>,
+) -> Result<(), KernelError> {
+    let there = kernel.rules().await?;
+    for prefix in wanted.difference(&there) {
+        failed.extend(kernel.add_rule(*prefix).await.err());
+    }
+    for stale in there.difference(wanted) {
+        failed.extend(kernel.delete_rule(*stale).await.err());
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! The other nodes, followed through their `TripodNode` objects, and our own object, kept.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use ipnetwork::IpNetwork;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{ANSWER, ApiError, LONGEST_PAUSE, SHORTEST_PAUSE};
+use crate::claims::{self, Claims, Verdict, Verdicts};
+use crate::node_facts::NodeFacts;
+use crate::report;
+use crate::tripod_node::{Claim, TripodNode};
+
+/// What is known of the other nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neighbourhood {
+    /// What each node says, ourselves among them.
+    pub claims: Arc<Claims>,
+    /// What Node objects say of those whose claims overlap.
+    pub verdicts: Verdicts,
+    /// Addresses of Services.
+    pub services: Vec<IpNetwork>,
+}
+
+/// What the agent knows of other nodes, or why it knows nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// Nothing yet, for this reason if there is one.
+    Unknown(Option<String>),
+    /// This.
+    Known(Neighbourhood),
+}
+
+/// Name under which the API server notes which fields are ours.
+const MANAGER: &str = "tripod-node";
+/// Nodes join in bursts; one look answers all of them.
+const SETTLE: Duration = Duration::from_millis(50);
+/// How long a refused write of our own object rests.
+const WRITE_AGAIN: Duration = Duration::from_secs(30);
+
+/// Where to tell what, and what to keep.
+#[derive(Clone, Debug)]
+pub struct Posts {
+    /// What we say of ourselves, once we know it.
+    pub ours: watch::Receiver<Option<Claim>>,
+    /// What is known of others.
+    pub peers: watch::Sender<Peers>,
+}
+
+/// Follows the other nodes for ever, and writes what `posts` says of ourselves.
+pub(super) async fn follow(client: Client, name: &str, posts: &mut Posts) -> ApiError {
+    let mut follower = Follower::new(client, name);
+    let mut stream = pin!(watcher(follower.objects.clone(), watcher::Config::default()));
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        tokio::select! {
+            next = stream.next() => match next {
+                Some(Ok(event)) => {
+                    pause = SHORTEST_PAUSE;
+                    follower.take(event);
+                }
+                Some(Err(error)) => {
+                    follower.complain(posts, &ApiError::WatchPeers(error));
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                None => return ApiError::Ended,
+            },
+            Ok(()) = posts.ours.changed() => follower.write_at = Some(Instant::now()),
+            () = sleep_until(follower.tell_at.unwrap_or_else(Instant::now)), if follower.tell_at.is_some() => {
+                follower.tell(posts).await;
+            }
+            () = sleep_until(follower.write_at.unwrap_or_else(Instant::now)), if follower.write_at.is_some() => {
+                let ours = posts.ours.borrow_and_update().clone();
+                follower.write(ours).await;
+            }
+        }
+    }
+}
+
+struct Follower<'a> {
+    name: &'a str,
+    objects: Api<TripodNode>,
+    nodes: Api<Node>,
+    service_cidrs: Api<ServiceCIDR>,
+    /// A list that is still coming.
+    coming: Claims,
+    claims: Claims,
+    /// Whether the list has come once.
+    is_synced: bool,
+    verdicts: Verdicts,
+    services: Option<Vec<IpNetwork>>,
+    tell_at: Option<Instant>,
+    write_at: Option<Instant>,
+    complaint: Option<String>,
+}
+
+impl<'a> Follower<'a> {
+    fn new(client: Client, name: &'a str) -> Self {
+        Self {
+            name,
+            objects: Api::all(client.clone()),
+            nodes: Api::all(client.clone()),
+            service_cidrs: Api::all(client),
+            coming: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            is_synced: false,
+            verdicts: BTreeMap::new(),
+            services: None,
+            tell_at: None,
+            write_at: None,
+            complaint: None,
+        }
+    }
+
+    fn take(&mut self, event: watcher::Event<TripodNode>) {
+        let is_ours = |object: &TripodNode| object.name() == self.name;
+        let touches_ours = match &event {
+            watcher::Event::Apply(object) | watcher::Event::Delete(object) => is_ours(object),
+            watcher::Event::InitDone => true,
+            _ => false,
+        };
+        match event {
+            watcher::Event::Init => self.coming.clear(),
+            watcher::Event::InitApply(object) => {
+                drop(self.coming.insert(object.name().to_owned(), object.claim()))
+            }
+            watcher::Event::InitDone => {
+                self.claims = std::mem::take(&mut self.coming);
+                self.is_synced = true;
+            }
+            watcher::Event::Apply(object) => {
+                drop(self.claims.insert(object.name().to_owned(), object.claim()))
+            }
+            watcher::Event::Delete(object) => drop(self.claims.remove(object.name())),
+        }
+        if self.is_synced {
+            self.tell_at.get_or_insert_with(|| Instant::now() + SETTLE);
+        }
+        if touches_ours && self.is_synced {
+            self.write_at = Some(Instant::now());
+        }
+    }
+
+    /// Tells the agent, once Node objects have decided between claims that overlap. Until they have, the
+    /// agent keeps what it knew.
+    async fn tell(&mut self, posts: &Posts) {
+        self.tell_at = None;
+        self.verdicts.retain(|name, _| self.claims.contains_key(name));
+        if let Err(error) = self.decide().await {
+            tracing::warn!(error = report::chain(&error), "nodes claim the same pod CIDRs; trying again");
+            self.tell_at = Some(Instant::now() + SHORTEST_PAUSE * 10);
+            return;
+        }
+        let services = match self.services.clone() {
+            Some(services) => services,
+            None => self.service_cidrs().await,
+        };
+        self.services = Some(services.clone());
+        self.complaint = None;
+        let claims = Arc::new(self.claims.clone());
+        let news = Peers::Known(Neighbourhood { claims, verdicts: self.verdicts.clone(), services });
+        posts.peers.send_if_modified(|peers| {
+            let is_new = *peers != news;
+            *peers = news;
+            is_new
+        });
+    }
+
+    async fn decide(&mut self) -> Result<(), ApiError> {
+        for name in claims::undecided(&self.claims, &self.verdicts) {
+            let node = timeout(ANSWER, self.nodes.get_opt(&name)).await;
+            let node = node.map_err(|_elapsed| ApiError::Silent(ANSWER))?.map_err(ApiError::Read)?;
+            let facts = node.as_ref().and_then(|node| NodeFacts::inspect(node).ok());
+            let verdict = facts.map(|facts| Verdict { uid: facts.uid, pod_cidrs: facts.pod_cidrs });
+            tracing::warn!(node = name, ?verdict, "its claim overlaps another's; its Node object decides");
+            self.verdicts.insert(name, verdict);
+        }
+        Ok(())
+    }
+
+    /// What the cluster gives to Services. Clusters before Kubernetes 1.33 do not say it.
+    async fn service_cidrs(&self) -> Vec<IpNetwork> {
+        let object = timeout(ANSWER, self.service_cidrs.get_opt("kubernetes")).await;
+        let Ok(Ok(Some(object))) = object else {
+            tracing::debug!("the cluster does not tell the addresses of its Services");
+            return Vec::new();
+        };
+        let cidrs = object.spec.and_then(|spec| spec.cidrs).unwrap_or_default();
+        cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect()
+    }
+
+    /// Makes our own object say what is true, unless it does.
+    async fn write(&mut self, ours: Option<Claim>) {
+        self.write_at = None;
+        let Some(ours) =
+            ours.filter(|ours| self.is_synced && self.claims.get(self.name) != Some(&Ok(ours.clone())))
+        else {
+            return;
+        };
+        let patch = Patch::Apply(ours.object(self.name));
+        let parameters = PatchParams::apply(MANAGER).force();
+        let answer = timeout(ANSWER, self.objects.patch(self.name, &parameters, &patch)).await;
+        let answer = answer.map_err(|_elapsed| ApiError::Silent(ANSWER));
+        match answer.and_then(|answer| answer.map_err(ApiError::Write)) {
+            Ok(_object) => {
+                let cidrs = crate::node_facts::list(&ours.pod_cidrs);
+                tracing::info!(node = self.name, cidrs, "told the other nodes about this one");
+                self.claims.insert(self.name.to_owned(), Ok(ours));
+            }
+            Err(error) => {
+                let error = report::chain(&error);
+                tracing::warn!(
+                    node = self.name,
+                    error,
+                    "cannot tell the other nodes about this one; trying again"
+                );
+                self.write_at = Some(Instant::now() + WRITE_AGAIN);
+            }
+        }
+    }
+
+    /// Tells once why other nodes are not known; what was known stays.
+    fn complain(&mut self, posts: &Posts, error: &ApiError) {
+        let error = report::chain(error);
+        if self.complaint.as_ref() != Some(&error) {
+            tracing::warn!(error, "cannot follow the other nodes; keeping the last known ones");
+        }
+        posts.peers.send_if_modified(|peers| {
+            let is_new = matches!(peers, Peers::Unknown(known) if known.as_ref() != Some(&error));
+            if is_new {
+                *peers = Peers::Unknown(Some(error.clone()));
+            }
+            is_new
+        });
+        self.complaint = Some(error);
+    }
+}

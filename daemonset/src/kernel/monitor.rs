@@ -1,0 +1,132 @@
+//! What the kernel tells of changes, by multicast. It only says that there is something to look at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use futures_util::StreamExt;
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{RouteMessage, RouteProtocol};
+use rtnetlink::MulticastGroup;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tripod_cni::nft::base::LINK_GROUP;
+
+use super::{KernelError, PROTOCOL};
+
+/// Ears for changes of links, addresses, routes and neighbours. They close when it is dropped.
+#[derive(Debug)]
+pub struct Monitor {
+    heard: Arc<Heard>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    news: Notify,
+    underlay: AtomicBool,
+    overruns: AtomicU64,
+}
+
+/// What changed since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Whether it may be something that decides how peers are reached.
+    pub underlay: bool,
+}
+
+const GROUPS: [MulticastGroup; 8] = [
+    MulticastGroup::Link,
+    MulticastGroup::Neigh,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
+];
+
+impl Monitor {
+    /// Opens the ears.
+    pub fn open() -> Result<Self, KernelError> {
+        let (connection, _handle, mut messages) =
+            rtnetlink::new_multicast_connection(&GROUPS).map_err(KernelError::socket)?;
+        let heard = Arc::new(Heard::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(connection);
+        let hearer = Arc::clone(&heard);
+        tasks.spawn(async move {
+            while let Some((message, _)) = messages.next().await {
+                hearer.hear(&message);
+            }
+        });
+        Ok(Self { heard, _tasks: tasks })
+    }
+
+    /// Waits until something changed.
+    pub async fn changed(&self) -> Changes {
+        self.heard.news.notified().await;
+        Changes { underlay: self.heard.underlay.swap(false, Ordering::Relaxed) }
+    }
+
+    /// How often the kernel had more to tell than it could keep. Each time everything is looked at.
+    pub fn overruns(&self) -> u64 {
+        self.heard.overruns.load(Ordering::Relaxed)
+    }
+}
+
+impl Heard {
+    fn hear(&self, message: &NetlinkMessage<RouteNetlinkMessage>) {
+        let concerns = match &message.payload {
+            NetlinkPayload::InnerMessage(message) => concerns(message),
+            // What was lost may have been anything.
+            NetlinkPayload::Overrun(_) => {
+                self.overruns.fetch_add(1, Ordering::Relaxed);
+                Some(Concern::Underlay)
+            }
+            _ => None,
+        };
+        if concerns == Some(Concern::Underlay) {
+            self.underlay.store(true, Ordering::Relaxed);
+        }
+        if concerns.is_some() {
+            self.news.notify_one();
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Concern {
+    /// Something of ours went away.
+    Ours,
+    /// How peers are reached may be different.
+    Underlay,
+}
+
+/// What a message is about. What comes and goes with each pod is nobody's concern, nor is what we add.
+fn concerns(message: &RouteNetlinkMessage) -> Option<Concern> {
+    use RouteNetlinkMessage as Message;
+    match message {
+        Message::NewLink(link) | Message::DelLink(link) => (!is_pods(link)).then_some(Concern::Underlay),
+        Message::NewAddress(_) | Message::DelAddress(_) => Some(Concern::Underlay),
+        Message::NewRoute(route) => (!is_ours(route)).then_some(Concern::Underlay),
+        Message::DelRoute(route) => Some(if is_ours(route) { Concern::Ours } else { Concern::Underlay }),
+        Message::DelNeighbour(neighbour) => is_permanent(neighbour).then_some(Concern::Ours),
+        Message::NewRule(_) | Message::DelRule(_) => Some(Concern::Underlay),
+        _ => None,
+    }
+}
+
+fn is_pods(link: &LinkMessage) -> bool {
+    link.attributes.contains(&LinkAttribute::Group(LINK_GROUP))
+}
+
+fn is_ours(route: &RouteMessage) -> bool {
+    route.header.protocol == RouteProtocol::Other(PROTOCOL)
+}
+
+fn is_permanent(neighbour: &NeighbourMessage) -> bool {
+    neighbour.header.state == NeighbourState::Permanent
+}
