@@ -61,6 +61,8 @@ pub enum Command {
         image: String,
         /// In whose name.
         token: Option<Token>,
+        /// And which of the kubelet's entries ask about it.
+        kubelet: Option<KubeletFile>,
         /// As JSON.
         json: bool,
     },
@@ -245,7 +247,8 @@ impl Arguments {
             }
             Some("explain") => {
                 let (image, token) = (image("explain")?, self.token()?);
-                ("explain", Command::Explain { image, token, json: self.json() })
+                let kubelet = self.kubelet_file();
+                ("explain", Command::Explain { image, token, kubelet, json: self.json() })
             }
             Some("get") => {
                 let (image, token) = (image("get")?, self.token()?);
@@ -311,7 +314,7 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Platform, UsageError, Version, parse};
+    use super::{Command, KubeletFile, Platform, UsageError, Version, parse};
     use crate::config::DEFAULT_PATH;
 
     fn given(words: &[&str]) -> Result<(Command, String), UsageError> {
@@ -322,7 +325,7 @@ mod tests {
     #[test]
     fn commands_are_read_with_options_before_or_after() {
         let default = || DEFAULT_PATH.to_owned();
-        let explain = |json| Command::Explain { image: "nginx".into(), token: None, json };
+        let explain = |json| Command::Explain { image: "nginx".into(), token: None, kubelet: None, json };
         assert_eq!(given(&[]), Ok((Command::Answer, default())));
         assert_eq!(given(&["--config", "/x"]), Ok((Command::Answer, "/x".into())));
         assert_eq!(given(&["--config=/x=y"]), Ok((Command::Answer, "/x=y".into())));
@@ -337,6 +340,12 @@ mod tests {
         assert_eq!(
             given(&["kubelet-config", "--bin-dir", "/b"]),
             Ok((Command::KubeletConfig { bin_dir, version, platform }, default()))
+        );
+        let path = "/k".into();
+        let kubelet = Some(KubeletFile { path, version, bin_dir: None });
+        assert_eq!(
+            given(&["explain", "nginx", "--kubelet-config", "/k"]),
+            Ok((Command::Explain { image: "nginx".into(), token: None, kubelet, json: false }, default()))
         );
         assert_eq!(given(&["explain", "--help"]), Ok((Command::Help, default())));
     }
@@ -353,5 +362,9 @@ mod tests {
         assert_eq!(given(&["--jsno"]), Err(UsageError::Unknown("--jsno".into())));
         assert!(matches!(given(&["--json"]), Err(UsageError::Misplaced { option: "--json", .. })));
         assert!(matches!(given(&["explain", "a", "--bin-dir=/b"]), Err(UsageError::Misplaced { .. })));
+        assert!(matches!(
+            given(&["get", "a", "--redact", "--kubelet-config=/k"]),
+            Err(UsageError::Misplaced { .. })
+        ));
     }
 }

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod explain;
 pub mod get;
 pub mod kubelet_config;
+mod kubelet_files;
 
 use std::time::{Instant, SystemTime};
 

@@ -67,10 +67,13 @@ impl Endpoint {
 
     /// [`covers`](Self::covers), the paths left aside.
     pub fn covers_host(&self, target: &Self) -> bool {
-        let (host, port) = split_port(&self.authority);
-        let (target_host, target_port) = split_port(&target.authority);
-        port == target_port
-            && labels(host).count() == labels(target_host).count()
+        split_port(&self.authority).1 == split_port(&target.authority).1 && self.covers_name(target)
+    }
+
+    /// [`covers_host`](Self::covers_host), the ports left aside.
+    pub fn covers_name(&self, target: &Self) -> bool {
+        let ((host, _), (target_host, _)) = (split_port(&self.authority), split_port(&target.authority));
+        labels(host).count() == labels(target_host).count()
             && labels(host).zip(labels(target_host)).all(|(glob, label)| glob::matches(glob, label))
     }
 

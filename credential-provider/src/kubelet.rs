@@ -4,5 +4,6 @@
 pub mod document;
 pub mod entries;
 pub mod file;
+pub mod miss;
 pub mod platform;
 pub mod version;

@@ -35,6 +35,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use claim::Asker;
 use cli::{Command, Invocation, Token};
 use command::Context;
 use command::answer::Answer;
@@ -96,9 +97,10 @@ fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
             None => report(&command::check_config::check_config(&config), json),
             Some(kubelet) => report(&command::check_config::check_with_kubelet(&config, &kubelet), json),
         },
-        Command::Explain { image, token, json } => {
+        Command::Explain { image, token, kubelet, json } => {
             let account = token.map(|token| service_account(&token)).transpose()?;
-            report(&command::explain::explain(&image, &config, account.as_ref(), &context)?, json)
+            let asker = Asker { service_account: account.as_ref(), variables: &context.variables };
+            report(&command::explain::explain(&image, &config, asker, kubelet.as_ref())?, json)
         }
         Command::Get { image, token } => {
             let account = token.map(|token| service_account(&token)).transpose()?;

@@ -7,6 +7,7 @@ mod failures;
 mod farend;
 mod google;
 mod keyring;
+mod kubelet_asks;
 mod kubelet_config;
 mod kubelet_file;
 mod kubelet_rules;

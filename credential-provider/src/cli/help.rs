@@ -24,13 +24,16 @@ options:
   --token FILE        explain, get, doctor: a service account's token, as the kubelet would pass it
   --annotation K=V    explain, get, doctor: an annotation of that service account; may be repeated
   --bin-dir DIR       kubelet-config: where the kubelet finds this program, by default where the platform has its
-                      providers, or the folder it lies in; check-config: where to look for the programs
+                      providers, or the folder it lies in; check-config, explain: where to look for the programs
   --kubelet-version X.Y
-                      kubelet-config, check-config: of which release the rules are, by default the newest known
+                      kubelet-config, check-config, explain: of which release the rules are, by default the newest
+                      known
   --platform NAME     kubelet-config: kubeadm, kind, k3s, rke2, k0s, microk8s, minikube, eks, gke, aks, openshift,
                       talos, bottlerocket or plain (default)
   --kubelet-config FILE|DIR
-                      check-config: look at the kubelet's own file too, by its rules, and whether it fits ours
+                      check-config: look at the kubelet's own file too, by its rules, and whether it fits ours;
+                      explain: say first which of its entries match IMAGE, which of them ask this program, and why
+                      the others do not
   --help, --version
 
 configuration:

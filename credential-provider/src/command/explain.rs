@@ -1,34 +1,42 @@
 //! `explain IMAGE`: what would be answered for an image, and why. Nobody is asked, and no secret is shown.
 
+mod kubelet;
+
 use std::path::Path;
 
 use crate::claim::{self, Asker, Claim};
-use crate::command::Context;
+use crate::cli::KubeletFile;
 use crate::config::{Config, Policy};
 use crate::error::{Error, chain};
 use crate::image::ImageRef;
 use crate::pattern::Pattern;
 use crate::provider::{Ask, FetchError};
 use crate::report::Finding;
-use crate::service_account::ServiceAccount;
 
-/// Follows `text`, an image as a pod names it, through the configuration at `path`.
+/// Follows `text`, an image as a pod names it, through the entries of `kubelet`, if its file is given, and the
+/// configuration at `path`.
 pub fn explain(
     text: &str,
     path: &Path,
-    service_account: Option<&ServiceAccount>,
-    context: &Context,
+    asker: Asker<'_>,
+    kubelet: Option<&KubeletFile>,
 ) -> Result<Vec<Finding>, Error> {
     let config = Config::load(path)?;
     let image = ImageRef::parse(text)?;
     let asked = format!("the kubelet asks for {}", image.repository());
     let mut findings = vec![Finding::ok("image", text, asked)];
-    let Some(claim) = claim::find(&config, &image) else {
+    let claim = claim::find(&config, &image);
+    if let Some(kubelet) = kubelet {
+        let registry = claim.map(|claim| claim.registry);
+        let account = asker.service_account;
+        let question = kubelet::Question { image: &image, config: path, registry, account };
+        findings.extend(kubelet::check(kubelet, &question));
+    }
+    let Some(claim) = claim else {
         findings.push(unclaimed(path, &image));
         return Ok(findings);
     };
     findings.push(entry(&claim, &image));
-    let asker = Asker { service_account, variables: &context.variables };
     match plan(&claim, &image, asker) {
         Ok(steps) => findings.extend(steps),
         Err(error) => findings.push(failure(&claim, &image, &error)),

@@ -18,8 +18,25 @@ pub struct Provider {
     pub name: String,
     /// `matchImages`, each with its line.
     pub patterns: Vec<(u64, String)>,
-    /// `serviceAccountTokenAudience`, where it is given tokens.
-    pub audience: Option<String>,
+    /// `args` of its program.
+    pub args: Vec<String>,
+    /// `tokenAttributes`, where it is given tokens.
+    pub token: Option<TokenAttributes>,
+}
+
+/// Which tokens an entry is given.
+#[derive(Debug, Default)]
+pub struct TokenAttributes {
+    /// `serviceAccountTokenAudience`.
+    pub audience: String,
+    /// `cacheType`.
+    pub cache_type: Option<String>,
+    /// `requireServiceAccount`.
+    pub needs_account: bool,
+    /// `requiredServiceAccountAnnotationKeys`.
+    pub required: Vec<String>,
+    /// `optionalServiceAccountAnnotationKeys`.
+    pub optional: Vec<String>,
 }
 
 /// Something in the file that is not as it should be.

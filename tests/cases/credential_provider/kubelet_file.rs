@@ -208,5 +208,5 @@ fn what_the_two_lists_do_not_share_is_told_with_the_reason() {
     let labels = warned("*.example.com", "a.b.example.com");
     assert!(labels.contains("one part of the name, not several"), "{labels}");
     let path = warned("registry.example.com/team/", "registry.example.com");
-    assert!(path.contains("a path that not all begin with"), "{path}");
+    assert!(path.contains("is only for paths that begin with"), "{path}");
 }

@@ -1,15 +1,15 @@
 //! `tokenAttributes` of an entry.
 
 use super::super::version::Version;
-use super::Note;
 use super::fields::{At, Fields};
+use super::{Note, TokenAttributes};
 use crate::yaml::Tree;
 
 const REQUIRED: &str = "requiredServiceAccountAnnotationKeys";
 const OPTIONAL: &str = "optionalServiceAccountAnnotationKeys";
 
-/// Reads `tree`, of an entry of version v1 if `of_v1`, and tells the audience.
-pub(super) fn read(tree: Tree, version: Version, of_v1: bool, notes: &mut Vec<Note>) -> String {
+/// Reads `tree`, of an entry of version v1 if `of_v1`.
+pub(super) fn read(tree: Tree, version: Version, of_v1: bool, notes: &mut Vec<Note>) -> TokenAttributes {
     let mut fields = Fields::of("tokenAttributes", tree, notes);
     let line = fields.line();
     if !of_v1 {
@@ -29,26 +29,28 @@ pub(super) fn read(tree: Tree, version: Version, of_v1: bool, notes: &mut Vec<No
     if audience.is_empty() {
         fields.missing("serviceAccountTokenAudience", "name the audience that the registry expects");
     }
-    if version.knows_cache_type() {
-        cache_type(&mut fields);
-    }
-    keys(&mut fields);
+    let cache_type = if version.knows_cache_type() { cache_type(&mut fields) } else { None };
+    let (needs_account, [required, optional]) = keys(&mut fields);
     fields.finish();
-    audience
+    TokenAttributes { audience, cache_type, needs_account, required, optional }
 }
 
-fn cache_type(fields: &mut Fields<'_>) {
+fn cache_type(fields: &mut Fields<'_>) -> Option<String> {
     let fix = "write Token where the token becomes the password, else ServiceAccount";
     match fields.text("cacheType") {
-        Some(At { value, .. }) if ["Token", "ServiceAccount"].contains(&value.as_str()) => {}
+        Some(At { value, .. }) if ["Token", "ServiceAccount"].contains(&value.as_str()) => {
+            return Some(value);
+        }
         Some(At { line, value }) if !value.is_empty() => {
             fields.refuse(line, format!("cacheType {value:?} is not known"), fix);
         }
         _ => fields.missing("cacheType", fix),
     }
+    None
 }
 
-fn keys(fields: &mut Fields<'_>) {
+/// Whether a service account is needed, and its annotations that are and those that are not.
+fn keys(fields: &mut Fields<'_>) -> (bool, [Vec<String>; 2]) {
     let needed = fields.flag("requireServiceAccount");
     if needed.is_none() {
         fields.missing("requireServiceAccount", "write true or false");
@@ -69,6 +71,8 @@ fn keys(fields: &mut Fields<'_>) {
         }
         seen.push(value);
     }
+    let texts = |list: Vec<At<String>>| list.into_iter().map(|text| text.value).collect();
+    (needed.unwrap_or_default(), [texts(required), texts(optional)])
 }
 
 /// Whether Kubernetes takes `key` for an annotation's: an optional domain and a name.

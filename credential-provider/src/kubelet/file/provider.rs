@@ -21,13 +21,13 @@ pub(super) fn read(tree: Tree, version: Version, with_tokens: bool, notes: &mut 
     let api = api_version(&mut fields);
     let patterns = patterns(&mut fields);
     duration(&mut fields);
-    fields.texts("args");
+    let args = fields.texts("args").into_iter().map(|text| text.value).collect();
     let variables = fields.list("env");
     let tokens = if with_tokens { fields.take("tokenAttributes") } else { None };
     fields.finish();
     variables.into_iter().for_each(|tree| variable(tree, notes));
-    let audience = tokens.map(|tree| attributes::read(tree, version, api == Some(ApiVersion::V1), notes));
-    Provider { line, name, patterns, audience }
+    let token = tokens.map(|tree| attributes::read(tree, version, api == Some(ApiVersion::V1), notes));
+    Provider { line, name, patterns, args, token }
 }
 
 fn name(fields: &mut Fields<'_>) -> String {

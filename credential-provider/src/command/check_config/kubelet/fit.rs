@@ -2,12 +2,12 @@
 //! goes without credentials, and nobody says so.
 
 use crate::cli::KubeletFile;
+use crate::command::kubelet_files::Entry;
 use crate::config::{Config, Registry};
 use crate::endpoint::Endpoint;
 use crate::kubelet::entries::{self, Token};
+use crate::kubelet::miss;
 use crate::report::Finding;
-
-use super::Entry;
 
 const CHECK: &str = "kubelet-match";
 
@@ -39,7 +39,7 @@ fn check_registry(registry: &Registry, ours: &[&Entry], kubelet: &KubeletFile) -
 }
 
 fn serves(entry: &Entry, token: Option<&Token>) -> bool {
-    token.is_none_or(|token| entry.provider.audience.as_ref() == Some(&token.audience))
+    token.is_none_or(|token| entry.provider.token.as_ref().is_some_and(|own| own.audience == token.audience))
 }
 
 fn unasked(object: &str, text: &str, token: Option<&Token>, fitting: &[&Entry]) -> Finding {
@@ -74,20 +74,7 @@ impl Entry {
     /// A pattern that looks as if it were for `text`, and why it is not.
     fn nearly_asks_about(&self, text: &str) -> Option<String> {
         let wanted = Endpoint::parse(text).ok()?;
-        let (host, port) = wanted.host_and_port();
-        let patterns = self.provider.patterns.iter();
-        patterns.filter_map(|(_, pattern)| Some((pattern, Endpoint::parse(pattern).ok()?))).find_map(
-            |(pattern, near)| match near.host_and_port() {
-                (same, other) if same == host && other != port => {
-                    Some(format!("{pattern:?} has another port, and ports must be equal"))
-                }
-                (same, _) if same == host => Some(format!("{pattern:?} has a path that not all begin with")),
-                (other, _) if other.starts_with("*.") && host.ends_with(other.trim_start_matches('*')) => {
-                    Some(format!("in {pattern:?} the \"*\" is one part of the name, not several"))
-                }
-                _ => None,
-            },
-        )
+        self.provider.patterns.iter().find_map(|(_, pattern)| miss::reason(pattern, &wanted))
     }
 }
 

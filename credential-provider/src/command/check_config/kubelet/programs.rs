@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Entry;
+use crate::command::kubelet_files::Entry;
 use crate::report::Finding;
 
 const CHECK: &str = "kubelet-program";
