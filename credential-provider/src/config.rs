@@ -80,6 +80,8 @@ pub struct Registry {
     pub patterns: Vec<Pattern>,
     /// Where the credentials come from.
     pub source: Source,
+    /// A variable of a program's, given in the entry, whose name says that it is a secret.
+    pub secret_variable: Option<String>,
     /// The registry whose credentials are given, where this one is a mirror of it: `host[:port]`.
     pub mirror_of: Option<String>,
     /// For whom the pods' tokens are to be that it is asked with.
@@ -261,6 +263,11 @@ impl Config {
             config.registries.extend(Self::parse_part(path, &part, file::load(&part)?.bytes.expose())?);
         }
         Ok(config)
+    }
+
+    /// The files of `config.d` beside the file at `path`.
+    pub fn parts(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+        folder::parts(path)
     }
 
     /// Reads `bytes`, the content of the file at `path`, which errors name.

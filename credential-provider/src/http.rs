@@ -37,7 +37,7 @@ pub use dns::{DnsError, Resolver};
 pub use form::form;
 pub use proxy::ProxyError;
 pub use reply::Reply;
-pub use roots::TrustError;
+pub use roots::{TrustError, count_certificates};
 pub use url::{Url, UrlError, encode};
 
 /// How this node reaches others.
@@ -72,6 +72,11 @@ impl ProxyPolicy {
             Self::Fixed(url) => proxy::parse(url.expose()).map(|_| ()),
             Self::FromEnvironment | Self::None => Ok(()),
         }
+    }
+
+    /// Whether a fixed proxy's URL holds a password.
+    pub fn has_password(&self) -> bool {
+        matches!(self, Self::Fixed(url) if url.expose().contains('@'))
     }
 }
 

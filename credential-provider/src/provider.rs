@@ -9,6 +9,7 @@ pub mod exchange;
 mod fetch_error;
 pub mod gcp;
 pub mod kubelet_plugin;
+pub mod named_file;
 pub mod ocir;
 pub mod pod_token;
 
@@ -25,6 +26,7 @@ use crate::image::ImageRef;
 use crate::secret::Secret;
 use crate::service_account::ServiceAccount;
 use crate::step::Deadline;
+use named_file::NamedFile;
 use pod_token::PodToken;
 
 /// A source of credentials, as one entry of the configuration sets it up.
@@ -48,6 +50,11 @@ pub trait Provider {
 
     /// Credentials for what is asked, had by the deadline of `run`.
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError>;
+
+    /// The files that the entry names and that are read as they are; none where there are other ways to look at them.
+    fn files(&self) -> Result<Vec<NamedFile>, FetchError> {
+        Ok(Vec::new())
+    }
 
     /// The identities that it looks for, in their order; none where it has only one way.
     fn identities(&self) -> Vec<&'static str> {

@@ -11,6 +11,7 @@ mod kubelet_asks;
 mod kubelet_config;
 mod kubelet_file;
 mod kubelet_rules;
+mod named_files;
 mod network;
 mod oracle;
 mod others;

@@ -1,5 +1,6 @@
 //! `check-config`: the mistakes that would be found at three in the morning.
 
+mod files;
 mod kubelet;
 
 use std::collections::BTreeSet;
@@ -35,11 +36,12 @@ fn check_own(path: &Path, config: &Result<Config, ConfigError>) -> Vec<Finding> 
         Ok(loaded) => loaded,
         Err(error) => return vec![unreadable("config", &object, &error)],
     };
-    let mut findings = Vec::from_iter(writable("config", &object, loaded.mode));
+    let mut findings = Vec::from_iter(files::writable("config", path, loaded.mode));
     match config {
         Ok(config) => {
             findings.push(summary(&object, config));
             findings.extend(shadowed(config));
+            findings.extend(files::of_configuration(path, config));
             for registry in &config.registries {
                 for finding in check_registry(registry) {
                     // Several entries may name one file.
@@ -81,12 +83,6 @@ fn unreadable(check: &'static str, object: &str, error: &FileError) -> Finding {
     Finding::fail(check, object, chain(error)).fix(error.remedy())
 }
 
-/// Who can write it decides where every password of the node goes.
-fn writable(check: &'static str, object: &str, mode: u32) -> Option<Finding> {
-    let evidence = format!("mode {mode:04o} lets others than its owner write it");
-    (mode & 0o022 != 0).then(|| Finding::warn(check, object, evidence).fix(format!("chmod go-w {object}")))
-}
-
 /// Patterns that an earlier entry already has.
 fn shadowed(config: &Config) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
@@ -114,6 +110,7 @@ fn check_registry(registry: &Registry) -> Vec<Finding> {
     let entry = format!("{}:{}", registry.file.display(), registry.line);
     let mut findings: Vec<Finding> =
         registry.patterns.iter().filter(|p| p.ends_within_segment()).map(|p| open_ended(&entry, p)).collect();
+    findings.extend(files::of_registry(registry));
     match &registry.source {
         Source::DockerConfig(settings) => {
             findings.extend(check_docker_config(&entry, registry, &settings.file));
@@ -151,11 +148,8 @@ fn check_docker_config(entry: &str, registry: &Registry, path: &Path) -> Vec<Fin
         Err(error) => return vec![Finding::fail("file", object, chain(&error)).fix(error.remedy())],
     };
     let mut findings = vec![Finding::ok("file", object.as_str(), format!("{} auths keys", auths.len()))];
-    findings.extend(writable("file", &object, mode));
-    if mode & 0o044 != 0 {
-        let evidence = format!("mode {mode:04o} lets others than its owner read the passwords");
-        findings.push(Finding::warn("file", object.as_str(), evidence).fix(format!("chmod 0600 {object}")));
-    }
+    findings.extend(files::writable("file", path, mode));
+    findings.extend(files::readable("file", path, mode, "passwords"));
     findings.extend(check_auths(&object, &auths));
     findings.extend(
         registry.patterns.iter().filter_map(|pattern| check_pattern(entry, registry, &auths, pattern)),
@@ -180,7 +174,8 @@ fn check_program(registry: &Registry, path: &Path) -> Finding {
         let evidence = format!("mode {mode:04o} lets nobody execute it");
         return missing(registry, "program", &object, evidence).fix(format!("chmod 0755 {object}"));
     }
-    writable("program", &object, mode).unwrap_or_else(|| Finding::ok("program", object, "it can be executed"))
+    files::writable("program", path, mode)
+        .unwrap_or_else(|| Finding::ok("program", object, "it can be executed"))
 }
 
 fn check_auths(object: &str, auths: &Auths) -> Vec<Finding> {

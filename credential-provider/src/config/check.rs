@@ -114,6 +114,7 @@ fn registry(file: &Path, path: String, tree: Tree, findings: &mut Findings) -> O
     } else {
         None
     };
+    let secret_variable = keys.names_in("env").find(|name| is_secret(name)).map(str::to_owned);
     let source = provider.and_then(|name| source(name, globs, keys));
     let file = file.to_owned();
     Some(Registry {
@@ -121,11 +122,19 @@ fn registry(file: &Path, path: String, tree: Tree, findings: &mut Findings) -> O
         line,
         patterns,
         source: source?,
+        secret_variable,
         mirror_of,
         token_audience,
         on_error,
         on_missing_identity,
     })
+}
+
+/// Whether what a variable is called says that its value is to be hidden, and not where the value lies.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let is_place = ["_FILE", "_PATH", "_DIR", "_URL", "_ID"].iter().any(|end| name.ends_with(end));
+    !is_place && ["PASSWORD", "SECRET", "TOKEN", "KEY"].iter().any(|word| name.contains(word))
 }
 
 /// What is left of `keys` is the provider's.

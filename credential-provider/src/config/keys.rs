@@ -61,6 +61,16 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// The names in the map at `key`, which stays for whoever understands it.
+    pub(super) fn names_in(&self, key: &'static str) -> impl Iterator<Item = &str> {
+        let found = self.left.iter().find(|(name, _)| name == key);
+        let pairs = found.and_then(|(_, tree)| match &tree.node {
+            Node::Map(pairs) => Some(pairs),
+            _ => None,
+        });
+        pairs.into_iter().flatten().map(|(name, _)| name.as_str())
+    }
+
     fn take(&mut self, key: &'static str) -> Option<Tree> {
         self.known.push(key);
         let index = self.left.iter().position(|(name, tree)| name == key && !matches!(tree.node, Node::Null));

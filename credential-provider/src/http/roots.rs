@@ -60,7 +60,7 @@ impl Trust {
     pub(super) fn load(&self) -> Result<RootCertStore, TrustError> {
         let mut store = RootCertStore::empty();
         match &self.system {
-            Some(path) => add_strictly(&mut store, path)?,
+            Some(path) => add_strictly(&mut store, path).map(drop)?,
             None => add_system(&mut store),
         }
         if let Some(path) = &self.more {
@@ -83,8 +83,13 @@ fn add_system(store: &mut RootCertStore) {
     store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
 }
 
-/// Every certificate of a file that the admin named, or an error.
-fn add_strictly(store: &mut RootCertStore, path: &Path) -> Result<(), TrustError> {
+/// How many authorities the file at `path` names; an error where it could not be used.
+pub fn count_certificates(path: &Path) -> Result<usize, TrustError> {
+    add_strictly(&mut RootCertStore::empty(), path)
+}
+
+/// Every certificate of a file that the admin named, and their number, or an error.
+fn add_strictly(store: &mut RootCertStore, path: &Path) -> Result<usize, TrustError> {
     let loaded = file::load(path)?;
     let mut count = 0;
     for (index, certificate) in CertificateDer::pem_slice_iter(loaded.bytes.expose()).enumerate() {
@@ -92,7 +97,7 @@ fn add_strictly(store: &mut RootCertStore, path: &Path) -> Result<(), TrustError
         added.ok_or_else(|| TrustError::Certificate { path: path.to_owned(), number: index + 1 })?;
         count = index + 1;
     }
-    if count == 0 { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(()) }
+    if count == 0 { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(count) }
 }
 
 #[cfg(test)]

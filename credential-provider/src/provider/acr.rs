@@ -8,6 +8,7 @@ mod managed;
 
 use std::path::PathBuf;
 
+use super::named_file::NamedFile;
 use super::pod_token::PodToken;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
@@ -183,6 +184,12 @@ impl Provider for Settings {
 
     fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {
         self.cloud(image).map(drop)
+    }
+
+    fn files(&self) -> Result<Vec<NamedFile>, FetchError> {
+        let files = [(Identity::ClientSecret, &self.secret_file), (Identity::Federated, &self.token_file)];
+        let read = files.into_iter().filter(|(identity, _)| self.identities.contains(identity));
+        Ok(read.filter_map(|(_, file)| file.clone()).map(NamedFile::secret).collect())
     }
 
     fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey> {

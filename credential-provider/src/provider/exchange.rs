@@ -11,6 +11,7 @@ mod request;
 mod subject;
 mod vault;
 
+use super::named_file::NamedFile;
 use super::pod_token::PodToken;
 use super::{Ask, Credential, FetchError, Provider, Run};
 use crate::cache::key::CacheKey;
@@ -117,6 +118,10 @@ impl Provider for Settings {
 
     fn recognises(&self, _image: &ImageRef) -> Result<(), FetchError> {
         Ok(())
+    }
+
+    fn files(&self) -> Result<Vec<NamedFile>, FetchError> {
+        Ok(self.subject.file().map(NamedFile::secret).into_iter().collect())
     }
 
     fn refuses_globs(&self) -> Option<&'static str> {

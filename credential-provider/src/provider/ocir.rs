@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::named_file::NamedFile;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
@@ -93,6 +94,13 @@ fn address(image: &ImageRef) -> Result<Url, FetchError> {
 impl Provider for Settings {
     fn recognises(&self, image: &ImageRef) -> Result<(), FetchError> {
         address(image).map(drop)
+    }
+
+    fn files(&self) -> Result<Vec<NamedFile>, FetchError> {
+        let is_read = self.identities.contains(&Identity::User);
+        let Some(file) = self.config_file.as_ref().filter(|_| is_read) else { return Ok(Vec::new()) };
+        let key = user::key_file(file, &self.profile)?;
+        Ok(vec![NamedFile::public(file.clone()), NamedFile::secret(key)])
     }
 
     fn cache_key(&self, ask: &Ask<'_>) -> Option<CacheKey> {

@@ -20,6 +20,11 @@ impl Subject {
         Self { token_file: keys.path("tokenFile") }
     }
 
+    /// The file on the node.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.token_file.clone()
+    }
+
     /// Whether there is a token to ask with where the kubelet tells of none.
     pub(super) fn lies_on_node(&self) -> bool {
         self.token_file.is_some()

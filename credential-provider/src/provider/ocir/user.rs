@@ -9,18 +9,37 @@ use crate::provider::FetchError;
 
 /// A signer for the user of `profile` in the file at `path`.
 pub(super) fn signer(path: &Path, profile: &str) -> Result<Signer, FetchError> {
-    let loaded = file::load(path)?;
-    let values = section(&String::from_utf8_lossy(loaded.bytes.expose()), profile);
-    let missing = |key| SignerError::Profile { file: path.to_owned(), profile: profile.to_owned(), key };
-    let value = |key| values.get(key).cloned().ok_or_else(|| missing(key));
-    let id = format!("{}/{}/{}", value("tenancy")?, value("user")?, value("fingerprint")?);
-    let key_file = PathBuf::from(value("key_file")?);
-    if !key_file.is_absolute() {
-        // "~" stands for the home of whoever wrote the file; the kubelet has none.
-        return Err(missing("key_file with an absolute path").into());
-    }
+    let Profile { id, key_file } = Profile::load(path, profile)?;
     let key = file::load(&key_file)?;
     Ok(Signer::from_pem(id, key.bytes.expose())?)
+}
+
+/// The file with the key of `profile` in the file at `path`.
+pub(super) fn key_file(path: &Path, profile: &str) -> Result<PathBuf, FetchError> {
+    Profile::load(path, profile).map(|profile| profile.key_file)
+}
+
+/// A user, and where its key is.
+struct Profile {
+    id: String,
+    key_file: PathBuf,
+}
+
+impl Profile {
+    /// The one called `name` in the file at `path`.
+    fn load(path: &Path, name: &str) -> Result<Self, FetchError> {
+        let loaded = file::load(path)?;
+        let values = section(&String::from_utf8_lossy(loaded.bytes.expose()), name);
+        let missing = |key| SignerError::Profile { file: path.to_owned(), profile: name.to_owned(), key };
+        let value = |key| values.get(key).cloned().ok_or_else(|| missing(key));
+        let id = format!("{}/{}/{}", value("tenancy")?, value("user")?, value("fingerprint")?);
+        let key_file = PathBuf::from(value("key_file")?);
+        if !key_file.is_absolute() {
+            // "~" stands for the home of whoever wrote the file; the kubelet has none.
+            return Err(missing("key_file with an absolute path").into());
+        }
+        Ok(Self { id, key_file })
+    }
 }
 
 /// The values of a section of an INI file.
