@@ -23,7 +23,9 @@ pub(super) struct ShapeError {
 }
 
 pub(super) fn parse(text: &str) -> Result<RawConfig, ShapeError> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    // Else the word "off" would be a truth value, as in YAML 1.1.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let error = error.without_snippet();
         ShapeError { line: error.location().map_or(0, |location| location.line()), problem: problem(error) }
     })

@@ -31,6 +31,13 @@ fn a_file_is_read_with_its_defaults() {
 }
 
 #[test]
+fn off_is_a_word() {
+    let config = parse("version: v1\ncache: {mode: off}\nregistries: []\n").unwrap();
+    assert!(!config.cache.shared);
+    assert!(parse("version: v1\ncache: {mode: false}\nregistries: []\n").is_err());
+}
+
+#[test]
 fn the_first_entry_that_matches_answers() {
     let text = "version: v1\nregistries:\n\
         - {match: [a.io/team/], provider: docker-config, file: /1}\n\
