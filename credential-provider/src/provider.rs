@@ -7,6 +7,7 @@ pub mod ecr;
 pub mod ecr_public;
 pub mod exchange;
 mod fetch_error;
+mod found;
 pub mod gcp;
 pub mod kubelet_plugin;
 pub mod named_file;

@@ -20,6 +20,14 @@ pub struct StepError {
     pub hint: Option<Cow<'static, str>>,
 }
 
+impl StepError {
+    /// Whether nobody is where the far end would be: of a metadata service this is another platform's machine, or one
+    /// in the cellar.
+    pub fn is_nobody(&self) -> bool {
+        matches!(self.problem, Problem::Connect { .. } | Problem::Timeout { stage: Stage::Connect, .. })
+    }
+}
+
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "step={} err={}", self.step, self.problem)?;
@@ -99,6 +107,20 @@ mod tests {
             error.to_string(),
             "step=imds-token err=status status=400 code=AccessDenied peer=sts:443 proxy=proxy:3128"
         );
+    }
+
+    #[test]
+    fn who_does_not_answer_is_there_and_who_cannot_be_reached_is_not() {
+        let is_nobody = |problem| StepError { step: "test", problem, hint: None }.is_nobody();
+        let peer = || Peer::direct("169.254.169.254:80".into());
+        let after = Duration::from_secs(1);
+        assert!(is_nobody(Problem::Connect {
+            peer: peer(),
+            source: std::io::ErrorKind::HostUnreachable.into()
+        }));
+        assert!(is_nobody(Problem::Timeout { stage: Stage::Connect, peer: peer(), after }));
+        assert!(!is_nobody(Problem::Timeout { stage: Stage::Answer, peer: peer(), after }));
+        assert!(!is_nobody(Problem::Closed { peer: peer() }) && !is_nobody(Problem::NoTimeLeft));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod kubelet_file;
 mod kubelet_rules;
 mod named_files;
 mod network;
+mod nobody;
 mod oracle;
 mod others;
 mod people;

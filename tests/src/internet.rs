@@ -54,6 +54,15 @@ impl Internet {
         self.inside.run(move || Server::start_on(address, far_end))
     }
 
+    /// What is sent to the address of metadata services is lost, as on a machine that is in no cloud.
+    pub fn lose_metadata(&self) {
+        let script = format!(
+            "nft 'add table inet lost; add chain inet lost in {{ type filter hook input priority 0; }}; \
+             add rule inet lost in ip daddr {METADATA} drop'"
+        );
+        self.inside.sh(&script);
+    }
+
     /// Serves HTTP at another address of the node's own.
     pub fn serve_at(&self, address: &str, far_end: impl FarEnd) -> Server {
         self.inside.sh(&format!("ip address add {address}/32 dev lo"));

@@ -8,8 +8,9 @@ mod managed;
 
 use std::path::PathBuf;
 
+use super::found::{self, Found};
 use super::named_file::NamedFile;
-use super::pod_token::PodToken;
+use super::pod_token::{self, PodToken};
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
@@ -64,6 +65,9 @@ const IDENTITIES: [(&str, Identity); 4] = [
 const CLIENT_ANNOTATION: &str = "kubernetes.azure.com/acr-client-id";
 const TENANT_ANNOTATION: &str = "kubernetes.azure.com/acr-tenant-id";
 
+/// The variable that workload identity sets.
+const TOKEN_FILE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+
 /// The user name with which a registry's token is a password.
 const USER: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -89,47 +93,57 @@ impl Settings {
         Cloud::of(image.registry()).ok_or_else(unknown)
     }
 
-    /// A token of the directory's in the name of `identity`; none where there is no such identity.
+    /// A token of the directory's in the name of `identity`.
     fn token(
         &self,
         identity: Identity,
         cloud: Cloud,
         ask: &Ask<'_>,
         run: &Run,
-    ) -> Result<Option<Token>, FetchError> {
+    ) -> Result<Found<Token>, FetchError> {
         if identity == Identity::Managed {
-            let account =
-                managed::Account { client: self.client.as_deref(), resource: self.resource.as_deref() };
-            let secret = managed::token(account, run)?;
-            return Ok(Some(Token { secret, tenant: self.tenant.clone() }));
+            return self.managed(run);
         }
-        let Some(proof) = self.proof(identity, ask)? else { return Ok(None) };
-        let Some(application) = self.application(identity, cloud, ask)? else { return Ok(None) };
+        let proof = match self.proof(identity, ask)? {
+            Found::There(proof) => proof,
+            Found::Absent(why) => return Ok(Found::Absent(why)),
+        };
+        let Some(application) = self.application(identity, cloud, ask)? else {
+            return Ok(Found::Absent("clientId and tenantId are not known".into()));
+        };
         let secret = application.token(&proof, run)?;
-        Ok(Some(Token { secret, tenant: Some(application.tenant) }))
+        Ok(Found::There(Token { secret, tenant: Some(application.tenant) }))
     }
 
-    fn proof(&self, identity: Identity, ask: &Ask<'_>) -> Result<Option<Proof>, FetchError> {
-        let read = |path: PathBuf| {
-            let loaded = file::load(&path)?;
-            Ok::<_, FetchError>(Secret::new(
-                String::from_utf8_lossy(loaded.bytes.expose().trim_ascii()).into_owned(),
-            ))
-        };
-        let variable = || ask.variables.text("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from);
-        match identity {
+    fn managed(&self, run: &Run) -> Result<Found<Token>, FetchError> {
+        let account = managed::Account { client: self.client.as_deref(), resource: self.resource.as_deref() };
+        Ok(match managed::token(account, run)? {
+            Found::There(secret) => Found::There(Token { secret, tenant: self.tenant.clone() }),
+            Found::Absent(why) => Found::Absent(why),
+        })
+    }
+
+    /// What the application proves itself by. A file that is named has to be there.
+    fn proof(&self, identity: Identity, ask: &Ask<'_>) -> Result<Found<Proof>, FetchError> {
+        let variable = || ask.variables.text(TOKEN_FILE_VARIABLE).map(PathBuf::from);
+        let (file, proof, absent): (_, fn(Secret) -> Proof, _) = match identity {
             Identity::ServiceAccount => {
-                Ok(ask.service_account.map(|account| Proof::Assertion(account.token.clone())))
+                let token = ask.service_account.map(|account| Proof::Assertion(account.token.clone()));
+                return Ok(token.map_or_else(|| Found::Absent(pod_token::NOT_PASSED.into()), Found::There));
             }
             Identity::Federated => {
-                let path = self.token_file.clone().or_else(variable);
-                path.map(read).transpose().map(|token| token.map(Proof::Assertion))
+                let absent = format!("neither tokenFile nor {TOKEN_FILE_VARIABLE} is set");
+                (self.token_file.clone().or_else(variable), Proof::Assertion, absent)
             }
             Identity::ClientSecret => {
-                self.secret_file.clone().map(read).transpose().map(|secret| secret.map(Proof::Secret))
+                (self.secret_file.clone(), Proof::Secret, "clientSecretFile is not set".to_owned())
             }
-            Identity::Managed => Ok(None),
-        }
+            Identity::Managed => return Ok(Found::Absent("it needs no proof".into())),
+        };
+        let Some(path) = file else { return Ok(Found::Absent(absent)) };
+        let loaded = file::load(&path)?;
+        let text = String::from_utf8_lossy(loaded.bytes.expose().trim_ascii()).into_owned();
+        Ok(Found::There(proof(Secret::new(text))))
     }
 
     /// The application that the proof is of; none where nobody says which.
@@ -150,7 +164,8 @@ impl Settings {
             .or_else(|| variable("AZURE_TENANT_ID"));
         let (Some(client), Some(tenant)) = (client, tenant) else { return Ok(None) };
         for (name, value) in [("client id", &client), ("tenant id", &tenant)] {
-            identifier(value).map_err(|why| FetchError::NoIdentity(format!("{name} {value:?}: {why}")))?;
+            let wrong = |why| FetchError::Identifier { name, value: value.clone(), why };
+            identifier(value).map_err(wrong)?;
         }
         let authority = match &self.authority {
             Some(authority) => authority.clone(),
@@ -224,21 +239,18 @@ impl Provider for Settings {
     fn probe(&self, identity: &str, ask: &Ask<'_>, run: &Run) -> Result<bool, FetchError> {
         let cloud = self.cloud(ask.image)?;
         let token = |identity| self.token(identity, cloud, ask, run);
-        Ok(named(&IDENTITIES, identity).map(token).transpose()?.flatten().is_some())
+        Ok(named(&IDENTITIES, identity).map(token).transpose()?.is_some_and(|found| found.is_there()))
     }
 
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
         let cloud = self.cloud(ask.image)?;
-        for identity in &self.identities {
-            if let Some(Token { secret, tenant }) = self.token(*identity, cloud, ask, run)? {
-                let password = exchange::token(ask.image.registry(), tenant.as_deref(), &secret, run)?;
-                let expires = Claims::of(&password).ok().and_then(|claims| crate::moment::epoch(claims.exp));
-                let (username, coverage) = (Secret::new(USER.to_owned()), Coverage::Registry);
-                let origin = format!("Azure: {}", self.step(*identity, cloud, ask)?);
-                return Ok(Credential { username, password, coverage, expires, origin });
-            }
-        }
-        Err(FetchError::NoIdentity(format!("looked for {}", self.identities().join(", "))))
+        let look = |identity| self.token(identity, cloud, ask, run);
+        let (identity, Token { secret, tenant }) = found::first(&IDENTITIES, &self.identities(), look)?;
+        let password = exchange::token(ask.image.registry(), tenant.as_deref(), &secret, run)?;
+        let expires = Claims::of(&password).ok().and_then(|claims| crate::moment::epoch(claims.exp));
+        let (username, coverage) = (Secret::new(USER.to_owned()), Coverage::Registry);
+        let origin = format!("Azure: {}", self.step(identity, cloud, ask)?);
+        Ok(Credential { username, password, coverage, expires, origin })
     }
 }
 

@@ -79,6 +79,16 @@ pub enum FetchError {
         /// Where it points.
         realm: String,
     },
+    /// Something that is to be an id is none.
+    #[error("{name} {value:?}: {why}")]
+    Identifier {
+        /// What it is to be.
+        name: &'static str,
+        /// As written.
+        value: String,
+        /// Why not.
+        why: String,
+    },
     /// Nobody is there in whose name to ask.
     #[error("there is no identity to ask with: {0}")]
     NoIdentity(String),
@@ -118,7 +128,7 @@ impl FetchError {
             Self::Sign(_) => "look at the access key for characters that no header can have",
             Self::Signer(_) => "look at the key, the profile or the certificate that the message names",
             Self::Identity(error) => error.remedy(),
-            Self::Address { .. } => "correct it",
+            Self::Address { .. } | Self::Identifier { .. } => "correct it",
             Self::Realm { .. } => "nothing was sent there; ask who runs the registry",
             Self::NoIdentity(_) => "give the node or the pod an identity, or set onMissingIdentity",
             Self::Token(_) => "the kubelet passes the token on: look at tokenAttributes of its configuration",

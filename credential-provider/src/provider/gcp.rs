@@ -5,7 +5,8 @@ mod metadata;
 
 use std::time::{Duration, SystemTime};
 
-use super::pod_token::PodToken;
+use super::found::{self, Found};
+use super::pod_token::{self, PodToken};
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
 use crate::config::keys::Keys;
@@ -61,13 +62,13 @@ impl Settings {
         Some(Self { identities, account, federation })
     }
 
-    fn token(&self, identity: Identity, ask: &Ask<'_>, run: &Run) -> Result<Option<AccessToken>, FetchError> {
+    fn token(&self, identity: Identity, ask: &Ask<'_>, run: &Run) -> Result<Found<AccessToken>, FetchError> {
         match (identity, ask.service_account, &self.federation) {
-            (Identity::Metadata, ..) => metadata::token(&self.account, ask.variables, run).map(Some),
+            (Identity::Metadata, ..) => metadata::token(&self.account, ask.variables, run),
             (Identity::ServiceAccount, Some(account), Some(federation)) => {
-                federation.token(&account.token, run).map(Some)
+                federation.token(&account.token, run).map(Found::There)
             }
-            (Identity::ServiceAccount, ..) => Ok(None),
+            (Identity::ServiceAccount, ..) => Ok(Found::Absent(pod_token::NOT_PASSED.into())),
         }
     }
 
@@ -119,18 +120,16 @@ impl Provider for Settings {
     fn probe(&self, identity: &str, ask: &Ask<'_>, run: &Run) -> Result<bool, FetchError> {
         let found =
             named(&IDENTITIES, identity).map(|identity| self.token(identity, ask, run)).transpose()?;
-        Ok(found.flatten().is_some())
+        Ok(found.is_some_and(|found| found.is_there()))
     }
 
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
-        for identity in &self.identities {
-            if let Some(AccessToken { secret, expires }) = self.token(*identity, ask, run)? {
-                let (username, coverage) = (Secret::new(USER.to_owned()), Coverage::Registry);
-                let origin = format!("Google: {}", self.step(*identity, ask));
-                return Ok(Credential { username, password: secret, coverage, expires, origin });
-            }
-        }
-        Err(FetchError::NoIdentity("the kubelet passed no service account token (tokenAttributes)".into()))
+        let look = |identity| self.token(identity, ask, run);
+        let (identity, AccessToken { secret, expires }) =
+            found::first(&IDENTITIES, &self.identities(), look)?;
+        let (username, coverage) = (Secret::new(USER.to_owned()), Coverage::Registry);
+        let origin = format!("Google: {}", self.step(identity, ask));
+        Ok(Credential { username, password: secret, coverage, expires, origin })
     }
 }
 

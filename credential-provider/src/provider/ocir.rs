@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::found::{self, Found};
 use super::named_file::NamedFile;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, named, names};
 use crate::cache::key::CacheKey;
@@ -64,11 +65,11 @@ impl Settings {
         Some(Self { identities, config_file, profile })
     }
 
-    fn signer(&self, identity: Identity, run: &Run) -> Result<Option<Signer>, FetchError> {
+    fn signer(&self, identity: Identity, run: &Run) -> Result<Found<Signer>, FetchError> {
         match (identity, &self.config_file) {
-            (Identity::Instance, _) => instance::signer(run).map(Some),
-            (Identity::User, Some(file)) => user::signer(file, &self.profile).map(Some),
-            (Identity::User, None) => Ok(None),
+            (Identity::Instance, _) => instance::signer(run),
+            (Identity::User, Some(file)) => user::signer(file, &self.profile).map(Found::There),
+            (Identity::User, None) => Ok(Found::Absent("configFile is not set".into())),
         }
     }
 
@@ -122,29 +123,26 @@ impl Provider for Settings {
 
     fn probe(&self, identity: &str, _ask: &Ask<'_>, run: &Run) -> Result<bool, FetchError> {
         let signer = |identity| self.signer(identity, run);
-        Ok(named(&IDENTITIES, identity).map(signer).transpose()?.flatten().is_some())
+        Ok(named(&IDENTITIES, identity).map(signer).transpose()?.is_some_and(|found| found.is_there()))
     }
 
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
         let url = address(ask.image)?;
-        for identity in &self.identities {
-            let Some(signer) = self.signer(*identity, run)? else { continue };
-            let hint =
-                "the identity needs a policy that lets it read repos, and the node's clock has to be right";
-            let call = signer.get(STEP, url, run.now)?.tries(3).hint(hint);
-            let reply = run.network.call(call)?;
-            let lacks = || FetchError::Answer { step: STEP, lacks: "a token".to_owned() };
-            let Answer { token, expires_in } =
-                json::parse_object(reply.body.expose()).ok().ok_or_else(lacks)?;
-            let life = u64::try_from(expires_in).ok().filter(|life| *life > 0).map(Duration::from_secs);
-            return Ok(Credential {
-                username: Secret::new(USER.to_owned()),
-                password: token,
-                coverage: Coverage::Registry,
-                expires: life.and_then(|life| run.now.checked_add(life)),
-                origin: format!("Oracle: {}", self.step(*identity)),
-            });
-        }
-        Err(FetchError::NoIdentity("no user is configured".into()))
+        let look = |identity| self.signer(identity, run);
+        let (identity, signer) = found::first(&IDENTITIES, &self.identities(), look)?;
+        let hint =
+            "the identity needs a policy that lets it read repos, and the node's clock has to be right";
+        let call = signer.get(STEP, url, run.now)?.tries(3).hint(hint);
+        let reply = run.network.call(call)?;
+        let lacks = || FetchError::Answer { step: STEP, lacks: "a token".to_owned() };
+        let Answer { token, expires_in } = json::parse_object(reply.body.expose()).ok().ok_or_else(lacks)?;
+        let life = u64::try_from(expires_in).ok().filter(|life| *life > 0).map(Duration::from_secs);
+        Ok(Credential {
+            username: Secret::new(USER.to_owned()),
+            password: token,
+            coverage: Coverage::Registry,
+            expires: life.and_then(|life| run.now.checked_add(life)),
+            origin: format!("Oracle: {}", self.step(identity)),
+        })
     }
 }

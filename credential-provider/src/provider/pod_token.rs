@@ -1,5 +1,9 @@
 //! What a provider wants of the kubelet: the token of the pod's service account, or none.
 
+/// Why there is none.
+pub const NOT_PASSED: &str =
+    "the kubelet passed no service account token: the pod is static, or tokenAttributes are not configured";
+
 /// The token of a pod's service account, with which a provider asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodToken {

@@ -37,6 +37,11 @@ impl World {
         self.internet.serve_metadata(far_end)
     }
 
+    /// What is sent to the address of metadata services is lost.
+    pub(super) fn lose_metadata(&self) {
+        self.internet.lose_metadata();
+    }
+
     /// Serves HTTP at another link-local address.
     pub(super) fn serve_at(&self, address: &str, far_end: impl FarEnd) -> Server {
         self.internet.serve_at(address, far_end)

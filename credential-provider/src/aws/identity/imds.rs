@@ -11,7 +11,7 @@ use crate::http::{Call, Reply, Url};
 use crate::json;
 use crate::provider::{FetchError, Run, Variables};
 use crate::secret::Secret;
-use crate::step::{Problem, Stage, StepError};
+use crate::step::StepError;
 
 use super::Sight;
 use super::source::{Had, Source};
@@ -62,7 +62,8 @@ impl Instance {
 
     pub(super) fn keys(&self, run: &Run) -> Result<Had, FetchError> {
         let session = match self.session(run) {
-            Err(error) if !self.is_named && is_nobody(&error) => {
+            // What a hop limit eats is the answer, never the connection.
+            Err(error) if !self.is_named && error.is_nobody() => {
                 return Ok(Had::Absent(format!("nobody answers at {}", self.url.host_and_port())));
             }
             session => session?,
@@ -116,11 +117,6 @@ impl Instance {
 
 fn text(reply: &Reply) -> Secret {
     Secret::new(String::from_utf8_lossy(reply.body.expose().trim_ascii()).into_owned())
-}
-
-/// Another platform, or a machine in the cellar. What a hop limit eats is the answer, never the connection.
-fn is_nobody(error: &StepError) -> bool {
-    matches!(error.problem, Problem::Connect { .. } | Problem::Timeout { stage: Stage::Connect, .. })
 }
 
 /// What IAM allows as a name, and nothing that a page of a log-in has.

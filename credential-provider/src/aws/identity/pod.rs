@@ -4,22 +4,20 @@ use crate::aws::settings::arn;
 use crate::aws::sts::{self, Role};
 use crate::aws::{IdentityError, Settings};
 use crate::http::Url;
-use crate::provider::{Ask, FetchError, Variables};
+use crate::provider::{Ask, FetchError, Variables, pod_token};
 use crate::service_account::{Claims, ServiceAccount};
 
 use super::Sight;
 use super::container::{self, Endpoint};
 use super::source::{Source, WebIdentity};
 
-const NO_TOKEN: &str =
-    "the kubelet passed no service account token: the pod is static, or tokenAttributes are not configured";
 const AGENT: &str = "http://169.254.170.23/v1/credentials";
 const AGENT_V6: &str = "http://[fd00:ec2::23]/v1/credentials";
 const MODE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE";
 
 /// The role that the service account's annotations name, or else the configuration.
 pub(super) fn look_for_role(settings: &Settings, ask: &Ask<'_>) -> Result<Sight, FetchError> {
-    let Some(account) = ask.service_account else { return Ok(Sight::Absent(NO_TOKEN.into())) };
+    let Some(account) = ask.service_account else { return Ok(Sight::Absent(pod_token::NOT_PASSED.into())) };
     let claims = Claims::of(&account.token)?;
     let name = claims.sub.trim_start_matches("system:serviceaccount:").replace(':', "/");
     let Some(arn) = role_of(&name, account, settings)? else {
@@ -50,7 +48,7 @@ fn role_of(
 
 /// The EKS Pod Identity agent, which knows what role an account has.
 pub(super) fn look_for_agent(ask: &Ask<'_>) -> Result<Sight, FetchError> {
-    let Some(account) = ask.service_account else { return Ok(Sight::Absent(NO_TOKEN.into())) };
+    let Some(account) = ask.service_account else { return Ok(Sight::Absent(pod_token::NOT_PASSED.into())) };
     let claims = Claims::of(&account.token)?;
     let url = agent(ask.variables)?;
     Ok(Sight::There(Box::new(Source::Endpoint(Endpoint::agent(url, account.token.clone(), claims)))))

@@ -17,9 +17,11 @@ use super::host::is_label;
 use super::signer::{Signer, SignerError};
 use crate::http::{Call, Url};
 use crate::json;
+use crate::provider::found::Found;
 use crate::provider::{FetchError, Run};
 use crate::secret::{Secret, SecretBytes};
 
+const HOST: &str = "169.254.169.254:80";
 const METADATA: &str = "http://169.254.169.254/opc/v2";
 const METADATA_STEP: &str = "oci-metadata";
 const SESSION_STEP: &str = "oci-session";
@@ -37,9 +39,17 @@ struct Answer {
     token: Secret,
 }
 
-/// A signer for the session that the instance's certificate is worth.
-pub(super) fn signer(run: &Run) -> Result<Signer, FetchError> {
-    let certificate = Certificate::read(&metadata("/identity/cert.pem", run)?)?;
+/// A signer for the session that the instance's certificate is worth; absent on a machine that is none of Oracle's.
+pub(super) fn signer(run: &Run) -> Result<Found<Signer>, FetchError> {
+    let pem = match run.network.call(ask("/identity/cert.pem")?) {
+        Err(error) if error.is_nobody() => return Ok(Found::Absent(format!("nobody answers at {HOST}"))),
+        reply => reply?.body,
+    };
+    session(&Certificate::read(&pem)?, run).map(Found::There)
+}
+
+/// A signer for the session that `certificate` is worth.
+fn session(certificate: &Certificate, run: &Run) -> Result<Signer, FetchError> {
     let intermediate = metadata("/identity/intermediate.pem", run)?;
     let key = metadata("/identity/key.pem", run)?;
     let session = RsaPrivateKey::new(&mut OsRng, BITS).ok().ok_or(SignerError::Session)?;
