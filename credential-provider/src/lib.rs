@@ -104,7 +104,7 @@ fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
         }
         Command::Get { image, token } => {
             let account = token.map(|token| service_account(&token)).transpose()?;
-            Ok(text(command::get::get(&image, &config, account.as_ref(), &context)?))
+            Ok(given(command::get::get(&image, &config, account.as_ref(), &context)?))
         }
         Command::Doctor { image, token, json } => {
             let account = token.map(|token| service_account(&token)).transpose()?;
@@ -137,8 +137,11 @@ fn answer(stdin: &mut dyn Read, config: &Path, context: &Context) -> Result<Outc
     let request = file::read_bounded(stdin, LARGEST_REQUEST)
         .map_err(Error::ReadRequest)?
         .ok_or(Error::RequestTooLarge { limit: LARGEST_REQUEST })?;
-    let Answer { document, complaint: error } = command::answer::answer(request.expose(), config, context)?;
-    Ok(Outcome { stdout: document, stderr: error.as_ref().map(complaint).unwrap_or_default(), success: true })
+    Ok(given(command::answer::answer(request.expose(), config, context)?))
+}
+
+fn given(Answer { document, complaint: error }: Answer) -> Outcome {
+    Outcome { stdout: document, stderr: error.as_ref().map(complaint).unwrap_or_default(), success: true }
 }
 
 fn report(findings: &[Finding], json: bool) -> Result<Outcome, Error> {

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::claim::{self, Asker};
+use crate::claim::{self, Asker, Claim};
 use crate::command::Context;
 use crate::config::{Config, Policy};
 use crate::error::Error;
 use crate::image::ImageRef;
-use crate::provider::FetchError;
+use crate::provider::{Grant, Run};
 use crate::secret::SecretBytes;
-use crate::wire::{self, ApiVersion, Request};
+use crate::wire::{self, Request};
 
 /// A document for stdout, and a line for stderr if something had to be put up with.
 #[derive(Debug)]
@@ -30,29 +30,36 @@ pub fn answer(request: &[u8], path: &Path, context: &Context) -> Result<Answer, 
     };
     let asker = Asker { service_account: request.service_account.as_ref(), variables: &context.variables };
     let run = context.run(&config);
-    match claim.grant(&image, asker, &run) {
-        Ok(grant) => {
+    match give(&claim, &image, asker, &run)? {
+        Given::Grant(grant) => {
             let kept = grant.credential.cache_duration(&config.defaults, run.now);
             Ok(Answer { document: wire::render_grant(request.version, &grant, kept)?, complaint: None })
         }
-        Err(source) => {
-            let policy = source.policy(claim.registry);
-            put_up_with(failed(&claim, &image, source), policy, request.version)
+        Given::Nothing(error) => {
+            Ok(Answer { document: wire::render_anonymous(request.version)?, complaint: Some(error) })
         }
     }
 }
 
-/// `source`, with the image and the entry it went wrong for.
-pub(super) fn failed(claim: &claim::Claim<'_>, image: &ImageRef, source: FetchError) -> Error {
-    let (config, line) = (claim.registry.file.clone(), claim.registry.line);
-    Error::Fetch { image: image.to_string(), config, line, source: Box::new(source) }
+/// What the kubelet is given.
+pub(super) enum Given {
+    /// Credentials.
+    Grant(Grant),
+    /// None, and why: the entry puts up with that.
+    Nothing(Error),
 }
 
-fn put_up_with(error: Error, policy: Policy, version: ApiVersion) -> Result<Answer, Error> {
+/// What the kubelet is given for `image`; an error where it is given no answer.
+pub(super) fn give(claim: &Claim<'_>, image: &ImageRef, asker: Asker<'_>, run: &Run) -> Result<Given, Error> {
+    let source = match claim.grant(image, asker, run) {
+        Ok(grant) => return Ok(Given::Grant(grant)),
+        Err(source) => source,
+    };
+    let policy = source.policy(claim.registry);
+    let (config, line) = (claim.registry.file.clone(), claim.registry.line);
+    let error = Error::Fetch { image: image.to_string(), config, line, source: Box::new(source) };
     match policy {
         Policy::Fail => Err(error),
-        Policy::Anonymous => {
-            Ok(Answer { document: wire::render_anonymous(version)?, complaint: Some(error) })
-        }
+        Policy::Anonymous => Ok(Given::Nothing(error)),
     }
 }

@@ -1,14 +1,16 @@
 //! `get IMAGE --redact`: the whole way to credentials, as the kubelet would have it, without showing them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::claim::{self, Asker};
-use crate::command::{Context, answer};
+use crate::command::Context;
+use crate::command::answer::{self, Answer, Given};
 use crate::config::Config;
 use crate::error::Error;
 use crate::image::ImageRef;
-use crate::provider::Grant;
-use crate::secret::Secret;
+use crate::provider::{Grant, Scope};
+use crate::secret::{Secret, SecretBytes};
 use crate::service_account::ServiceAccount;
 use crate::wire;
 
@@ -18,7 +20,7 @@ pub fn get(
     path: &Path,
     service_account: Option<&ServiceAccount>,
     context: &Context,
-) -> Result<String, Error> {
+) -> Result<Answer, Error> {
     let config = Config::load(path)?;
     let image = ImageRef::parse(text)?;
     let Some(claim) = claim::find(&config, &image) else {
@@ -26,9 +28,14 @@ pub fn get(
     };
     let asker = Asker { service_account, variables: &context.variables };
     let run = context.run(&config);
-    let grant = claim.grant(&image, asker, &run).map_err(|source| answer::failed(&claim, &image, source))?;
-    let kept = grant.credential.cache_duration(&config.defaults, run.now);
-    Ok(show(&grant, &wire::go(kept)))
+    let (text, complaint) = match answer::give(&claim, &image, asker, &run)? {
+        Given::Grant(grant) => {
+            let kept = grant.credential.cache_duration(&config.defaults, run.now);
+            (show(&grant, &wire::go(kept)), None)
+        }
+        Given::Nothing(error) => (show_nothing(), Some(error)),
+    };
+    Ok(Answer { document: SecretBytes::new(text.into_bytes()), complaint })
 }
 
 fn show(Grant { credential, key, scope }: &Grant, kept: &str) -> String {
@@ -38,6 +45,14 @@ fn show(Grant { credential, key, scope }: &Grant, kept: &str) -> String {
         redacted(&credential.username),
         redacted(&credential.password),
         credential.origin,
+    )
+}
+
+/// As the kubelet is told it, which then pulls without credentials.
+fn show_nothing() -> String {
+    let (kind, kept) = (wire::cache_key_type(Scope::Image), wire::go(Duration::ZERO));
+    format!(
+        "auth key       (none: the image is pulled without credentials)\ncacheKeyType   {kind}\ncacheDuration  {kept}\n"
     )
 }
 

@@ -244,6 +244,37 @@ fn get_goes_the_whole_way_and_shows_no_secret() {
 }
 
 #[test]
+fn get_says_of_a_failure_what_the_kubelet_would_be_given() {
+    let node = Node::new();
+    let entry = |policy: &str| {
+        let file = format!("file: {}", node.path("none.json").display());
+        node.configure(&[&format!("match: [\"{REGISTRY}\"]"), "provider: docker-config", &file, policy]);
+        node.run(&["get", IMAGE, "--redact"], b"")
+    };
+    let ran = entry("onMissingIdentity: anonymous");
+    assert!(ran.complaint().contains("cannot open"), "{ran:?}");
+    let ran = entry("onError: anonymous");
+    assert!(
+        ran.success && ran.stdout.contains("auth key       (none: the image is pulled without"),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.contains("cacheDuration  0s\n") && ran.stderr.contains("cannot open"), "{ran:?}");
+    assert_eq!(ran.stderr, node.ask(IMAGE).stderr, "the same reason");
+    let tokens = |policy: &str| {
+        node.configure(&[
+            "match: [\"registry.example.com:5000\"]",
+            "provider: harbor",
+            "onError: fail",
+            policy,
+        ]);
+        node.run(&["get", IMAGE, "--redact"], b"")
+    };
+    let ran = tokens("onMissingIdentity: anonymous");
+    assert!(ran.success && ran.stdout.contains("(none: ") && ran.stderr.contains("no identity"), "{ran:?}");
+    assert!(tokens("onMissingIdentity: fail").complaint().contains("there is no identity to ask with"));
+}
+
+#[test]
 fn a_folder_adds_registries_in_the_order_of_its_files() {
     let node = Node::new();
     std::fs::create_dir(node.path("config.d")).unwrap();
