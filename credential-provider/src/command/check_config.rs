@@ -66,9 +66,12 @@ fn summary(object: &str, config: &Config) -> Finding {
 
 fn mistakes(object: &str, error: &ConfigError) -> Vec<Finding> {
     let ConfigError::Value { path, first, others } = error else {
-        return vec![
-            Finding::fail("config", object, chain(error)).fix(error.remedy().unwrap_or("correct that line")),
-        ];
+        let object = match error {
+            ConfigError::Shape { path, line, .. } => format!("{}:{line}", path.display()),
+            _ => object.to_owned(),
+        };
+        let fix = error.remedy().unwrap_or("correct that line");
+        return vec![Finding::fail("config", object, chain(error)).fix(fix)];
     };
     std::iter::once(first.as_ref())
         .chain(others)

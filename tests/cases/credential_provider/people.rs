@@ -105,6 +105,34 @@ fn check_config_lists_every_mistake_with_its_line() {
 }
 
 #[test]
+fn a_mistake_in_a_part_is_told_under_its_own_name_and_line() {
+    let node = Node::new();
+    std::fs::create_dir(node.path("config.d")).unwrap();
+    let part = node.path("config.d/x.yaml").display().to_string();
+    let objects = |text: &str| {
+        node.write("config.d/x.yaml", text);
+        let ran = node.run(&["check-config", "--json"], b"");
+        let list: Vec<Value> = serde_json::from_str(&ran.stdout).expect("a JSON list");
+        let failed = list.iter().filter(|finding| finding["severity"] == "fail");
+        failed.map(|finding| finding["object"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let head = "version: v1\nregistries:\n";
+    let two = format!("{head}- match: [a/*]\n  provider: npm\n");
+    assert_eq!(objects(&two), [format!("{part}:3"), format!("{part}:4")]);
+    assert!(
+        node.ask(IMAGE).complaint().contains(&format!("{part}:3: registries[0].match")),
+        "for the kubelet"
+    );
+    assert_eq!(objects(&format!("{head}more: 1\n")), [format!("{part}:3")], "no key of the format");
+    let absent = format!("{head}- {{match: [b.io], provider: docker-config, file: /nowhere}}\n");
+    assert_eq!(objects(&absent), ["/nowhere"]);
+    assert!(
+        node.ask("b.io/app").complaint().contains(&format!("by {part}:3: cannot open")),
+        "the entry is named"
+    );
+}
+
+#[test]
 fn explain_names_entry_key_and_file_and_no_secret() {
     let node = Node::new();
     let (success, found) = findings(&node, &["explain", "registry.example.com:5000/team/app:1.2", "--json"]);
