@@ -2,6 +2,7 @@
 
 mod aws;
 mod azure;
+mod cache_keys;
 mod exchanges;
 mod failures;
 mod farend;
@@ -42,6 +43,9 @@ const IMAGE: &str = "registry.example.com:5000/team/app";
 struct Node {
     folder: TempDir,
 }
+
+/// Names and values.
+type Variables<'v> = &'v [(&'v str, &'v str)];
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -85,6 +89,14 @@ impl Node {
         let mut command = Command::new(programs::program("tripod-credential-provider"));
         command.args(arguments).arg("--config").arg(self.path("config.yaml"));
         run(command, stdin)
+    }
+
+    /// The same with these variables.
+    fn run_with(&self, variables: Variables<'_>, arguments: &[&str], stdin: &[u8]) -> Ran {
+        let mut command = Command::new(programs::program("tripod-credential-provider"));
+        command.args(arguments).arg("--config").arg(self.path("config.yaml"));
+        command.env_clear().envs(variables.iter().copied());
+        run_as_it_is(command, stdin)
     }
 
     /// Asks as the kubelet does.

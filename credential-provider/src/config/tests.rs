@@ -31,6 +31,17 @@ fn a_file_is_read_with_its_defaults() {
 }
 
 #[test]
+fn two_identities_that_want_different_tokens_are_refused() {
+    let with = |identity: &str| parse(&with_entry(&[MATCH, "provider: ecr", identity])).map(drop);
+    let expected = "/c.yaml:3: registries[0].identity: expected one of service-account and pod-identity: \
+                    they want tokens for different audiences";
+    for identity in ["[service-account, pod-identity]", "[pod-identity, imds, service-account]"] {
+        assert_eq!(with(&format!("identity: {identity}")), Err(expected.to_owned()));
+    }
+    assert_eq!(with("identity: [pod-identity, imds]"), Ok(()));
+}
+
+#[test]
 fn off_is_a_word() {
     let config = parse("version: v1\ncache: {mode: off}\nregistries: []\n").unwrap();
     assert!(!config.cache.shared);

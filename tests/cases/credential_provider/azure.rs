@@ -116,6 +116,16 @@ fn a_pod_pulls_in_its_own_name_and_nobody_elses() {
 }
 
 #[test]
+fn the_registry_is_told_of_which_tenant_the_token_is() {
+    let Some(azure) = Azure::new(Challenge::Quoted) else { return };
+    let of_another = "tenantId: 22222222-2222-3333-4444-555555555555";
+    azure.world.configure(&[MATCH, PROVIDER, "identity: [service-account]", of_another]);
+    let annotations =
+        json!({"kubernetes.azure.com/acr-client-id": CLIENT, "kubernetes.azure.com/acr-tenant-id": TENANT});
+    assert!(kept(&azure.world.ask_for(IMAGE, &azure.token(AUDIENCE), &annotations)) > 10_000);
+}
+
+#[test]
 fn a_missing_identity_may_be_put_up_with() {
     let Some(azure) = Azure::new(Challenge::Quoted) else { return };
     let lines = [MATCH, PROVIDER, "identity: [service-account]", "onMissingIdentity: anonymous"];

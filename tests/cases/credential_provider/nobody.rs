@@ -1,12 +1,9 @@
 //! What counts as a missing identity, which an entry may put up with, and what as an error.
 
-use std::process::Command;
-
 use tripod_tests::farend::azure::{Aad, Acr, Challenge, Tenant};
-use tripod_tests::programs;
 
 use super::world::World;
-use super::{Node, Ran, request, run_as_it_is};
+use super::{Node, Ran, Variables, request};
 
 const AZURE: [&str; 2] = ["match: [\"*.azurecr.io\"]", "provider: acr"];
 const GOOGLE: [&str; 2] = ["match: [gcr.io]", "provider: gcp"];
@@ -21,9 +18,6 @@ const CLOUDS: [([&str; 2], &str); 4] = [
     (AMAZON, "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app"),
 ];
 
-/// Names and values.
-type Variables<'v> = &'v [(&'v str, &'v str)];
-
 const NOT_PUT_UP_WITH: [&str; 2] = ["onError: fail", "onMissingIdentity: anonymous"];
 const PUT_UP_WITH: [&str; 2] = ["onError: anonymous", "onMissingIdentity: fail"];
 
@@ -37,9 +31,7 @@ impl Node {
     fn ask_with(&self, variables: Variables<'_>, lines: &[&str], image: &str) -> Ran {
         let lines = lines.join("\n    ");
         self.write("config.yaml", &format!("version: v1\ncache: {{mode: off}}\nregistries:\n  - {lines}\n"));
-        let mut command = Command::new(programs::program("tripod-credential-provider"));
-        command.arg("--config").arg(self.path("config.yaml")).env_clear().envs(variables.iter().copied());
-        run_as_it_is(command, request(image).as_bytes())
+        self.run_with(variables, &[], request(image).as_bytes())
     }
 }
 

@@ -86,6 +86,22 @@ fn the_pod_identity_agent_is_shown_the_pods_token() {
 }
 
 #[test]
+fn an_endpoint_elsewhere_gives_the_nodes_keys_and_sees_no_pods_token() {
+    let site = Site::new().set("AWS_CONTAINER_CREDENTIALS_FULL_URI", "https://keys.example.com/node");
+    let token = site.file("token", &site.token("team/puller", AGENT_AUDIENCE));
+    let explain = |identity: &str| {
+        site.configure(&[&format!("identity: [{identity}]")]);
+        site.run(&["explain", IMAGE, "--token", &token], "").stdout
+    };
+    let told = explain("pod-identity");
+    assert!(told.contains("ask http://169.254.170.23/v1/credentials for keys, with the token of"), "{told}");
+    assert!(!told.contains("keys.example.com"), "{told}");
+    let told = explain("container");
+    assert!(told.contains("ask https://keys.example.com/node for keys"), "{told}");
+    assert!(!told.contains("with the token of"), "{told}");
+}
+
+#[test]
 fn the_pod_identity_agent_has_an_address_for_each_family() {
     let site = Site::new();
     site.configure(&["identity: [pod-identity]"]);

@@ -169,6 +169,23 @@ fn one_family_is_enough() {
 }
 
 #[test]
+fn a_name_that_one_family_does_not_have_is_asked_by_the_other() {
+    for code in [NO_SUCH_NAME, NO_ERROR, SERVER_FAILURE] {
+        let folder = TempDir::new().expect("a temporary folder");
+        let server = serve(move |question| {
+            let answer = reply(question, NO_ERROR, 0, Some(Ipv4Addr::LOCALHOST));
+            vec![if answer[7] == 1 { answer } else { reply(question, code, 0, None) }]
+        });
+        let far = Far::answering(&["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
+        let network = Network { resolver: resolver(&folder, server), ..Network::default() };
+        let url = format!("http://{NAME}:{}", far.address.port());
+        let start = Instant::now();
+        client(&network).call(get(&url).metadata()).expect("an answer");
+        assert!(start.elapsed() < LONG / 2, "code {code}");
+    }
+}
+
+#[test]
 fn a_silent_server_is_named() {
     let folder = TempDir::new().expect("a temporary folder");
     let server = serve(|_| Vec::new());
