@@ -1,5 +1,7 @@
 //! The folder of credentials: 0700, its files 0600, all of them ours. What is not so is not used.
 
+mod sweep;
+
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -19,8 +21,6 @@ use crate::file::read_bounded;
 const LARGEST_ENTRY: u64 = 64 << 10;
 /// Most files that are looked at for cleaning up.
 const MOST_ENTRIES: usize = 10_000;
-/// A file of a run that was killed while it wrote.
-const ABANDONED: Duration = Duration::from_secs(3600);
 
 const ENTRY: &str = "json";
 const UNFINISHED: &str = "tmp";
@@ -110,12 +110,12 @@ impl Store {
 
     /// The lock of `key`, if nobody has it.
     pub fn try_lock(&self, key: &CacheKey) -> Option<Lock> {
-        Lock::try_take(self.lock_file(key)?)
+        Lock::try_take(&self.path(key, LOCK))
     }
 
     /// The lock of `key`, waited for so long.
     pub fn lock(&self, key: &CacheKey, patience: Duration) -> Option<Lock> {
-        Lock::take(self.lock_file(key)?, patience)
+        Lock::take(&self.path(key, LOCK), patience)
     }
 
     /// All that is kept, by the names of its files.
@@ -130,31 +130,6 @@ impl Store {
         }
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(entries)
-    }
-
-    /// Forgets everything; returns how many credentials there were.
-    pub fn clear(&self) -> Result<usize, CacheError> {
-        let files = self.files()?;
-        let is_entry = |path: &PathBuf| path.extension().is_some_and(|extension| extension == ENTRY);
-        for path in files.iter().filter(|path| path.extension().is_none_or(|extension| extension != LOCK)) {
-            remove(path)?;
-        }
-        Ok(files.iter().filter(|path| is_entry(path)).count())
-    }
-
-    /// Forgets what is over, and what runs left behind that were killed.
-    fn sweep(&self, now: SystemTime) -> Result<(), CacheError> {
-        for path in self.files()? {
-            let over = match path.extension().and_then(|extension| extension.to_str()) {
-                Some(ENTRY) => self.read(&path)?.is_none_or(|entry| !entry.is_good(now)),
-                Some(UNFINISHED) => age(&path, now).is_some_and(|age| age > ABANDONED),
-                _ => false,
-            };
-            if over {
-                remove(&path)?;
-            }
-        }
-        Ok(())
     }
 
     /// None if there is no such file, or nothing that this version understands.
@@ -182,14 +157,6 @@ impl Store {
         entries.take(MOST_ENTRIES).map(|entry| entry.map(|entry| entry.path()).map_err(io)).collect()
     }
 
-    /// One of 256, so that their number is bounded and none has ever to be removed: who locks a file that another
-    /// is about to remove locks nothing.
-    fn lock_file(&self, key: &CacheKey) -> Option<File> {
-        let name = key.name();
-        let path = self.dir.join(format!("{}.{LOCK}", name.get(..2)?));
-        OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(O_NOFOLLOW).open(path).ok()
-    }
-
     fn path(&self, key: &CacheKey, extension: &str) -> PathBuf {
         self.dir.join(format!("{}.{extension}", key.name()))
     }
@@ -209,18 +176,4 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
         return Ok(());
     };
     Err(CacheError::Unsafe { path: path.to_owned(), why })
-}
-
-fn remove(path: &Path) -> Result<(), CacheError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(CacheError::Io { act: "remove", path: path.to_owned(), source: error })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn age(path: &Path, now: SystemTime) -> Option<Duration> {
-    let metadata = std::fs::symlink_metadata(path).ok()?;
-    now.duration_since(metadata.modified().ok()?).ok()
 }
