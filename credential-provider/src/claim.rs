@@ -55,11 +55,11 @@ impl Claim<'_> {
         let Asker { service_account, variables } = asker;
         self.check_audience(service_account)?;
         let ask = Ask { image: &original, service_account, variables };
-        let fetch = || provider.fetch(&ask, run);
+        let fetch = |run: &Run| provider.fetch(&ask, run);
         let kept = provider.cache_key(&ask).and_then(|key| Some((open(&self.config.cache)?, key)));
         let credential = match kept {
             Some((store, key)) => cache::through(&store, &key, run, fetch)?,
-            None => fetch()?,
+            None => fetch(run)?,
         };
         Ok(credential.grant(self.config, image))
     }

@@ -14,8 +14,9 @@ use thiserror::Error;
 
 use super::entry::Entry;
 use super::key::CacheKey;
-use super::lock::Lock;
+use super::lock::{Lock, Turn};
 use crate::file::read_bounded;
+use crate::step::Deadline;
 
 /// Largest file that is read, in bytes; a token of several audiences is a tenth of it.
 const LARGEST_ENTRY: u64 = 64 << 10;
@@ -113,9 +114,9 @@ impl Store {
         Lock::try_take(&self.path(key, LOCK))
     }
 
-    /// The lock of `key`, waited for so long.
-    pub fn lock(&self, key: &CacheKey, patience: Duration) -> Option<Lock> {
-        Lock::take(&self.path(key, LOCK), patience)
+    /// The lock of `key`, waited for: see [`Lock::take`].
+    pub(super) fn lock(&self, key: &CacheKey, patience: Duration, deadline: Deadline) -> Turn {
+        Lock::take(&self.path(key, LOCK), patience, deadline)
     }
 
     /// All that is kept, by the names of its files.

@@ -38,6 +38,11 @@ impl Client {
         Self { network: network.clone(), agent, deadline }
     }
 
+    /// The same for calls that are over by `deadline`.
+    pub fn until(&self, deadline: Deadline) -> Self {
+        Self::new(&self.network, self.deadline.min(deadline))
+    }
+
     /// The moment by which every call is over.
     pub fn deadline(&self) -> Deadline {
         self.deadline

@@ -7,6 +7,7 @@ use super::docker_helper::HelperError;
 use super::kubelet_plugin::PluginError;
 use super::ocir::signer::SignerError;
 use crate::aws::{IdentityError, SignError};
+use crate::cache::note::Told;
 use crate::child::ChildError;
 use crate::config::{Policy, Registry};
 use crate::file::FileError;
@@ -105,6 +106,14 @@ pub enum FetchError {
         /// What the token says.
         found: String,
     },
+    /// Another pull wanted the same, and was told why there is none.
+    #[error(transparent)]
+    Told(#[from] Told),
+    /// Another pull asks for the same.
+    #[error(
+        "another pull asks for the same credentials, and was not done when the time for an answer was over"
+    )]
+    Waited,
     /// The mirrored registry makes no image name.
     #[error("the image's name at the mirrored registry")]
     Mirror(#[source] ImageError),
@@ -112,7 +121,7 @@ pub enum FetchError {
 
 impl FetchError {
     /// What the admin can do about it.
-    pub fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &str {
         match self {
             Self::File(error) => error.remedy(),
             Self::Auths(error) => error.remedy(),
@@ -135,15 +144,26 @@ impl FetchError {
             Self::Audience { .. } => {
                 "give each audience its own entry of the kubelet's, as kubelet-config prints them"
             }
+            Self::Told(told) => &told.remedy,
+            Self::Waited => {
+                "doctor IMAGE says which step takes so long; or raise defaults.deadline (up to 55s)"
+            }
             Self::Mirror(_) => "correct mirrorOf",
         }
     }
 
     /// What the entry wants done about it.
     pub fn policy(&self, registry: &Registry) -> Policy {
-        match self {
-            Self::NoIdentity(_) => registry.on_missing_identity,
-            _ => registry.on_error,
-        }
+        if self.is_missing_identity() { registry.on_missing_identity } else { registry.on_error }
+    }
+
+    /// Whether nobody is there in whose name to ask.
+    pub(crate) fn is_missing_identity(&self) -> bool {
+        matches!(self, Self::NoIdentity(_) | Self::Told(Told { no_identity: true, .. }))
+    }
+
+    /// Whether all who ask for the same would be told the same; else it is for one image alone.
+    pub(crate) fn is_for_all(&self) -> bool {
+        !matches!(self, Self::Plugin(PluginError::Nothing { .. }))
     }
 }

@@ -21,7 +21,7 @@ impl Store {
     }
 
     /// Forgets what is over at the time `now`.
-    pub(super) fn sweep(&self, now: SystemTime) -> Result<(), CacheError> {
+    pub(in crate::cache) fn sweep(&self, now: SystemTime) -> Result<(), CacheError> {
         for path in self.files()? {
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some(ENTRY) if self.read(&path)?.is_none_or(|entry| !entry.is_good(now)) => remove(&path)?,

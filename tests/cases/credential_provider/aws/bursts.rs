@@ -1,7 +1,9 @@
 //! A node that starts: many pulls at once are few requests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
+use tripod_tests::farend::Mood;
 use tripod_tests::programs;
 use tripod_tests::puller::{Account, CacheType, Provider, Puller};
 
@@ -64,6 +66,31 @@ fn a_hundred_pods_of_one_account_are_one_role_and_one_token() {
     assert_eq!(puller.failures(), [""; 0]);
     assert_eq!(logins.len(), 1);
     assert_eq!((site.sts.count("POST /"), site.ecr.count("POST /")), (1, 1));
+}
+
+#[test]
+fn a_failure_is_one_for_all_who_wait_and_the_next_pull_asks_anew() {
+    let site = Site::new().with_key();
+    site.configure(&[]);
+    let config = site.node.path("config.yaml");
+    let longer = std::fs::read_to_string(&config).unwrap().replace("deadline: 3s", "deadline: 8s");
+    std::fs::write(&config, longer).unwrap();
+    site.ecr.mood(Mood::Silent);
+    // It may have to be built, which takes longer than it is given.
+    programs::program("tripod-credential-provider");
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for n in 0..20 {
+            let site = &site;
+            scope.spawn(move || {
+                site.ask(&format!("{IMAGE}-{n}")).assert_says(&["step=ecr-token err=timeout"]);
+            });
+        }
+    });
+    assert!(start.elapsed() < Duration::from_secs(12), "the deadline is 8 s: {:?}", start.elapsed());
+    assert!(site.ecr.seen().len() <= 2, "asked {} times", site.ecr.seen().len());
+    site.ecr.mood(Mood::Well);
+    site.ask(IMAGE).principal();
 }
 
 fn annotations() -> BTreeMap<String, String> {

@@ -1,5 +1,8 @@
 //! What is kept between two runs, for whom, and how long.
 
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use tripod_tests::farend::aws::{Ecr, Key, Trust};
 use tripod_tests::farend::moto::Python;
@@ -13,22 +16,28 @@ use super::{
 impl Site {
     /// How many credentials are kept.
     fn kept(&self) -> usize {
-        let files = std::fs::read_dir(self.node.path("cache")).into_iter().flatten();
-        files
-            .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "json"))
-            .count()
+        self.files("json").len()
     }
 
-    /// Makes what is kept older by `seconds`.
+    /// Makes what is kept older by `seconds`, and what is noted of failures too.
     fn age(&self, seconds: u64) {
-        for file in std::fs::read_dir(self.node.path("cache")).unwrap() {
-            let path = file.unwrap().path();
-            if path.extension().is_some_and(|end| end == "json") {
-                let mut entry: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-                entry["obtained"] = (entry["obtained"].as_u64().unwrap() - seconds).into();
-                std::fs::write(&path, entry.to_string()).unwrap();
+        for (end, time) in [("json", "obtained"), ("lock", "clock")] {
+            for path in self.files(end) {
+                let Ok(mut document) = serde_json::from_slice::<Value>(&std::fs::read(&path).unwrap()) else {
+                    continue;
+                };
+                document[time] = (document[time].as_u64().unwrap() - seconds).into();
+                std::fs::write(&path, document.to_string()).unwrap();
             }
         }
+    }
+
+    fn files(&self, end: &str) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.node.path("cache")).into_iter().flatten();
+        files
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|e| e == end))
+            .collect()
     }
 }
 
@@ -102,12 +111,40 @@ fn what_is_kept_outlasts_trouble_and_is_renewed_after_it() {
     site.age(13 * 3600);
     site.ecr.mood(Mood::Failing(500));
     assert_eq!(password(site.ask(IMAGE)), first, "past half of its life, and renewing fails");
-    assert!(site.ecr.seen().len() > 1);
+    let asked = site.ecr.seen().len();
+    assert!(asked > 1);
     site.ecr.mood(Mood::Well);
+    assert_eq!(password(site.ask(IMAGE)), first, "a moment after a failure");
+    assert_eq!(site.ecr.seen().len(), asked);
+    site.age(30);
     let second = password(site.ask(IMAGE));
     assert_ne!(second, first);
     site.ecr.mood(Mood::Failing(500));
     assert_eq!(password(site.ask(IMAGE)), second);
+}
+
+#[test]
+fn a_far_end_that_hangs_costs_no_pull_its_time_while_there_is_a_good_password() {
+    let site = Site::new().with_key();
+    site.configure(&[]);
+    site.ask(IMAGE).principal();
+    site.age(13 * 3600);
+    site.ecr.mood(Mood::Silent);
+    let config = site.node.path("config.yaml");
+    let longer = std::fs::read_to_string(&config).unwrap().replace("deadline: 3s", "deadline: 40s");
+    std::fs::write(&config, longer).unwrap();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| site.ask(IMAGE).principal());
+        }
+    });
+    assert!(start.elapsed() < Duration::from_secs(14), "a renewal has 8 of 40 s: {:?}", start.elapsed());
+    let (asked, start) = (site.ecr.seen().len(), Instant::now());
+    assert_eq!(asked, 2, "once for the first password, and once to renew it");
+    site.ask(IMAGE).principal();
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert_eq!(site.ecr.seen().len(), asked, "it was tried a moment ago");
 }
 
 #[test]
