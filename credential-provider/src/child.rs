@@ -1,24 +1,24 @@
 //! Other programs, run for a bounded time: what they read, what they print, and their end.
 
+mod output;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use thiserror::Error;
 
-use crate::file::read_bounded;
 use crate::secret::SecretBytes;
 use crate::step::Deadline;
+use output::{LARGEST, Output};
 
-/// Most that is read of what a program prints, in bytes.
-const LARGEST_OUTPUT: u64 = 1 << 20;
-/// An end that has begun is waited for in such steps.
+/// Its output and its end are looked for in such steps.
 const STEP: Duration = Duration::from_millis(2);
 
 /// A program to run, in our own environment with `env` added, as the kubelet runs its providers.
@@ -51,7 +51,7 @@ pub enum ChildError {
         program: PathBuf,
     },
     /// It prints without end.
-    #[error("{program:?} was ended: it printed more than {LARGEST_OUTPUT} bytes")]
+    #[error("{program:?} was ended: it printed more than {LARGEST} bytes")]
     Output {
         /// The program.
         program: PathBuf,
@@ -94,37 +94,25 @@ impl std::fmt::Display for Ended {
 }
 
 impl Child<'_> {
-    /// Runs it with `input` on stdin, and returns how it ended and what it printed on stdout. At the deadline
-    /// it is ended, with all that it started: a grandchild that kept stdout would keep the kubelet waiting.
+    /// Runs it with `input` on stdin until it ends, and returns how, and what it printed on stdout by then. At its
+    /// end, or at the deadline, all that it started is ended too: a grandchild that kept stdout would keep the
+    /// kubelet waiting.
     pub(crate) fn run(
         &self,
         input: SecretBytes,
         deadline: Deadline,
     ) -> Result<(Ended, SecretBytes), ChildError> {
         let mut child = self.start()?;
-        let group = Pid::from_raw(child.id().cast_signed());
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        // Whoever neither reads nor writes must not keep us from looking at the clock.
+        let stdin = child.stdin.take();
+        // Who does not read must not keep us from looking at the clock.
         std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(input.expose())));
-        let (sender, output) = mpsc::channel();
-        std::thread::spawn(move || sender.send(stdout.map(|out| read_bounded(out, LARGEST_OUTPUT))));
-        let output = output.recv_timeout(deadline.left());
-        let ended = match &output {
-            Ok(Some(Ok(Some(_)))) => self.wait(&mut child, deadline),
-            _ => Ok(None),
-        };
-        // It may be gone already; what it started may not.
-        let _gone = killpg(group, Signal::SIGKILL);
-        let _reaped = child.wait();
-        let program = || self.program.to_owned();
-        match (output, ended) {
-            (Ok(Some(Ok(Some(output)))), Ok(Some(status))) => Ok((Ended(status), output)),
-            (Ok(Some(Ok(None))), _) => Err(ChildError::Output { program: program() }),
-            (Ok(Some(Err(source))), _) | (_, Err(source)) => {
-                Err(ChildError::Read { program: program(), source })
-            }
-            _ => Err(ChildError::Deadline { program: program() }),
-        }
+        let outcome = self.follow(&mut child, deadline);
+        // Its number is its group's, and nobody else's for as long as it is not reaped.
+        let _gone = killpg(pid(&child), Signal::SIGKILL);
+        let status = child.wait();
+        let output = outcome?;
+        let status = status.map_err(|source| self.unreadable(source))?;
+        Ok((Ended(status), output))
     }
 
     fn start(&self) -> Result<std::process::Child, ChildError> {
@@ -135,15 +123,39 @@ impl Child<'_> {
         command.spawn().map_err(|source| ChildError::Start { program: self.program.to_owned(), source })
     }
 
-    fn wait(&self, child: &mut std::process::Child, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+    /// What it prints until it has ended, which leaves it to be reaped.
+    fn follow(&self, child: &mut std::process::Child, deadline: Deadline) -> Result<SecretBytes, ChildError> {
+        let mut output = Output::of(child).map_err(|source| self.unreadable(source))?;
         loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(Some(status));
+            // Looked at first: what it has printed is then all there.
+            let ended = has_ended(child).map_err(|source| self.unreadable(source))?;
+            if !output.read().map_err(|source| self.unreadable(source))? {
+                return Err(ChildError::Output { program: self.program.to_owned() });
             }
-            if deadline.left().is_zero() {
-                return Ok(None);
+            if ended {
+                return Ok(output.into_bytes());
             }
-            std::thread::sleep(STEP);
+            if deadline.is_past() {
+                return Err(ChildError::Deadline { program: self.program.to_owned() });
+            }
+            std::thread::sleep(deadline.left().min(STEP));
         }
     }
+
+    fn unreadable(&self, source: io::Error) -> ChildError {
+        ChildError::Read { program: self.program.to_owned(), source }
+    }
 }
+
+fn pid(child: &std::process::Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+/// Whether it has ended. It is not reaped by this.
+fn has_ended(child: &std::process::Child) -> io::Result<bool> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    Ok(waitid(Id::Pid(pid(child)), flags)? != WaitStatus::StillAlive)
+}
+
+#[cfg(test)]
+mod tests;
