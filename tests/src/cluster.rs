@@ -121,6 +121,11 @@ impl Cluster {
         registry::start(self.underlay(), &self.state.path().join("registry"))
     }
 
+    /// Starts one with the same images on another port, that asks for a token.
+    pub fn start_token_registry(&self, port: u16, tokens: registry::Tokens<'_>) -> anyhow::Result<()> {
+        registry::start_with_tokens(self.underlay(), &self.state.path().join("registry"), port, tokens)
+    }
+
     /// The admin's `kubectl`.
     pub fn kubectl(&self) -> anyhow::Result<Kubectl<'_>> {
         Kubectl::open(self.underlay(), &self.programs, &self.identities, self.state.path())

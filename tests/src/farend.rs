@@ -16,6 +16,7 @@ mod message;
 mod mood;
 pub mod moto;
 pub mod oci;
+pub mod realm;
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -7,6 +7,7 @@ mod google;
 mod moods;
 mod moto;
 mod oci;
+mod realm;
 
 use std::time::{Duration, SystemTime};
 

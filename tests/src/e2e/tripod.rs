@@ -11,6 +11,7 @@ pub(super) mod network;
 mod private_image;
 mod restart;
 mod service_account_image;
+mod token_image;
 
 use super::suite::{Case, Suite};
 use crate::cluster::addresses::Families;
@@ -87,6 +88,12 @@ pub(super) const SUITE: Suite = Suite {
             about: "a registry that takes pods' tokens opens to one ServiceAccount, and to no other",
             long: false,
             run: service_account_image::the_account_decides,
+        },
+        Case {
+            name: "tripod-token-image",
+            about: "a registry that trusts a token service opens to the credentials that are given, and to no others",
+            long: false,
+            run: token_image::the_credentials_are_worth_a_token,
         },
         Case {
             name: "tripod-restart",

@@ -38,10 +38,14 @@ impl std::fmt::Debug for Issuer {
 impl Issuer {
     /// An issuer with a key of its own, known as `url`.
     pub fn new(url: &str) -> Self {
-        let random = SystemRandom::new();
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
+        Self::of_key(url, document.expect("a key").as_ref())
+    }
+
+    /// The one known as `url` with this key, in PKCS #8.
+    pub fn of_key(url: &str, document: &[u8]) -> Self {
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
-        let key = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).expect("the same key");
+        let key = EcdsaKeyPair::from_pkcs8(algorithm, document, &SystemRandom::new()).expect("a key");
         Self { url: url.into(), key: Arc::new(key) }
     }
 
@@ -67,8 +71,13 @@ impl Issuer {
 
     /// A token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
+        self.sign_as(&json!({"alg": "ES256", "typ": "JWT"}), claims)
+    }
+
+    /// The same under a header that says more of the key.
+    pub fn sign_as(&self, header: &Value, claims: &Value) -> String {
         let packed = |part: &Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
-        let signed = format!("{}.{}", packed(&json!({"alg": "ES256", "typ": "JWT"})), packed(claims));
+        let signed = format!("{}.{}", packed(header), packed(claims));
         let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
