@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::pod_token::PodToken;
 use super::{Ask, Coverage, Credential, FetchError, Provider, Run, Scope};
 use crate::cache::key::CacheKey;
 use crate::child::{Child, Ended};
+use crate::config::ValueProblem;
 use crate::config::keys::{At, Keys};
 use crate::json::JsonError;
 use crate::wire::{self, ApiVersion};
@@ -24,8 +26,8 @@ pub struct Settings {
     args: Vec<String>,
     env: BTreeMap<String, String>,
     version: ApiVersion,
-    /// Whether it is given the pod's token.
-    with_token: bool,
+    /// The annotations that it is given with the pod's token; none where it gets no token.
+    token: Option<Vec<String>>,
     /// For what an answer of it is kept.
     scope: Scope,
 }
@@ -94,11 +96,10 @@ impl Settings {
         let env = keys.map("env").unwrap_or_default();
         let versions = ApiVersion::ALL.map(|version| (version.as_str(), version));
         let version = keys.choice("apiVersion", &versions).unwrap_or(ApiVersion::V1);
-        let with_token =
-            keys.choice("serviceAccountToken", &[("true", true), ("false", false)]).unwrap_or(false);
+        let token = read_token(keys, version);
         let scopes = [("Image", Scope::Image), ("Registry", Scope::Registry)];
         let scope = keys.choice("cacheKeyType", &scopes).unwrap_or(Scope::Image);
-        Some(Self { program: program?, args, env, version, with_token, scope })
+        Some(Self { program: program?, args, env, version, token, scope })
     }
 
     fn shape(&self, source: JsonError) -> PluginError {
@@ -122,7 +123,31 @@ impl Settings {
     }
 }
 
+/// Pods' tokens are something that only the newest version tells of.
+fn read_token(keys: &mut Keys<'_>, version: ApiVersion) -> Option<Vec<String>> {
+    const TOKEN: &str = "serviceAccountToken";
+    const ANNOTATIONS: &str = "serviceAccountAnnotations";
+    let with_token = keys.choice(TOKEN, &[("true", true), ("false", false)]).unwrap_or(false);
+    let annotations = keys.list(ANNOTATIONS).unwrap_or_default();
+    if let (false, Some(At { line, value })) = (with_token, annotations.first()) {
+        let why = format!("they go with a token: add {TOKEN}: true");
+        keys.refuse(*line, ANNOTATIONS, ValueProblem::Refused { given: value.clone(), why });
+    }
+    if with_token && version != ApiVersion::V1 {
+        let why = format!("{} tells of no tokens: the apiVersion has to be the newest", version.as_str());
+        keys.refuse(keys.line, TOKEN, ValueProblem::Refused { given: "true".to_owned(), why });
+    }
+    with_token.then(|| annotations.into_iter().map(|At { value, .. }| value).collect())
+}
+
 impl Provider for Settings {
+    /// The other provider says by what it needs the token, and nobody whether it passes it on: so it is taken for the
+    /// password itself.
+    fn pod_token(&self) -> Option<PodToken> {
+        let annotations = self.token.clone()?;
+        Some(PodToken { audience: None, annotations, passed_on: true, needed: true })
+    }
+
     fn recognises(&self, _image: &crate::image::ImageRef) -> Result<(), FetchError> {
         Ok(())
     }
@@ -137,16 +162,20 @@ impl Provider for Settings {
             Scope::Image => ask.image.repository(),
             Scope::Registry => ask.image.registry(),
         };
-        (!self.with_token).then(|| key.part("asked", asked))
+        self.token.is_none().then(|| key.part("asked", asked))
     }
 
     fn plan(&self, ask: &Ask<'_>) -> Result<Vec<String>, FetchError> {
-        let token = if self.with_token { " and the pod's token" } else { "" };
+        let token = if self.token.is_some() { " and the pod's token" } else { "" };
         Ok(vec![format!("run {:?} with a request for {}{token} on stdin", self.program, ask.image)])
     }
 
     fn fetch(&self, ask: &Ask<'_>, run: &Run) -> Result<Credential, FetchError> {
-        let service_account = ask.service_account.filter(|_| self.with_token);
+        let service_account = ask.service_account.filter(|_| self.token.is_some());
+        if self.token.is_some() && service_account.is_none() {
+            let why = "the kubelet passed no service account token (tokenAttributes), and the other provider wants one";
+            return Err(FetchError::NoIdentity(why.to_owned()));
+        }
         let request =
             wire::render_request(self.version, ask.image, service_account).map_err(PluginError::from)?;
         let child = Child { program: &self.program, args: &self.args, env: &self.env };

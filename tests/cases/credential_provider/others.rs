@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{IMAGE, Node, PASSWORD, Ran, USER};
+use tripod_tests::farend::jwt::Issuer;
+
+use super::{IMAGE, Node, PASSWORD, Ran, USER, read};
 
 const REGISTRY: &str = "registry.example.com:5000";
 
@@ -176,6 +178,45 @@ fn twenty_images_at_once_ask_a_provider_once_and_later_ones_not_at_all() {
     assert!(node.run(&["cache", "clear"], b"").stdout.starts_with("forgot 1 credentials"));
     node.ask(IMAGE);
     assert_eq!(node.runs("other-provider").len(), 2);
+}
+
+#[test]
+fn a_provider_is_given_the_pods_token_and_its_answer_kept_for_nobody() {
+    let node = Node::new();
+    let request = node.path("request.json");
+    let body = plugin_body("12h").replace("cat >/dev/null", &format!("cat >{}", request.display()));
+    let script = node.script("other-provider", &body);
+    let entry = |lines: &[&str]| {
+        let program = format!("program: {script}");
+        let first = format!("match: [\"{REGISTRY}\"]");
+        node.configure(&[&[&first, "provider: kubelet-plugin", &program], lines].concat());
+    };
+    entry(&[
+        "tokenAudience: a",
+        "serviceAccountToken: true",
+        "serviceAccountAnnotations: [example.com/role]",
+    ]);
+    let token = Issuer::new("https://cluster.example").service_account("team/puller", "a", 600);
+    let mut asked: Value = serde_json::from_str(&super::request(IMAGE)).unwrap();
+    asked["serviceAccountToken"] = token.into();
+    asked["serviceAccountAnnotations"] = json!({"example.com/role": "r"});
+    for _ in 0..2 {
+        let ran = node.run(&[], asked.to_string().as_bytes());
+        assert_eq!(ran.credentials(REGISTRY), [USER, PASSWORD, "42900s"]);
+        let passed: Value = serde_json::from_str(&read(&request)).unwrap();
+        assert_eq!(passed, asked, "as the kubelet asks");
+    }
+    assert_eq!(node.runs("other-provider").len(), 2);
+    assert!(node.ask(IMAGE).complaint().contains("the kubelet passed no service account token"));
+    assert_eq!(node.runs("other-provider").len(), 2);
+    let printed = node.run(&["kubelet-config", "--kubelet-version", "1.37"], b"").stdout;
+    for piece in ["serviceAccountTokenAudience: \"a\"", "cacheType: Token", "example.com/role"] {
+        assert!(printed.contains(piece), "no {piece} in {printed}");
+    }
+    entry(&["serviceAccountAnnotations: [example.com/role]"]);
+    assert!(node.ask(IMAGE).complaint().contains("add serviceAccountToken: true"));
+    entry(&["serviceAccountToken: true", "apiVersion: credentialprovider.kubelet.k8s.io/v1beta1"]);
+    assert!(node.ask(IMAGE).complaint().contains("v1beta1 tells of no tokens"));
 }
 
 #[test]
