@@ -175,7 +175,7 @@ fn alias(owner: &Owner<'_>) -> String {
 }
 
 /// A stable, locally administered unicast address, so that nothing has a reason to change it.
-fn mac_of(owner: &Owner<'_>) -> Mac {
+pub(crate) fn mac_of(owner: &Owner<'_>) -> Mac {
     let hash = u64::from_str_radix(&attachment_hash(owner), 16).unwrap_or_default();
     let [_, _, a, b, c, d, e, f] = hash.to_be_bytes();
     Mac([(a & 0xfc) | 0x02, b, c, d, e, f])

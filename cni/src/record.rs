@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::datapath::host_ifname;
 use crate::datapath::shaping::ifb_name;
+use crate::datapath::{host_ifname, mac_of};
 use crate::file;
 use crate::hostport::HostPort;
 use crate::ipam::store::Owner;
@@ -120,7 +120,29 @@ pub struct Port {
     pub trunk: bool,
 }
 
+/// The way from the node to a pod in mode `routed`: a route and a permanent neighbour for each address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayToPod {
+    /// Name of the host end.
+    pub link: String,
+    /// The pod's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Hardware address of the pod's end.
+    pub mac: [u8; 6],
+}
+
 impl Record {
+    /// The way to the pod, which is nobody's but ours; none where another plugin made it, or a bridge leads
+    /// there, or ADD has not ended.
+    pub fn way_to_pod(&self) -> Option<WayToPod> {
+        let is_routed = !self.chained && self.port.is_none() && !self.host_ifname.is_empty();
+        (is_routed && self.stage == Stage::Complete).then(|| WayToPod {
+            link: self.host_ifname.clone(),
+            addresses: self.addresses.clone(),
+            mac: self.mac.unwrap_or_else(|| mac_of(&self.owner())).0,
+        })
+    }
+
     /// What is known of an attachment before anything is made for it, or when its record is lost.
     pub(crate) fn intent(args: &Args, netns: PathBuf, network: &str, store: &Path) -> Self {
         let owner = Owner { container_id: &args.container_id, ifname: &args.ifname };

@@ -79,11 +79,11 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     let (servers, known_servers) = watch::channel(config.api_servers.clone());
     let (ours, told) = watch::channel(None);
     let (peers, known_peers) = watch::channel(Peers::Unknown(None));
-    let posts = Posts { ours: told, peers };
+    let posts = Posts { seen: sight, phase: phases.clone(), ours: told, peers };
     // Dropping the set ends the tasks.
     let mut tasks = JoinSet::new();
     let access = settings.access.clone();
-    tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, sight, phases.clone(), posts));
+    tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, posts));
     let node = Node::new(settings.paths.clone());
     let (network, monitor) = (Network::open()?, Monitor::open()?);
     let agent = Agent {
@@ -273,8 +273,8 @@ impl Agent<'_> {
         let mesh = self.network.plan(&self.config, facts, &peers).await?;
         let desired = desired::decide(&self.config, facts, &mesh, &self.settings.paths.state);
         let snapshot = Snapshot::new(&self.settings.node_name, facts.clone(), peers);
-        self.node.prepare(&desired, &snapshot)?;
-        self.network.apply(&mesh).await?;
+        let ways = self.node.prepare(&desired, &snapshot)?;
+        self.network.apply(&mesh, &ways, facts).await?;
         self.node.announce(&desired, &snapshot)
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::agent::Phase;
-use crate::node_facts::{self, NodeFacts, Seen};
+use crate::node_facts::{self, NodeFacts};
 use crate::report;
 pub use peers::{Neighbourhood, Peers, Posts};
 
@@ -64,17 +64,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const PATCH_AGAIN: Duration = Duration::from_secs(30);
 
 /// Follows Node `name` for ever. Each look begins with the first of `servers` and ends with the
-/// in-cluster address. `seen` always holds the latest; while `phase` is ready, the Node's condition
+/// in-cluster address. `posts` always hold the latest; while the agent is ready, the Node's condition
 /// `NetworkUnavailable` is made false.
-pub async fn follow(
-    access: Access,
-    name: String,
-    mut servers: watch::Receiver<Vec<String>>,
-    seen: watch::Sender<Option<Seen>>,
-    phase: watch::Receiver<Phase>,
-    posts: Posts,
-) {
-    let mut follower = Follower { access, name, seen, phase, posts };
+pub async fn follow(access: Access, name: String, mut servers: watch::Receiver<Vec<String>>, posts: Posts) {
+    let mut follower = Follower { access, name, posts };
     let mut pause = SHORTEST_PAUSE;
     loop {
         let addresses = follower.addresses(&servers.borrow_and_update().clone());
@@ -105,8 +98,6 @@ pub async fn follow(
 struct Follower {
     access: Access,
     name: String,
-    seen: watch::Sender<Option<Seen>>,
-    phase: watch::Receiver<Phase>,
     posts: Posts,
 }
 
@@ -154,13 +145,13 @@ impl Follower {
                 condition.observe(node.as_ref());
                 self.tell(node.as_ref());
             }
-            let is_ready = *self.phase.borrow_and_update() == Phase::Ready;
+            let is_ready = *self.posts.phase.borrow_and_update() == Phase::Ready;
             if is_ready && condition.wants_patch() {
                 condition.rest(self.patch(&nodes).await);
             }
             tokio::select! {
                 next = stream.next() => item = Some(next.ok_or(ApiError::Ended)?),
-                Ok(()) = self.phase.changed() => {}
+                Ok(()) = self.posts.phase.changed() => {}
                 () = sleep(PATCH_AGAIN), if condition.is_resting() => condition.wake(),
             }
         }
@@ -184,7 +175,7 @@ impl Follower {
             return;
         };
         let news = NodeFacts::inspect(node);
-        self.seen.send_if_modified(|seen| {
+        self.posts.seen.send_if_modified(|seen| {
             let is_new = seen.as_ref() != Some(&news);
             *seen = Some(news);
             is_new

@@ -1,12 +1,12 @@
 //! What the node's pods have in nf_tables besides the base table: their host ports, and what the guard of
-//! bridges knows of them. The plugin writes it and notes it in attachment records; once somebody flushed
-//! it, it comes back from there.
+//! bridges knows of them; and the ways that lead to them. The plugin makes all of it and notes it in attachment
+//! records; once somebody flushed it, it comes back from there.
 
 use std::path::Path;
 
 use tripod_cni::Error;
 use tripod_cni::nft::Nft;
-use tripod_cni::record::{Entry, Records};
+use tripod_cni::record::{Entry, Records, WayToPod};
 
 use crate::standing::{Difference, Standing};
 
@@ -21,24 +21,34 @@ pub struct Attachments {
 
 impl Attachments {
     /// Puts back what attachments with a record below `state` lost. One that cannot be restored is told,
-    /// and is in no other's way: the node goes on taking new pods.
-    pub fn restore(&mut self, state: &Path) {
-        let Difference { come, gone } = self.lost.replace(restore(&Records::new(state.join(FOLDER))));
+    /// and is in no other's way: the node goes on taking new pods. Returns the ways to those pods that have
+    /// one of their own.
+    pub fn restore(&mut self, state: &Path) -> Vec<WayToPod> {
+        let records = Records::new(state.join(FOLDER));
+        let (ways, lost) = match records.list() {
+            Ok(entries) => (entries.iter().filter_map(way).collect(), restore(&records, entries)),
+            Err(error) => (Vec::new(), vec![error.in_one_line()]),
+        };
+        let Difference { come, gone } = self.lost.replace(lost);
         for error in come {
             tracing::error!(error, "cannot restore an attachment; trying again");
         }
         for error in gone {
             tracing::info!(error, "this does not stop the restoring of an attachment any more");
         }
+        ways
+    }
+}
+
+fn way(entry: &Result<Entry, Error>) -> Option<WayToPod> {
+    match entry {
+        Ok(Entry::Whole(record)) => record.way_to_pod(),
+        _ => None,
     }
 }
 
 /// Tells what it restored, and returns what it could not.
-fn restore(records: &Records) -> Vec<String> {
-    let entries = match records.list() {
-        Ok(entries) => entries,
-        Err(error) => return vec![error.in_one_line()],
-    };
+fn restore(records: &Records, entries: Vec<Result<Entry, Error>>) -> Vec<String> {
     if entries.is_empty() {
         return Vec::new();
     }

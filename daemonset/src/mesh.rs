@@ -113,7 +113,7 @@ pub struct Mesh {
     /// Prefixes of our pods whose packets are looked up in [`FROM_PODS`].
     pub rules: BTreeSet<IpNetwork>,
     /// What cannot be linked, and why.
-    pub problems: BTreeMap<String, Unlinked>,
+    pub problems: Vec<(String, Unlinked)>,
 }
 
 /// Why a peer's prefix has no route.
@@ -150,7 +150,7 @@ pub fn plan(config: &NodeConfig, facts: &NodeFacts, peers: &[Peer], underlay: &U
         for prefix in &peer.claim.pod_cidrs {
             match way(config.backend, facts, peer, *prefix, underlay) {
                 Ok(way) => mesh.link(facts, peer, *prefix, &way),
-                Err(problem) => drop(mesh.problems.insert(peer.name.clone(), problem)),
+                Err(problem) => mesh.problems.push((peer.name.clone(), problem)),
             }
         }
     }

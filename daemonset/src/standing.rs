@@ -20,11 +20,6 @@ impl<T> Default for Standing<T> {
 }
 
 impl<T: Clone + PartialEq> Standing<T> {
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// Takes over what was found `now`.
     pub fn replace(&mut self, now: Vec<T>) -> Difference<T> {
         let missing = |all: &[T], from: &[T]| all.iter().filter(|one| !from.contains(one)).cloned().collect();

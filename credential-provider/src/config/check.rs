@@ -108,14 +108,14 @@ fn registry(file: &Path, path: String, tree: Tree, findings: &mut Findings) -> O
     let on_error = keys.choice("onError", &POLICIES).unwrap_or(Policy::Fail);
     let on_missing_identity = keys.choice("onMissingIdentity", &POLICIES).unwrap_or(on_error);
     let mirror_of = keys.parsed("mirrorOf", mirrored).map(|host| host.value);
-    let token_audience = keys.text("tokenAudience").map(|audience| audience.value);
+    let audience = keys.text("tokenAudience");
     let globs = if mirror_of.is_none() {
         patterns.iter().find(|pattern| pattern.as_str().contains('*'))
     } else {
         None
     };
     let secret_variable = keys.names_in("env").find(|name| is_secret(name)).map(str::to_owned);
-    let source = provider.and_then(|name| source(name, globs, keys));
+    let source = provider.and_then(|name| source(name, globs, audience.as_ref(), keys));
     let file = file.to_owned();
     Some(Registry {
         file,
@@ -124,7 +124,7 @@ fn registry(file: &Path, path: String, tree: Tree, findings: &mut Findings) -> O
         source: source?,
         secret_variable,
         mirror_of,
-        token_audience,
+        token_audience: audience.map(|audience| audience.value),
         on_error,
         on_missing_identity,
     })
@@ -138,7 +138,12 @@ fn is_secret(name: &str) -> bool {
 }
 
 /// What is left of `keys` is the provider's.
-fn source(At { line, value }: At<String>, glob: Option<&Pattern>, mut keys: Keys<'_>) -> Option<Source> {
+fn source(
+    At { line, value }: At<String>,
+    glob: Option<&Pattern>,
+    audience: Option<&At<String>>,
+    mut keys: Keys<'_>,
+) -> Option<Source> {
     let Some((name, read)) = Source::READERS.iter().find(|(name, _)| *name == value) else {
         keys.refuse(line, "provider", ValueProblem::choice(value, &Source::READERS));
         return None;
@@ -148,6 +153,12 @@ fn source(At { line, value }: At<String>, glob: Option<&Pattern>, mut keys: Keys
     if let (Some(why), Some(glob)) = (why, glob) {
         let (given, why) = (glob.as_str().to_owned(), why.to_owned());
         keys.refuse(line, "match", ValueProblem::Refused { given, why });
+    }
+    let wants_token = source.as_ref().is_none_or(|source| source.provider().pod_token().is_some());
+    if let Some(At { line, value }) = audience.filter(|_| !wants_token) {
+        let why =
+            "the entry passes no pod's token on, so nothing would read it; leave the key out".to_owned();
+        keys.refuse(*line, "tokenAudience", ValueProblem::Refused { given: value.clone(), why });
     }
     keys.finish(&format!("provider {name:?}"));
     source

@@ -101,6 +101,11 @@ fn a_value_that_means_nothing_is_named_with_line_and_key() {
             &[MATCH, PROVIDER, FILE, "onError: ignore"],
             "6: registries[0].onError: \"ignore\" is not known; write \"fail\" or \"anonymous\"",
         ),
+        (
+            &[MATCH, PROVIDER, FILE, "tokenAudience: a"],
+            "6: registries[0].tokenAudience: \"a\": the entry passes no pod's token on, so nothing would read it; \
+             leave the key out",
+        ),
     ] {
         assert_eq!(parse(&with_entry(lines)).map(drop), Err(format!("/c.yaml:{expected}")), "{lines:?}");
     }

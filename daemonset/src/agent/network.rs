@@ -3,13 +3,16 @@
 
 mod difference;
 mod overlay;
+mod pods;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use tripod_cni::record::WayToPod;
+
 use crate::claims::Peer;
 use crate::config::NodeConfig;
-use crate::kernel::{Kernel, KernelError, Link};
+use crate::kernel::{HostRoute, Kernel, KernelError, Link, Permanent};
 use crate::mesh::{self, Family, Mesh, Reach, Underlay};
 use crate::node_facts::NodeFacts;
 use crate::report;
@@ -78,26 +81,41 @@ impl Network {
         Ok(facts.node_ips.iter().filter_map(mtu).collect())
     }
 
-    /// Makes the kernel's state what `mesh` says: devices, then what lies on them, then the ways that lead to
+    /// Restores the ways to our own pods, and makes the rest what `mesh` says: devices, then what lies on them, then the ways that lead to
     /// them; last goes what is not wanted any more.
-    pub(super) async fn apply(&mut self, mesh: &Mesh) -> Result<(), KernelError> {
+    pub(super) async fn apply(
+        &mut self,
+        mesh: &Mesh,
+        ways: &[WayToPod],
+        facts: &NodeFacts,
+    ) -> Result<(), KernelError> {
         let mut failed = Vec::new();
         let overlays = overlay::ensure(&self.kernel, &mesh.overlays, &mut failed).await?;
-        let (there, wanted) = (Entries::load(&self.kernel, &overlays).await?, Entries::of(mesh, &overlays));
-        there.add(&self.kernel, &wanted, &mut failed).await;
-        difference::routes(&self.kernel, mesh, &overlays, &mut failed).await?;
+        let there = There {
+            routes: self.kernel.routes().await?,
+            neighbours: self.kernel.permanent_neighbours().await?,
+        };
+        pods::restore(&self.kernel, ways, facts, &there, &mut failed).await?;
+        let entries = Entries::load(&self.kernel, &there.neighbours, &overlays).await?;
+        let wanted = Entries::of(mesh, &overlays);
+        entries.add(&self.kernel, &wanted, &mut failed).await;
+        difference::routes(&self.kernel, &there.routes, mesh, &overlays, &mut failed).await;
         difference::rules(&self.kernel, &mesh.rules, &mut failed).await?;
-        there.sweep(&self.kernel, &wanted, &mut failed).await;
+        entries.sweep(&self.kernel, &wanted, &mut failed).await;
         overlay::sweep(&self.kernel, &mesh.overlays, &mut failed).await?;
         let failures = failed.iter().map(|error| report::chain(error)).collect();
         tell(&mut self.failures, failures, "a part of the links with other nodes failed; trying again");
         Ok(())
     }
+}
 
-    /// How many objects the kernel refused at the last look.
-    pub(super) fn failing(&self) -> usize {
-        self.failures.count()
-    }
+/// What there is, before anything is changed.
+#[derive(Debug)]
+struct There {
+    /// Routes of ours, to pods and to peers.
+    routes: Vec<HostRoute>,
+    /// Permanent neighbours.
+    neighbours: Vec<Permanent>,
 }
 
 /// Says what came and what went since the last look.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tripod_cni::record::WayToPod;
+
 use crate::attachments::Attachments;
 use crate::claims::Peer;
 use crate::config::NodeConfig;
@@ -113,13 +115,16 @@ impl Node {
     }
 
     /// What must be there before the node is linked with others: forwarding, and the firewall that protects
-    /// it from pods.
-    pub(super) fn prepare(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
+    /// it from pods. Returns the ways to the node's own pods.
+    pub(super) fn prepare(
+        &mut self,
+        desired: &Desired,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<WayToPod>, ApplyError> {
         sysctl::apply(&self.paths.sysctl, &self.paths.proc_net, &desired.sysctls)?;
         self.apply_firewall(desired)?;
-        self.attachments.restore(&self.paths.state);
         self.forward.tell(&snapshot.facts.pod_cidrs);
-        Ok(())
+        Ok(self.attachments.restore(&self.paths.state))
     }
 
     /// The marker opens the plugin's gate and the conflist makes the runtime call it, so they come when all

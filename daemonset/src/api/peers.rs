@@ -16,8 +16,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{ANSWER, ApiError, LONGEST_PAUSE, SHORTEST_PAUSE};
+use crate::agent::Phase;
 use crate::claims::{self, Claims, Verdict, Verdicts};
-use crate::node_facts::NodeFacts;
+use crate::node_facts::{NodeFacts, Seen};
 use crate::report;
 use crate::tripod_node::{Claim, TripodNode};
 
@@ -48,9 +49,13 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// How long a refused write of our own object rests.
 const WRITE_AGAIN: Duration = Duration::from_secs(30);
 
-/// Where to tell what, and what to keep.
+/// Where to tell what, and what is to be told to the API.
 #[derive(Clone, Debug)]
 pub struct Posts {
+    /// What our Node object says.
+    pub seen: watch::Sender<Option<Seen>>,
+    /// How far the agent has come.
+    pub phase: watch::Receiver<Phase>,
     /// What we say of ourselves, once we know it.
     pub ours: watch::Receiver<Option<Claim>>,
     /// What is known of others.

@@ -113,6 +113,8 @@ fn concerns(message: &RouteNetlinkMessage) -> Option<Concern> {
         Message::NewAddress(_) | Message::DelAddress(_) => Some(Concern::Underlay),
         Message::NewRoute(route) => (!is_ours(route)).then_some(Concern::Underlay),
         Message::DelRoute(route) => Some(if is_ours(route) { Concern::Ours } else { Concern::Underlay }),
+        // A flush lets a neighbour fail before it goes, as does one that does not answer.
+        Message::NewNeighbour(neighbour) => has_failed(neighbour).then_some(Concern::Ours),
         Message::DelNeighbour(neighbour) => is_permanent(neighbour).then_some(Concern::Ours),
         Message::NewRule(_) | Message::DelRule(_) => Some(Concern::Underlay),
         _ => None,
@@ -125,6 +127,10 @@ fn is_pods(link: &LinkMessage) -> bool {
 
 fn is_ours(route: &RouteMessage) -> bool {
     route.header.protocol == RouteProtocol::Other(PROTOCOL)
+}
+
+fn has_failed(neighbour: &NeighbourMessage) -> bool {
+    neighbour.header.state == NeighbourState::Failed
 }
 
 fn is_permanent(neighbour: &NeighbourMessage) -> bool {

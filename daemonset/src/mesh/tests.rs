@@ -103,9 +103,9 @@ fn forced_backends_are_obeyed() {
     assert_eq!(with(Backend::Vxlan, &[], &[]).overlays.len(), 2);
     let mesh = with(Backend::Direct, &[dual()], &[("192.0.2.2", Reach::Routed), ON_LINK[1]]);
     assert_eq!(routes(&mesh), ["fd00:2::/64 via 2001:db8::2 dev link 7 src 2001:db8::1 table 254"]);
-    let problem = mesh.problems["n2"].to_string();
+    let (_, problem) = &mesh.problems[0];
     assert_eq!(
-        problem,
+        problem.to_string(),
         "10.244.2.0/24: 192.0.2.2 is not on a link of this node, and backend is \"direct\"; set it to \"auto\""
     );
 }
@@ -123,8 +123,9 @@ fn without_a_common_family_there_is_no_way() {
     let facts = NodeFacts { node_ips: addresses(&["2001:db8::1"]), ..facts() };
     let peers = [peer("n2", &["192.0.2.2"], &["10.244.2.0/24"]), dual()];
     let mesh = plan(&NodeConfig::default(), &facts, &peers, &underlay(&ON_LINK));
-    assert_eq!(mesh.problems.keys().collect::<Vec<_>>(), ["n2"]);
-    assert!(mesh.problems["n2"].to_string().contains("no InternalIP of the same family"));
+    let [(name, problem)] = &mesh.problems[..] else { panic!("{:?}", mesh.problems) };
+    assert_eq!(name, "n2");
+    assert!(problem.to_string().contains("no InternalIP of the same family"));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod faults;
 mod site;
 
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use serde_json::json;
 use tripod_tests::eventually;
 use tripod_tests::namespace::Namespace;
@@ -35,8 +37,11 @@ fn all_reach_all(site: &Site, a: &Node, b: &Node, pods: [&[String; 2]; 2]) {
 
 /// The address that a server at `target` in `to` sees when asked from `from`.
 fn seen(from: &Namespace, to: &Namespace, target: &str) -> String {
-    let server = Server::listen(to, "tcp", 7777);
-    let place = if target.contains(':') { format!("[{target}]:7777") } else { format!("{target}:7777") };
+    // A port is not free again at once.
+    static PORT: AtomicU16 = AtomicU16::new(7000);
+    let port = PORT.fetch_add(1, Ordering::Relaxed);
+    let server = Server::listen(to, "tcp", port);
+    let place = if target.contains(':') { format!("[{target}]:{port}") } else { format!("{target}:{port}") };
     match server.asked_from(from, &place) {
         Ok(client) => client.ip().to_canonical().to_string(),
         Err(error) => error.to_string(),
@@ -46,7 +51,7 @@ fn seen(from: &Namespace, to: &Namespace, target: &str) -> String {
 #[test]
 fn nodes_on_one_link_have_a_route_per_family_and_nothing_else() {
     let Some(site) = Site::new(Cable::Switch) else { return };
-    let (a, b) = (site.join(1, ""), site.join(2, ""));
+    let (a, mut b) = (site.join(1, ""), site.join(2, ""));
     let pods = [&a.attach(), &b.attach()];
     let expected = "10.244.2.0/24 via 192.0.2.2 dev eth0 src 192.0.2.1\n\
         fd00:10:244:2::/64 via fd00:30::2 dev eth0 src fd00:30::1 metric 1024 pref medium\n";
@@ -56,6 +61,7 @@ fn nodes_on_one_link_have_a_route_per_family_and_nothing_else() {
     assert_eq!(a.rules(), "");
     all_reach_all(&site, &a, &b, pods);
     // A node that is removed takes its object along.
+    drop(b.agent.take());
     site.cluster.delete_tripod_node("n2");
     a.waits_for_routes("no routes to a node that is gone", str::is_empty);
 }
@@ -63,11 +69,11 @@ fn nodes_on_one_link_have_a_route_per_family_and_nothing_else() {
 #[test]
 fn nodes_behind_a_router_are_linked_by_an_overlay_and_no_pods_address_leaves_it() {
     let Some(site) = Site::new(Cable::Router) else { return };
-    let (a, b) = (site.join(1, ""), site.join(2, ""));
+    let (a, mut b) = (site.join(1, ""), site.join(2, ""));
     let pods = [&a.attach(), &b.attach()];
     for (node, mtu) in [(&a, "1450"), (&b, "1430")] {
         node.waits_for_routes("the other's pods are behind the overlay", |routes| {
-            routes.contains("dev tripod4 onlink")
+            routes.contains("dev tripod4") && routes.contains("onlink")
         });
         node.waits_for_routes("in both families", |routes| routes.contains("dev tripod6"));
         let link = if mtu == "1450" { "tripod4" } else { "tripod6" };
@@ -85,6 +91,7 @@ fn nodes_behind_a_router_are_linked_by_an_overlay_and_no_pods_address_leaves_it(
     let target = &pods[1][0];
     a.pod.sh(&format!("ping -q -c1 -W2 -M do -s {} {target}", 1430 - 28));
     // The last peer behind the overlay takes it along.
+    drop(b.agent.take());
     site.cluster.delete_tripod_node("n2");
     eventually("the overlay is gone", || a.node.sh("ip -br link show type vxlan").is_empty());
     assert_eq!(a.rules() + &a.node.sh("ip route show table 84"), "");

@@ -10,16 +10,16 @@ use crate::mesh::{self, Device, Family, Mesh};
 /// Routes to peers. Those of pods, without a next hop, are the plugin's.
 pub(super) async fn routes(
     kernel: &Kernel,
+    there: &[HostRoute],
     mesh: &Mesh,
     overlays: &BTreeMap<Family, u32>,
     failed: &mut Vec<KernelError>,
-) -> Result<(), KernelError> {
-    let to_peers = |route: &HostRoute| route.gateway.is_some();
-    let there: BTreeMap<_, _> =
-        kernel.routes().await?.into_iter().filter(to_peers).map(|route| (route.key(), route)).collect();
+) {
+    let to_peers = there.iter().filter(|route| route.gateway.is_some());
+    let there: BTreeMap<_, _> = to_peers.map(|route| (route.key(), route)).collect();
     let wanted = wanted_routes(mesh, overlays);
     for (key, route) in &wanted {
-        let found = there.get(key);
+        let found = there.get(key).copied();
         if found != Some(route) {
             failed.extend(kernel.put_route(route, found.is_some()).await.err());
         }
@@ -27,7 +27,6 @@ pub(super) async fn routes(
     for (_, stale) in there.iter().filter(|(key, _)| !wanted.contains_key(*key)) {
         failed.extend(kernel.delete_route(stale).await.err());
     }
-    Ok(())
 }
 
 /// What lies on overlay devices: next hops and forwarding entries.
@@ -39,13 +38,16 @@ pub(super) struct Entries {
 
 impl Entries {
     /// Those that are there.
-    pub(super) async fn load(kernel: &Kernel, overlays: &BTreeMap<Family, u32>) -> Result<Self, KernelError> {
+    pub(super) async fn load(
+        kernel: &Kernel,
+        neighbours: &[Permanent],
+        overlays: &BTreeMap<Family, u32>,
+    ) -> Result<Self, KernelError> {
         if overlays.is_empty() {
             return Ok(Self::default());
         }
         let is_on = |device: u32| overlays.values().any(|index| *index == device);
-        let neighbours =
-            kernel.permanent_neighbours().await?.into_iter().filter(|it| is_on(it.device)).collect();
+        let neighbours = neighbours.iter().copied().filter(|it| is_on(it.device)).collect();
         let forwarding = kernel.forwarding().await?.into_iter().filter(|it| is_on(it.device)).collect();
         Ok(Self { neighbours, forwarding })
     }

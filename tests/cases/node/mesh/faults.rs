@@ -73,7 +73,7 @@ fn what_is_stale_is_swept_and_what_is_foreign_stays() {
 #[test]
 fn an_outage_of_the_api_changes_nothing_and_a_restart_needs_it_not() {
     let Some(site) = Site::new(Cable::Router) else { return };
-    let (mut a, b) = (site.join(1, ""), site.join(2, ""));
+    let (mut a, mut b) = (site.join(1, ""), site.join(2, ""));
     let pods = [&a.attach(), &b.attach()];
     a.waits_for_routes("linked", |routes| routes.lines().count() == 2);
     b.waits_for_routes("linked", |routes| routes.lines().count() == 2);
@@ -86,6 +86,7 @@ fn an_outage_of_the_api_changes_nothing_and_a_restart_needs_it_not() {
     a.waits_for_routes("linked from what it remembers", |routes| routes.lines().count() == 2);
     all_reach_all(&site, &a, &b, pods);
     // Who left meanwhile is forgotten once the API is back.
+    drop(b.agent.take());
     site.cluster.delete_tripod_node("n2");
     site.serve(&mut a);
     a.waits_for_routes("the node that left is forgotten", str::is_empty);
@@ -97,7 +98,7 @@ fn a_changed_address_and_mtu_are_followed() {
     let (a, b) = (site.join(1, ""), site.join(2, ""));
     let pods = [a.attach(), b.attach()];
     a.waits_for_routes("linked", |routes| routes.lines().count() == 2);
-    a.node.sh("ip addr add 192.0.1.101/24 dev eth0; ip addr del 192.0.1.1/24 dev eth0; ip route replace default via 192.0.1.254");
+    a.node.sh("ip addr del 192.0.1.1/24 dev eth0; ip addr add 192.0.1.101/24 dev eth0; ip route replace default via 192.0.1.254");
     a.renew(&site);
     a.waits_for_routes("our routes carry the new address", |routes| routes.contains("src 192.0.1.101"));
     let local = || a.node.sh("ip route show proto 84");
