@@ -30,6 +30,13 @@ impl Programs {
         Ok(folder.join("keyring"))
     }
 
+    /// Helm; built if need be.
+    pub fn helm() -> anyhow::Result<PathBuf> {
+        let folder = std::path::absolute(target_dir().join("cluster"))?.join("bin");
+        golang::build_helm(&folder)?;
+        Ok(folder.join("helm"))
+    }
+
     /// All programs of Kubernetes in one: `kube kubelet`, `kube kubectl`.
     pub fn kube(&self) -> PathBuf {
         self.built.join("kube")
