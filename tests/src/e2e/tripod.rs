@@ -1,6 +1,7 @@
 //! Tripod itself, installed as its README says, on nodes that have nothing else.
 
 mod bandwidth;
+mod chart;
 mod device;
 mod devices;
 pub(super) mod footprint;
@@ -8,6 +9,7 @@ mod hostport;
 mod hundred;
 pub(super) mod install;
 pub(super) mod network;
+mod own_node;
 mod private_image;
 mod restart;
 mod service_account_image;
@@ -28,6 +30,18 @@ pub(super) const SUITE: Suite = Suite {
             about: "kubectl apply makes nodes Ready that were not",
             long: false,
             run: install::apply_makes_nodes_ready,
+        },
+        Case {
+            name: "tripod-chart",
+            about: "the API server takes what the chart renders, whatever is switched on",
+            long: false,
+            run: chart::the_server_takes_every_rendering,
+        },
+        Case {
+            name: "tripod-own-node",
+            about: "the API server lets an agent write its own node's objects, and nobody else's",
+            long: false,
+            run: own_node::an_agent_writes_only_its_own,
         },
         Case {
             name: "tripod-network",

@@ -1,0 +1,87 @@
+//! What an agent may write, judged by the API server. Its identity is put on by the admin, and every request
+//! is a dry run, so that nothing is left.
+
+use super::install::install;
+use crate::cluster::progress::step;
+use crate::cluster::{Cluster, Kubectl};
+
+/// A TripodNode as an agent writes it, of this node and with these pod CIDRs.
+fn tripod_node(name: &str, pod_cidrs: &str) -> String {
+    format!(
+        "{{apiVersion: tripod.dev/v1alpha1, kind: TripodNode, metadata: {{name: {name}}}, spec: {{\
+           nodeUID: 4e0f8a3c-6f5e-4c44-9d4f-0d1f0a6f2b11, addresses: [192.0.2.10, \"2001:db8::10\"],\
+           podCIDRs: {pod_cidrs}, vtepMAC: \"02:00:5e:00:53:01\", protocol: 1}}}}\n"
+    )
+}
+
+/// The agent of one node; or one whose token names no node.
+struct Agent<'a> {
+    cluster: &'a Cluster,
+    kubectl: Kubectl<'a>,
+    node: Option<&'a str>,
+}
+
+pub(super) fn an_agent_writes_only_its_own(cluster: &Cluster) -> anyhow::Result<()> {
+    install(cluster)?;
+    let [own, other, ..] = cluster.nodes() else { anyhow::bail!("two nodes are needed") };
+    let (own, other) = (own.name(), other.name());
+    let agent = |node| anyhow::Ok(Agent { cluster, kubectl: cluster.kubectl()?, node });
+    let (here, nowhere) = (agent(Some(own))?, agent(None)?);
+    step("an agent writes its own Node's conditions and its own TripodNode", || {
+        here.patch_status(own)?;
+        here.create(&tripod_node(own, "[10.1.0.0/24, \"fd00:1::/64\"]"))
+    })?;
+    step("and no other's", || {
+        let told = format!("the Tripod of node {own} may change only its own node");
+        is_refused(here.patch_status(other), &told)?;
+        is_refused(here.create(&tripod_node(other, "[10.1.0.0/24]")), &told)
+    })?;
+    step("a token that names no node writes nothing", || {
+        is_refused(nowhere.patch_status(own), "names no node")
+    })?;
+    step("a TripodNode without sense is refused by its definition", || {
+        is_refused(here.create(&tripod_node(own, "[10.1.0.0/33]")), "each of podCIDRs must be a prefix")?;
+        is_refused(here.create(&tripod_node(own, "[]")), "should have at least 1 items")
+    })?;
+    step("an agent reads no Secrets", || {
+        is_refused(here.run(&["get", "secrets", "--all-namespaces"]), "forbidden")
+    })
+}
+
+impl Agent<'_> {
+    /// `kubectl patch` would read the status first, which no agent may.
+    fn patch_status(&self, node: &str) -> anyhow::Result<()> {
+        let condition = "{type: NetworkUnavailable, status: \"False\"}";
+        let file = self.file(&format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: {node}}}, status: {{conditions: [{condition}]}}}}\n"
+        ))?;
+        let words =
+            ["apply", "--server-side", "--force-conflicts", "--subresource=status", "--dry-run=server"];
+        self.run(&[&words[..], &["--filename", &file]].concat())
+    }
+
+    fn create(&self, manifest: &str) -> anyhow::Result<()> {
+        self.run(&["create", "--dry-run=server", "--filename", &self.file(manifest)?])
+    }
+
+    fn file(&self, manifest: &str) -> anyhow::Result<String> {
+        let file = self.cluster.folder().join("as-agent.yaml");
+        std::fs::write(&file, manifest)?;
+        Ok(file.to_string_lossy().into_owned())
+    }
+
+    fn run(&self, words: &[&str]) -> anyhow::Result<()> {
+        let mut words = [words, &["--as=system:serviceaccount:tripod-system:tripod"]].concat();
+        let node =
+            self.node.map(|node| format!("--as-user-extra=authentication.kubernetes.io/node-name={node}"));
+        words.extend(node.as_deref());
+        self.kubectl.run(&words).map(drop)
+    }
+}
+
+fn is_refused(outcome: anyhow::Result<()>, told: &str) -> anyhow::Result<()> {
+    let Err(error) = outcome else { anyhow::bail!("it was allowed; expected: {told}") };
+    let error = format!("{error:#}");
+    anyhow::ensure!(error.contains(told), "expected: {told}\nwas told: {error}");
+    Ok(())
+}
