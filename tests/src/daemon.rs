@@ -64,6 +64,16 @@ impl Daemon {
         self.wait()
     }
 
+    /// Holds it still while `meanwhile` runs.
+    pub fn held<T>(&self, meanwhile: impl FnOnce() -> T) -> T {
+        let signal =
+            |signal| kill(Pid::from_raw(self.id().cast_signed()), signal).expect("a process of ours");
+        signal(Signal::SIGSTOP);
+        let result = meanwhile();
+        signal(Signal::SIGCONT);
+        result
+    }
+
     /// Waits until it has ended by itself.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;

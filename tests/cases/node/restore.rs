@@ -176,8 +176,10 @@ fn each_part_that_is_lost_alone_comes_back() {
         "nft flush set inet tripod hairpin6",
         "nft delete element inet tripod hostports4 { tcp . 8080 }",
     ] {
-        site.sh(loss);
-        assert_ne!(site.rules(), before, "{loss}");
+        site.agent.held(|| {
+            site.sh(loss);
+            assert_ne!(site.rules(), before, "{loss}");
+        });
         eventually(loss, || site.rules() == before);
     }
 }

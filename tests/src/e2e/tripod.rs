@@ -8,6 +8,7 @@ pub(super) mod footprint;
 mod hostport;
 mod hundred;
 pub(super) mod install;
+mod links;
 pub(super) mod network;
 mod own_node;
 mod private_image;
@@ -48,6 +49,12 @@ pub(super) const SUITE: Suite = Suite {
             about: "pods reach each other, their node and the outside; a docker0 and a VIP do not confuse the node",
             long: false,
             run: network::pods_are_connected,
+        },
+        Case {
+            name: "tripod-links",
+            about: "pods of different nodes reach each other, by a route or, once a router is between them, an overlay",
+            long: false,
+            run: links::nodes_are_linked,
         },
         Case {
             name: "tripod-hostport",

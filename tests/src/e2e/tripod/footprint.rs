@@ -10,7 +10,7 @@ use crate::cluster::node::Node;
 /// of its sets and maps: its chains are the node's, and some come with the first pod that needs them.
 const OF_PODS: [&str; 5] = [
     "ip -br link | grep '^tp' | sort || true",
-    "ip -4 route show proto 84 | sort; ip -6 route show proto 84 | sort",
+    "(ip -4 route show proto 84; ip -6 route show proto 84) | grep -v ' via ' | sort || true",
     "ip neigh show nud permanent | sort",
     "nft list table inet tripod | sed -n '/elements = {/,/}/p'",
     "find /run/tripod/attachments /run/tripod/ipam -type f ! -name lock \
