@@ -8,6 +8,7 @@ mod monitor;
 mod neighbours;
 mod routes;
 mod rules;
+mod ruleset;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
@@ -14,9 +15,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tripod_cni::nft::base::LINK_GROUP;
 
-use super::{KernelError, PROTOCOL};
+use super::{KernelError, PROTOCOL, ruleset};
 
-/// Ears for changes of links, addresses, routes and neighbours. They close when it is dropped.
+/// Ears for changes of links, addresses, routes, neighbours and our tables of nf_tables. They close when it is dropped.
 #[derive(Debug)]
 pub struct Monitor {
     heard: Arc<Heard>,
@@ -48,6 +49,9 @@ const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Ipv6Rule,
 ];
 
+/// Who loses messages has been told of more than it could read; it will not be soon over.
+const AFTER_OVERRUN: Duration = Duration::from_secs(1);
+
 impl Monitor {
     /// Opens the ears.
     pub fn open() -> Result<Self, KernelError> {
@@ -60,6 +64,17 @@ impl Monitor {
         tasks.spawn(async move {
             while let Some((message, _)) = messages.next().await {
                 hearer.hear(&message);
+            }
+        });
+        let ruleset = ruleset::listen().map_err(KernelError::socket)?;
+        let hearer = Arc::clone(&heard);
+        tasks.spawn(async move {
+            loop {
+                if ruleset::removal(&ruleset).await.is_err() {
+                    hearer.overruns.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(AFTER_OVERRUN).await;
+                }
+                hearer.news.notify_one();
             }
         });
         Ok(Self { heard, _tasks: tasks })

@@ -39,6 +39,10 @@ fn what_others_break_comes_back() {
         "bridge fdb del $(bridge fdb show dev tripod4 | awk '{print $1; exit}') dev tripod4",
         "ip rule del priority 30084",
         "ip addr del 192.0.1.1/32 dev tripod4",
+        "ip neigh flush nud permanent",
+        "nft delete table inet tripod",
+        "nft flush chain inet tripod guard",
+        "nft flush ruleset",
     ] {
         a.node.sh(breakage);
         eventually(&format!("repaired after {breakage}"), || state(&a) == whole);
