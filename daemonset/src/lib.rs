@@ -1,12 +1,16 @@
 //! The node agent, in two containers of one DaemonSet: `install` drops the programs and their
 //! configuration onto the host, `agent` prepares the kernel and hands the runtime its conflist.
 //!
-//! It speaks to the Kubernetes API (its own Node object only), to nf_tables, and to the kubelet's
-//! probes. It may touch its own files in the CNI, credential-provider and `/etc/tripod` folders,
-//! `/run/tripod`, the node's forwarding parameters and tables `inet tripod` and `bridge tripod`. When it
-//! turns IPv6 forwarding on, links with a default route that a router advertised get `accept_ra` 2: with 1
-//! a forwarding node would forget that route. It never touches pods: those are `tripod-cni`'s, which needs
-//! no agent.
+//! It speaks to the Kubernetes API (its own Node object, and TripodNode objects, of which it writes its own
+//! only), to rtnetlink and nf_tables, and to the kubelet's probes. It may touch its own files in the CNI,
+//! credential-provider and `/etc/tripod` folders, `/run/tripod`, the node's forwarding parameters, tables
+//! `inet tripod` and `bridge tripod`, devices `tripod4` and `tripod6`, and routes and rules of protocol 84.
+//! When it turns IPv6 forwarding on, links with a default route that a router advertised get `accept_ra` 2:
+//! with 1 a forwarding node would forget that route. It never touches pods, but for the ways that lead to
+//! them: those are `tripod-cni`'s, which needs no agent.
+//!
+//! [`claims`] decides which nodes are believed, [`mesh`] how they are linked, both purely; [`kernel`] reads
+//! and writes what the kernel has, and [`agent`] brings the three together.
 //!
 //! Should somebody flush nf_tables, it restores the base table, and from attachment records the host ports
 //! and guarded bridge ports of running pods: with the next change to a folder it watches, or with the next

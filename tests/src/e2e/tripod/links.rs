@@ -22,6 +22,7 @@ pub(in crate::e2e) fn nodes_are_linked(cluster: &Cluster) -> anyhow::Result<()> 
         all_reach_all(cluster, &pods)
     })?;
     step("with a router between the nodes an overlay links them", || {
+        route_between(cluster, "1")?;
         [(a, b), (b, a)].into_iter().try_for_each(|(from, to)| detour(cluster, from, to, "add"))?;
         eventually("there is an overlay", Duration::from_secs(30), || {
             overlays_are(cluster, "tripod4 tripod6 ")
@@ -30,6 +31,7 @@ pub(in crate::e2e) fn nodes_are_linked(cluster: &Cluster) -> anyhow::Result<()> 
     })?;
     step("without the router there are direct routes again", || {
         [(a, b), (b, a)].into_iter().try_for_each(|(from, to)| detour(cluster, from, to, "del"))?;
+        route_between(cluster, "0")?;
         eventually("there is no overlay", Duration::from_secs(30), || overlays_are(cluster, ""))?;
         all_reach_all(cluster, &pods)
     })?;
@@ -46,11 +48,27 @@ fn detour(cluster: &Cluster, from: &Node, to: &Node, act: &str) -> anyhow::Resul
     Ok(())
 }
 
+/// Makes the default gateway a router, or takes it back.
+fn route_between(cluster: &Cluster, on: &str) -> anyhow::Result<()> {
+    let keys = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map(|key| format!("{key}={on}"));
+    cluster.underlay().exec(&["sysctl", "-qw", &keys[0], &keys[1]]).map(drop)
+}
+
 fn overlays_are(cluster: &Cluster, wanted: &str) -> anyhow::Result<()> {
     for node in cluster.nodes() {
         let devices =
             node.exec(&["sh", "-c", "ip -br link show type vxlan | awk '{print $1}' | sort | tr '\\n' ' '"])?;
-        anyhow::ensure!(devices == wanted, "{} has the devices {devices:?}", node.name());
+        let routes = node.exec(&[
+            "sh",
+            "-c",
+            "(ip route show proto 84; ip -6 route show proto 84) | grep -c ' dev tripod' || true",
+        ])?;
+        let is_routed = routes.trim() == if wanted.is_empty() { "0" } else { "2" };
+        anyhow::ensure!(
+            devices == wanted && is_routed,
+            "{} has the devices {devices:?}, and routes {routes}",
+            node.name()
+        );
     }
     Ok(())
 }

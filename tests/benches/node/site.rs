@@ -1,0 +1,120 @@
+//! A node whose cluster has any number of others.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+use tripod_tests::apiserver::{ApiServer, Authority, Cluster, write_service_account};
+use tripod_tests::daemon::Daemon;
+use tripod_tests::namespace::Namespace;
+use tripod_tests::programs::{self, Profile};
+
+/// Where the others are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// On the node's own link.
+    Link,
+    /// Behind its gateway.
+    Router,
+}
+
+impl Way {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Link => "on the link",
+            Self::Router => "behind a router",
+        }
+    }
+}
+
+pub(crate) struct Site {
+    way: Way,
+    node: Namespace,
+    cluster: Cluster,
+    files: TempDir,
+    _api: ApiServer,
+    agent: Option<Daemon>,
+}
+
+impl Site {
+    pub(crate) fn new(way: Way) -> Self {
+        let node = Namespace::node().expect("root");
+        node.sh("ip link add eth0 type veth peer name far && ip addr add 10.128.0.1/16 dev eth0 && \
+             ip link set eth0 up && ip link set far up && ip route add default via 10.128.255.254");
+        let (cluster, authority) = (Cluster::default(), Authority::default());
+        let address = "127.0.0.1:6443".parse().expect("an address");
+        let api = ApiServer::start(&node, address, &authority, &cluster);
+        let files = tempfile::tempdir().expect("a folder");
+        write_service_account(&files.path().join("account"), &authority);
+        let config = "version: v1\nclusterCIDRs: [10.0.0.0/9]\napiServers: [\"https://127.0.0.1:6443\"]\n";
+        fs::write(files.path().join("node.yaml"), config).expect("a file");
+        cluster.set_node(Some(json!({
+            "metadata": {"name": "n", "uid": "u"},
+            "spec": {"podCIDRs": ["10.127.0.0/24"]},
+            "status": {"addresses": [{"type": "InternalIP", "address": "10.128.0.1"}]},
+        })));
+        Self { way, node, cluster, files, _api: api, agent: None }
+    }
+
+    /// Another node joins the cluster.
+    pub(crate) fn join(&self, number: usize) {
+        let bits = u32::try_from(number).expect("a small number");
+        let network = match self.way {
+            Way::Link => 0x0a80_0002,
+            Way::Router => 0x0ac0_0002,
+        };
+        let address = Ipv4Addr::from_bits(network + bits);
+        let cidr = Ipv4Addr::from_bits(0x0a00_0000 + bits * 256);
+        let [.., c, d] = bits.to_be_bytes();
+        self.cluster.set_tripod_node(json!({
+            "metadata": {"name": format!("p{number}")},
+            "spec": {"nodeUID": format!("u{number}"), "addresses": [address], "protocol": 1,
+                "podCIDRs": [format!("{cidr}/24")], "vtepMAC": format!("02:00:00:00:{c:02x}:{d:02x}")},
+        }));
+    }
+
+    pub(crate) fn start(&mut self) {
+        let folder = programs::build(Profile::Release, &["tripod-node"]).expect("it builds");
+        let path = |name: &str| self.files.path().join(name);
+        let mut command = Command::new(folder.join("tripod-node"));
+        command.env("NODE_NAME", "n").arg("agent").arg("--config").arg(path("node.yaml"));
+        command.arg("--conflist").arg(path("net.d/10-tripod.conflist"));
+        command.arg("--service-account-dir").arg(path("account"));
+        self.agent = Some(Daemon::start_on(&self.node, command));
+    }
+
+    /// Waits until routes lead to so many peers.
+    pub(crate) fn wait_for_routes(&self, count: usize) {
+        let begin = Instant::now();
+        while self.node.sh("ip -4 route show proto 84 | wc -l").trim() != count.to_string() {
+            let log = || self.agent.as_ref().map(Daemon::log).unwrap_or_default();
+            assert!(begin.elapsed() < Duration::from_secs(120), "no routes to {count} peers:\n{}", log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What the agent has used so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = self.read("stat");
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        // Fields 14 and 15 of proc(5), in ticks of which Linux has always had 100 a second here.
+        let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0);
+        Duration::from_millis(10 * (ticks(11) + ticks(12)))
+    }
+
+    /// The most memory it has had, in MiB.
+    pub(crate) fn memory_mib(&self) -> f64 {
+        let status = self.read("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0.0);
+        kib / 1024.0
+    }
+
+    fn read(&self, name: &str) -> String {
+        let id = self.agent.as_ref().map(Daemon::id).expect("it runs");
+        fs::read_to_string(format!("/proc/{id}/{name}")).expect("a process")
+    }
+}
