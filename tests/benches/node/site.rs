@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ pub(crate) struct Site {
     cluster: Cluster,
     files: TempDir,
     _api: ApiServer,
+    program: PathBuf,
     agent: Option<Daemon>,
 }
 
@@ -56,7 +58,8 @@ impl Site {
             "spec": {"podCIDRs": ["10.127.0.0/24"]},
             "status": {"addresses": [{"type": "InternalIP", "address": "10.128.0.1"}]},
         })));
-        Self { way, node, cluster, files, _api: api, agent: None }
+        let folder = programs::build(Profile::Release, &["tripod-node"]).expect("it builds");
+        Self { way, node, cluster, files, _api: api, program: folder.join("tripod-node"), agent: None }
     }
 
     /// Another node joins the cluster.
@@ -77,9 +80,8 @@ impl Site {
     }
 
     pub(crate) fn start(&mut self) {
-        let folder = programs::build(Profile::Release, &["tripod-node"]).expect("it builds");
         let path = |name: &str| self.files.path().join(name);
-        let mut command = Command::new(folder.join("tripod-node"));
+        let mut command = Command::new(&self.program);
         command.env("NODE_NAME", "n").arg("agent").arg("--config").arg(path("node.yaml"));
         command.arg("--conflist").arg(path("net.d/10-tripod.conflist"));
         command.arg("--service-account-dir").arg(path("account"));
