@@ -140,7 +140,7 @@ impl Agent<'_> {
     ) {
         // A restart must not wait for an API server: the state it left is the state it restores.
         if let Some((facts, peers)) = self.node.last_known(&self.settings.node_name) {
-            self.peers = Some(peers);
+            self.peers = peers;
             self.learn(facts);
         }
         loop {
@@ -229,7 +229,11 @@ impl Agent<'_> {
 
     /// Takes over new facts. A Node object that lost its pod CIDRs was made anew and will get some;
     /// until then its pods keep what they have.
-    fn learn(&mut self, news: NodeFacts) {
+    fn learn(&mut self, mut news: NodeFacts) {
+        // Under an external cloud controller a Node that is made anew gets its addresses last.
+        if let Some(known) = self.facts.as_ref().filter(|_| news.node_ips.is_empty()) {
+            news.node_ips.clone_from(&known.node_ips);
+        }
         if self.facts.as_ref() == Some(&news) {
             return;
         }
@@ -274,7 +278,7 @@ impl Agent<'_> {
         let desired = desired::decide(&self.config, facts, &mesh, &self.settings.paths.state);
         let snapshot = Snapshot::new(&self.settings.node_name, facts.clone(), peers);
         let ways = self.node.prepare(&desired, &snapshot)?;
-        self.network.apply(&mesh, &ways, facts).await?;
+        self.network.apply(&mesh, &ways).await?;
         self.node.announce(&desired, &snapshot)
     }
 

@@ -5,6 +5,7 @@
 //! gives every node the same), holds neither a Service nor an address of a node, and overlaps nobody's. Where
 //! two overlap, their Node objects decide, which no node may write.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -18,13 +19,15 @@ use crate::tripod_node::{Claim, ClaimError};
 /// What every node says, by its name.
 pub type Claims = BTreeMap<String, Result<Claim, ClaimError>>;
 
-/// What a Node object says of a node whose claim overlaps another's: its UID and its prefixes.
+/// What a Node object says of a node whose claim overlaps another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// UID of the Node.
     pub uid: String,
     /// Its `spec.podCIDRs`.
     pub pod_cidrs: Vec<IpNetwork>,
+    /// Its InternalIPs.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What Node objects say, by name; none where there is no such Node.
@@ -62,6 +65,20 @@ pub enum Refusal {
         claimed: IpNetwork,
         /// What Services have.
         services: IpNetwork,
+    },
+    /// It claims a family that this cluster's pods do not have.
+    #[error("{0} is of a family of which this node has no pods")]
+    Family(IpNetwork),
+    /// It says that it is at an address of ours.
+    #[error("it claims {0}, the address of this node")]
+    Us(IpAddr),
+    /// It claims what another node is, too, and its Node object does not agree.
+    #[error("it claims {what}, as node {other} does, and its Node object does not have it")]
+    Twin {
+        /// An address, or a UID.
+        what: String,
+        /// Who else claims it.
+        other: String,
     },
     /// It claims the address of a node.
     #[error("{claimed} holds {address}, the address of a node")]
@@ -135,13 +152,18 @@ pub fn judge(claims: &Claims, verdicts: &Verdicts, us: Standpoint<'_>) -> Judged
 pub fn undecided(claims: &Claims, verdicts: &Verdicts) -> BTreeSet<String> {
     let sound =
         claims.iter().filter_map(|(name, claim)| Some((name.as_str(), claim.clone().ok()?))).collect();
-    let overlapping = overlaps(&sound).into_iter().flat_map(|(one, other, _)| [one, other]);
+    let overlapping = overlaps(&sound).into_iter().map(|(one, other, _)| [one, other]);
+    let twins = twins(&sound).into_iter().map(|(one, other, _)| [one, other]);
+    let overlapping = overlapping.chain(twins).flatten();
     overlapping.filter(|name| !verdicts.contains_key(*name)).map(str::to_owned).collect()
 }
 
 impl Standpoint<'_> {
     fn hear(self, claim: Claim) -> Result<Claim, Refusal> {
         let Self { config, facts, services, .. } = self;
+        if let Some(address) = claim.addresses.iter().find(|ip| facts.node_ips.contains(ip)) {
+            return Err(Refusal::Us(*address));
+        }
         for claimed in &claim.pod_cidrs {
             let claimed = *claimed;
             let is_inside = config.cluster_cidrs.iter().any(|all| prefix::contains(all, &claimed));
@@ -156,7 +178,8 @@ impl Standpoint<'_> {
                 Some(ours) if ours.prefix() != claimed.prefix() => {
                     return Err(Refusal::Mask { claimed, ours: ours.prefix() });
                 }
-                _ => {}
+                Some(_) => {}
+                None => return Err(Refusal::Family(claimed)),
             }
             if let Some(services) = services.iter().find(|services| prefix::overlap(services, &claimed)) {
                 return Err(Refusal::Services { claimed, services: *services });
@@ -172,20 +195,43 @@ impl Standpoint<'_> {
 
 /// Who of those that overlap has it from nobody.
 fn losers(sound: &BTreeMap<&str, Claim>, verdicts: &Verdicts) -> BTreeMap<String, Refusal> {
+    let is_wrong = |name: &str| !is_right(name, sound, verdicts);
+    let both = |one, other| {
+        [(one, other), (other, one)].into_iter().filter(|(name, _): &(&str, &str)| is_wrong(name))
+    };
     let mut losers = BTreeMap::new();
     for (one, other, claimed) in overlaps(sound) {
-        for (name, other) in [(one, other), (other, one)] {
-            if !is_right(name, sound, verdicts) {
-                losers.insert(name.to_owned(), Refusal::Overlap { claimed, other: other.to_owned() });
-            }
+        for (name, other) in both(one, other) {
+            losers.insert(name.to_owned(), Refusal::Overlap { claimed, other: other.to_owned() });
+        }
+    }
+    for (one, other, what) in twins(sound) {
+        for (name, other) in both(one, other) {
+            losers.insert(name.to_owned(), Refusal::Twin { what: what.clone(), other: other.to_owned() });
         }
     }
     losers
 }
 
+/// Pairs of nodes that claim the same address or UID.
+fn twins<'a>(claims: &BTreeMap<&'a str, Claim>) -> Vec<(&'a str, &'a str, String)> {
+    let (mut owners, mut found) = (BTreeMap::new(), Vec::new());
+    for (name, claim) in claims {
+        let uid = format!("UID {}", claim.node_uid);
+        for what in claim.addresses.iter().map(ToString::to_string).chain([uid]) {
+            match owners.entry(what) {
+                Entry::Vacant(free) => drop(free.insert(*name)),
+                Entry::Occupied(taken) => found.push((*taken.get(), *name, taken.key().clone())),
+            }
+        }
+    }
+    found
+}
+
 fn is_right(name: &str, sound: &BTreeMap<&str, Claim>, verdicts: &Verdicts) -> bool {
     let (Some(claim), Some(Some(verdict))) = (sound.get(name), verdicts.get(name)) else { return false };
-    claim.node_uid == verdict.uid && claim.pod_cidrs == verdict.pod_cidrs
+    let Verdict { uid, pod_cidrs, addresses } = verdict;
+    claim.node_uid == *uid && claim.pod_cidrs == *pod_cidrs && claim.addresses == *addresses
 }
 
 /// Pairs of nodes of which one's prefix overlaps the other's. Prefixes nest or are apart, so those sorted

@@ -35,12 +35,6 @@ impl Mac {
             Ipv6Addr::from([0, 0, 0, 0, 0, 0, 0, 0, a ^ 0x02, b, c, 0xff, 0xfe, d, e, f]).segments();
         Ipv6Addr::new(0xfe80, 0, 0, 0, w, x, y, z)
     }
-
-    /// Whether a single link may carry it.
-    pub fn is_unicast(self) -> bool {
-        let [first, ..] = self.0;
-        first & 1 == 0 && self.0 != [0; 6]
-    }
 }
 
 impl fmt::Display for Mac {

@@ -102,6 +102,9 @@ pub struct Forwarding {
 /// Everything that links this node with the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mesh {
+    /// The node's addresses that are on a link of it: the kernel takes no other for a source. A Node object
+    /// tells of a changed address only after a while.
+    pub sources: Vec<IpAddr>,
     /// The overlay devices.
     pub overlays: Vec<Overlay>,
     /// Routes to peers.
@@ -145,11 +148,13 @@ enum Way {
 
 /// Decides the links with `peers`.
 pub fn plan(config: &NodeConfig, facts: &NodeFacts, peers: &[Peer], underlay: &Underlay) -> Mesh {
-    let mut mesh = Mesh::default();
+    let is_here = |ip: &IpAddr| underlay.mtu.contains_key(&Family::of(*ip));
+    let sources = facts.node_ips.iter().copied().filter(is_here).collect();
+    let mut mesh = Mesh { sources, ..Mesh::default() };
     for peer in peers {
         for prefix in &peer.claim.pod_cidrs {
             match way(config.backend, facts, peer, *prefix, underlay) {
-                Ok(way) => mesh.link(facts, peer, *prefix, &way),
+                Ok(way) => mesh.link(peer, *prefix, &way),
                 Err(problem) => mesh.problems.push((peer.name.clone(), problem)),
             }
         }
@@ -189,8 +194,8 @@ fn common_address(facts: &NodeFacts, peer: &Peer, prefers_ipv4: bool) -> Option<
 }
 
 impl Mesh {
-    fn link(&mut self, facts: &NodeFacts, peer: &Peer, destination: IpNetwork, way: &Way) {
-        let source = facts.node_ips.iter().copied().find(|ip| ip.is_ipv4() == destination.is_ipv4());
+    fn link(&mut self, peer: &Peer, destination: IpNetwork, way: &Way) {
+        let source = self.source_towards(destination.is_ipv4());
         match *way {
             Way::Direct { device, gateway } => {
                 let device = Device::Link(device);
@@ -209,6 +214,11 @@ impl Mesh {
                 }));
             }
         }
+    }
+
+    /// The address with which this node speaks to others of a family.
+    pub fn source_towards(&self, is_ipv4: bool) -> Option<IpAddr> {
+        self.sources.iter().copied().find(|ip| ip.is_ipv4() == is_ipv4)
     }
 
     fn has_nodes_of(&self, cidr: &IpNetwork) -> bool {

@@ -18,9 +18,9 @@ pub struct Snapshot {
     /// The facts.
     #[serde(flatten)]
     pub facts: NodeFacts,
-    /// The nodes that it was linked with.
+    /// The nodes that it was linked with; none in the file of a version that linked no nodes.
     #[serde(default)]
-    pub peers: Vec<Peer>,
+    pub peers: Option<Vec<Peer>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ enum Version {
 impl Snapshot {
     /// The facts about `node`, and its peers.
     pub fn new(node: &str, facts: NodeFacts, peers: Vec<Peer>) -> Self {
-        Self { version: Version::V1, node: node.to_owned(), facts, peers }
+        Self { version: Version::V1, node: node.to_owned(), facts, peers: Some(peers) }
     }
 
     /// Parses the file's text.

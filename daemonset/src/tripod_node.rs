@@ -75,9 +75,17 @@ pub enum ClaimError {
     /// No prefix, two of a family, or one with host bits.
     #[error("spec.podCIDRs must hold one prefix per IP family, without host bits, not {0:?}")]
     PodCidrs(Vec<IpNetwork>),
-    /// A hardware address that stands for many.
-    #[error("spec.vtepMAC {0} is no address of a single link")]
-    Mac(Mac),
+    /// An address that no node can have for others.
+    #[error("spec.addresses: {0} can be no address of a node")]
+    NoNode(IpAddr),
+    /// A hardware address that is not the one that belongs to the UID.
+    #[error("spec.vtepMAC {claimed} does not belong to spec.nodeUID, {mac} does")]
+    Mac {
+        /// What it says.
+        claimed: Mac,
+        /// What belongs to its UID.
+        mac: Mac,
+    },
     /// A later Tripod.
     #[error("it speaks protocol {0}, this node {PROTOCOL}: upgrade this node")]
     Protocol(u32),
@@ -143,8 +151,23 @@ impl Claim {
         if !is_prefix || !one_per_family(self.pod_cidrs.iter().map(IpNetwork::is_ipv4)) {
             return Err(ClaimError::PodCidrs(self.pod_cidrs.clone()));
         }
-        if self.vtep_mac.is_unicast() { Ok(()) } else { Err(ClaimError::Mac(self.vtep_mac)) }
+        if let Some(address) = self.addresses.iter().find(|ip| !is_of_a_node(**ip)) {
+            return Err(ClaimError::NoNode(*address));
+        }
+        // Whoever could name another's would be sent what is meant for that one.
+        let mac = Mac::of_node(&self.node_uid);
+        if self.vtep_mac == mac { Ok(()) } else { Err(ClaimError::Mac { claimed: self.vtep_mac, mac }) }
     }
+}
+
+/// Whether other nodes can reach a node there, and nothing else is known to be there: metadata services of
+/// clouds are at link-local addresses.
+fn is_of_a_node(address: IpAddr) -> bool {
+    let is_link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
+    };
+    !(is_link_local || address.is_unspecified() || address.is_loopback() || address.is_multicast())
 }
 
 /// Whether there is one of a family, or one of each.
@@ -163,7 +186,7 @@ mod tests {
     fn spec() -> Value {
         json!({
             "nodeUID": "u1", "addresses": ["192.0.2.1", "2001:db8::1"],
-            "podCIDRs": ["10.244.1.0/24", "fd00:1::/64"], "vtepMAC": "02:00:5e:10:00:01", "protocol": 1,
+            "podCIDRs": ["10.244.1.0/24", "fd00:1::/64"], "vtepMAC": Mac::of_node("u1"), "protocol": 1,
         })
     }
 
@@ -207,7 +230,10 @@ mod tests {
             ("podCIDRs", json!(["10.244.1.0/24", "10.244.2.0/24"])),
             ("podCIDRs", json!(["10.244.1.7/24"])),
             ("podCIDRs", json!([])),
-            ("vtepMAC", json!("ff:ff:ff:ff:ff:ff")),
+            ("vtepMAC", json!("02:00:00:00:00:01")),
+            ("addresses", json!(["169.254.169.254"])),
+            ("addresses", json!(["127.0.0.1"])),
+            ("addresses", json!(["::ffff:192.0.2.1"])),
         ] {
             assert!(refused(key, value.clone()).contains(key), "{key} {value}");
         }

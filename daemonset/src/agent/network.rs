@@ -7,6 +7,7 @@ mod pods;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use tripod_cni::record::WayToPod;
 
@@ -19,12 +20,17 @@ use crate::report;
 use crate::standing::{Difference, Standing};
 use difference::Entries;
 
+/// So long a way is believed that no event spoke of.
+const ASK_AGAIN: Duration = Duration::from_secs(300);
+
 /// This node's side of the mesh.
 #[derive(Debug)]
 pub(super) struct Network {
     kernel: Kernel,
     /// How peers' addresses are reached, as long as nothing said that it changed.
     reach: BTreeMap<IpAddr, Reach>,
+    /// Since when that is remembered.
+    asked: Instant,
     unlinked: Standing<String>,
     failures: Standing<String>,
 }
@@ -33,12 +39,19 @@ impl Network {
     /// Connects to the kernel.
     pub(super) fn open() -> Result<Self, KernelError> {
         let (unlinked, failures) = (Standing::default(), Standing::default());
-        Ok(Self { kernel: Kernel::open()?, reach: BTreeMap::new(), unlinked, failures })
+        Ok(Self {
+            kernel: Kernel::open()?,
+            reach: BTreeMap::new(),
+            asked: Instant::now(),
+            unlinked,
+            failures,
+        })
     }
 
     /// Forgets how peers are reached: something changed on the way to them.
     pub(super) fn forget_ways(&mut self) {
         self.reach.clear();
+        self.asked = Instant::now();
     }
 
     /// Decides the links with `peers`, from how each is reached now.
@@ -49,6 +62,9 @@ impl Network {
         peers: &[Peer],
     ) -> Result<Mesh, KernelError> {
         let mtu = self.underlay_mtu(facts).await?;
+        if self.asked.elapsed() > ASK_AGAIN {
+            self.forget_ways();
+        }
         let mut reach = BTreeMap::new();
         for address in peers.iter().flat_map(|peer| &peer.claim.addresses) {
             let known = self.reach.get(address).copied();
@@ -83,19 +99,14 @@ impl Network {
 
     /// Restores the ways to our own pods, and makes the rest what `mesh` says: devices, then what lies on them, then the ways that lead to
     /// them; last goes what is not wanted any more.
-    pub(super) async fn apply(
-        &mut self,
-        mesh: &Mesh,
-        ways: &[WayToPod],
-        facts: &NodeFacts,
-    ) -> Result<(), KernelError> {
+    pub(super) async fn apply(&mut self, mesh: &Mesh, ways: &[WayToPod]) -> Result<(), KernelError> {
         let mut failed = Vec::new();
         let overlays = overlay::ensure(&self.kernel, &mesh.overlays, &mut failed).await?;
         let there = There {
             routes: self.kernel.routes().await?,
             neighbours: self.kernel.permanent_neighbours().await?,
         };
-        pods::restore(&self.kernel, ways, facts, &there, &mut failed).await?;
+        pods::restore(&self.kernel, ways, mesh, &there, &mut failed).await?;
         let entries = Entries::load(&self.kernel, &there.neighbours, &overlays).await?;
         let wanted = Entries::of(mesh, &overlays);
         entries.add(&self.kernel, &wanted, &mut failed).await;

@@ -98,7 +98,7 @@ impl Node {
     }
 
     /// The facts that an earlier run left about Node `name`, and its peers.
-    pub(super) fn last_known(&self, name: &str) -> Option<(NodeFacts, Vec<Peer>)> {
+    pub(super) fn last_known(&self, name: &str) -> Option<(NodeFacts, Option<Vec<Peer>>)> {
         let path = self.paths.state.join(state::FILE);
         let text = hostfs::read(&path, LONGEST_SNAPSHOT).ok()?;
         match Snapshot::parse(&text) {

@@ -46,6 +46,10 @@ pub enum Peers {
 const MANAGER: &str = "tripod-node";
 /// Nodes join in bursts; one look answers all of them.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How many Node objects are read for one telling: honest nodes do not overlap.
+const MOST_VERDICTS: usize = 64;
+/// Who deletes our object may go on doing so.
+const WRITE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a refused write of our own object rests.
 const WRITE_AGAIN: Duration = Duration::from_secs(30);
 
@@ -143,17 +147,23 @@ impl<'a> Follower<'a> {
             watcher::Event::InitDone => {
                 self.claims = std::mem::take(&mut self.coming);
                 self.is_synced = true;
+                self.write_at = Some(Instant::now());
             }
             watcher::Event::Apply(object) => {
-                drop(self.claims.insert(object.name().to_owned(), object.claim()))
+                // What its Node object said was about another claim.
+                self.verdicts.remove(object.name());
+                self.claims.insert(object.name().to_owned(), object.claim());
             }
-            watcher::Event::Delete(object) => drop(self.claims.remove(object.name())),
+            watcher::Event::Delete(object) => {
+                self.verdicts.remove(object.name());
+                self.claims.remove(object.name());
+            }
         }
         if self.is_synced {
             self.tell_at.get_or_insert_with(|| Instant::now() + SETTLE);
         }
         if touches_ours && self.is_synced {
-            self.write_at = Some(Instant::now());
+            self.write_at.get_or_insert_with(|| Instant::now() + WRITE_PAUSE);
         }
     }
 
@@ -167,11 +177,10 @@ impl<'a> Follower<'a> {
             self.tell_at = Some(Instant::now() + SHORTEST_PAUSE * 10);
             return;
         }
-        let services = match self.services.clone() {
-            Some(services) => services,
-            None => self.service_cidrs().await,
-        };
-        self.services = Some(services.clone());
+        if self.services.is_none() {
+            self.services = self.service_cidrs().await;
+        }
+        let services = self.services.clone().unwrap_or_default();
         self.complaint = None;
         let claims = Arc::new(self.claims.clone());
         let news = Peers::Known(Neighbourhood { claims, verdicts: self.verdicts.clone(), services });
@@ -183,26 +192,34 @@ impl<'a> Follower<'a> {
     }
 
     async fn decide(&mut self) -> Result<(), ApiError> {
-        for name in claims::undecided(&self.claims, &self.verdicts) {
+        for name in claims::undecided(&self.claims, &self.verdicts).into_iter().take(MOST_VERDICTS) {
             let node = timeout(ANSWER, self.nodes.get_opt(&name)).await;
             let node = node.map_err(|_elapsed| ApiError::Silent(ANSWER))?.map_err(ApiError::Read)?;
             let facts = node.as_ref().and_then(|node| NodeFacts::inspect(node).ok());
-            let verdict = facts.map(|facts| Verdict { uid: facts.uid, pod_cidrs: facts.pod_cidrs });
+            let verdict = facts.map(|facts| {
+                let NodeFacts { uid, pod_cidrs, node_ips } = facts;
+                Verdict { uid, pod_cidrs, addresses: node_ips }
+            });
             tracing::warn!(node = name, ?verdict, "its claim overlaps another's; its Node object decides");
             self.verdicts.insert(name, verdict);
         }
         Ok(())
     }
 
-    /// What the cluster gives to Services. Clusters before Kubernetes 1.33 do not say it.
-    async fn service_cidrs(&self) -> Vec<IpNetwork> {
-        let object = timeout(ANSWER, self.service_cidrs.get_opt("kubernetes")).await;
-        let Ok(Ok(Some(object))) = object else {
-            tracing::debug!("the cluster does not tell the addresses of its Services");
-            return Vec::new();
-        };
-        let cidrs = object.spec.and_then(|spec| spec.cidrs).unwrap_or_default();
-        cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect()
+    /// What the cluster gives to Services; none while it cannot be asked. Clusters before Kubernetes 1.33 do
+    /// not say it.
+    async fn service_cidrs(&self) -> Option<Vec<IpNetwork>> {
+        match timeout(ANSWER, self.service_cidrs.get_opt("kubernetes")).await {
+            Ok(Ok(object)) => {
+                let cidrs = object.and_then(|object| object.spec?.cidrs).unwrap_or_default();
+                Some(cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect())
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(error = report::chain(&error), "cannot ask for the addresses of Services");
+                None
+            }
+            Err(_elapsed) => None,
+        }
     }
 
     /// Makes our own object say what is true, unless it does.

@@ -16,7 +16,8 @@ fn claim(uid: &str, address: &str, cidrs: &[&str]) -> Claim {
 }
 
 fn verdict(uid: &str, cidrs: &[&str]) -> Option<Verdict> {
-    Some(Verdict { uid: uid.into(), pod_cidrs: networks(cidrs) })
+    let address = format!("192.0.2.{}", uid.trim_start_matches('u')).parse();
+    Some(Verdict { uid: uid.into(), pod_cidrs: networks(cidrs), addresses: address.into_iter().collect() })
 }
 
 /// As node `n1` of a cluster whose pods are 10.244.0.0/16 and fd00:244::/48.
@@ -107,6 +108,27 @@ fn of_two_that_overlap_the_node_objects_decide() {
 }
 
 #[test]
+fn nobody_is_another_node() {
+    let honest = ("n2", claim("u2", "192.0.2.2", &["10.244.2.0/24"]));
+    let right = ("n2", verdict("u2", &["10.244.2.0/24"]));
+    let thief = ("n3", verdict("u3", &["10.244.3.0/24"]));
+    for (claim, what) in [
+        (claim("u3", "192.0.2.2", &["10.244.3.0/24"]), "192.0.2.2"),
+        (claim("u2", "192.0.2.3", &["10.244.3.0/24"]), "UID u2"),
+    ] {
+        let (peers, refused) = judge(&[honest.clone(), ("n3", claim)], &[right.clone(), thief.clone()]);
+        assert_eq!(peers, ["n2"]);
+        let why = format!("n3: it claims {what}, as node n2 does, and its Node object does not have it");
+        assert_eq!(refused, [why]);
+    }
+    let (peers, refused) = judge(&[("n3", claim("u3", "192.0.2.1", &["10.244.3.0/24"]))], &[]);
+    assert_eq!(
+        (peers, refused),
+        (vec![], vec!["n3: it claims 192.0.2.1, the address of this node".to_owned()])
+    );
+}
+
+#[test]
 fn only_overlapping_claims_are_undecided() {
     let claims: Claims = [
         ("a", claim("a", "192.0.2.1", &["10.0.0.0/8"])),
@@ -131,8 +153,11 @@ fn five_thousand_nodes_are_judged_at_once() {
             let cidr =
                 IpNetwork::new(IpAddr::from((0x0a00_0000_u32 + index * 256).to_be_bytes()), 24).unwrap();
             let address = IpAddr::from((0xc000_0000_u32 + index).to_be_bytes());
-            let claim =
-                Claim { addresses: vec![address], pod_cidrs: vec![cidr], ..claim("u", "192.0.2.2", &[]) };
+            let claim = Claim {
+                addresses: vec![address],
+                pod_cidrs: vec![cidr],
+                ..claim(&name(index), "192.0.2.2", &[])
+            };
             (name(index), Ok(claim))
         })
         .collect();

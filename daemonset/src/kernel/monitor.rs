@@ -7,9 +7,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourMessage, NeighbourState};
-use netlink_packet_route::route::{RouteMessage, RouteProtocol};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
 use rtnetlink::MulticastGroup;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -125,9 +126,13 @@ fn concerns(message: &RouteNetlinkMessage) -> Option<Concern> {
     use RouteNetlinkMessage as Message;
     match message {
         Message::NewLink(link) | Message::DelLink(link) => (!is_pods(link)).then_some(Concern::Underlay),
-        Message::NewAddress(_) | Message::DelAddress(_) => Some(Concern::Underlay),
-        Message::NewRoute(route) => (!is_ours(route)).then_some(Concern::Underlay),
-        Message::DelRoute(route) => Some(if is_ours(route) { Concern::Ours } else { Concern::Underlay }),
+        Message::NewAddress(address) | Message::DelAddress(address) => {
+            (!is_of_a_link(address)).then_some(Concern::Underlay)
+        }
+        Message::DelRoute(route) if is_ours(route) => Some(Concern::Ours),
+        Message::NewRoute(route) | Message::DelRoute(route) => {
+            (!is_ours(route) && !leads_to_a_link(route)).then_some(Concern::Underlay)
+        }
         // A flush lets a neighbour fail before it goes, as does one that does not answer.
         Message::NewNeighbour(neighbour) => has_failed(neighbour).then_some(Concern::Ours),
         Message::DelNeighbour(neighbour) => is_permanent(neighbour).then_some(Concern::Ours),
@@ -142,6 +147,21 @@ fn is_pods(link: &LinkMessage) -> bool {
 
 fn is_ours(route: &RouteMessage) -> bool {
     route.header.protocol == RouteProtocol::Other(PROTOCOL)
+}
+
+/// Whether an address is link-local, as each pod's host end gets one.
+fn is_of_a_link(address: &AddressMessage) -> bool {
+    address.header.scope == AddressScope::Link
+}
+
+/// Whether a route is one of those that come with each link that speaks IPv6.
+fn leads_to_a_link(route: &RouteMessage) -> bool {
+    route.attributes.iter().any(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet6(v6)) => {
+            v6.is_unicast_link_local() || v6.is_multicast()
+        }
+        _ => false,
+    })
 }
 
 fn has_failed(neighbour: &NeighbourMessage) -> bool {

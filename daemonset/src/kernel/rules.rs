@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use nix::errno::Errno;
 use rtnetlink::IpVersion;
 
 use super::{Kernel, KernelError, PROTOCOL};
@@ -19,7 +20,11 @@ impl Kernel {
         let mut found = BTreeSet::new();
         for version in [IpVersion::V4, IpVersion::V6] {
             let rules = self.handle.rule().get(version).execute().try_collect::<Vec<_>>().await;
-            let rules = rules.map_err(KernelError::refused("list", "routing rules"))?;
+            let rules = match rules.map_err(KernelError::refused("list", "routing rules")) {
+                // A kernel without this family has no rules for it.
+                Err(error) if error.is(Errno::EAFNOSUPPORT) || error.is(Errno::EOPNOTSUPP) => continue,
+                rules => rules?,
+            };
             found.extend(rules.iter().filter_map(source));
         }
         Ok(found)
@@ -35,7 +40,10 @@ impl Kernel {
     /// Removes the rule for packets from `prefix`.
     pub async fn delete_rule(&self, prefix: IpNetwork) -> Result<(), KernelError> {
         let removed = self.handle.rule().del(message(prefix)).execute().await;
-        removed.map_err(KernelError::refused("remove routing rule for", prefix))
+        match removed.map_err(KernelError::refused("remove routing rule for", prefix)) {
+            Err(error) if error.is(Errno::ENOENT) => Ok(()),
+            removed => removed,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tempfile::TempDir;
+use tripod_node::mac::Mac;
 use tripod_tests::apiserver::{ApiServer, Authority, Cluster, write_service_account};
 use tripod_tests::daemon::Daemon;
 use tripod_tests::namespace::Namespace;
@@ -71,11 +72,11 @@ impl Site {
         };
         let address = Ipv4Addr::from_bits(network + bits);
         let cidr = Ipv4Addr::from_bits(0x0a00_0000 + bits * 256);
-        let [.., c, d] = bits.to_be_bytes();
+        let uid = format!("u{number}");
         self.cluster.set_tripod_node(json!({
             "metadata": {"name": format!("p{number}")},
-            "spec": {"nodeUID": format!("u{number}"), "addresses": [address], "protocol": 1,
-                "podCIDRs": [format!("{cidr}/24")], "vtepMAC": format!("02:00:00:00:{c:02x}:{d:02x}")},
+            "spec": {"nodeUID": uid, "addresses": [address], "protocol": 1,
+                "podCIDRs": [format!("{cidr}/24")], "vtepMAC": Mac::of_node(&uid)},
         }));
     }
 

@@ -6,6 +6,7 @@ mod site;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
+use tripod_node::mac::Mac;
 use tripod_tests::eventually;
 use tripod_tests::namespace::Namespace;
 use tripod_tests::reach::Server;
@@ -145,7 +146,7 @@ fn a_claim_that_is_not_its_nodes_is_ignored() {
         json!({
             "metadata": {"name": "thief"},
             "spec": {"nodeUID": "uid-9", "addresses": ["192.0.2.9"], "podCIDRs": cidrs,
-                "vtepMAC": "02:00:00:00:00:09", "protocol": 1},
+                "vtepMAC": Mac::of_node("uid-9"), "protocol": 1},
         })
     };
     let agent = a.agent.as_ref().unwrap();

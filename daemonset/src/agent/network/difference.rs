@@ -68,8 +68,8 @@ impl Entries {
         for stale in self.neighbours.iter().filter(|it| !kept.contains(&(it.device, it.address))) {
             failed.extend(kernel.delete_neighbour(stale).await.err());
         }
-        let kept: BTreeSet<_> = wanted.forwarding.iter().map(|it| (it.device, it.mac)).collect();
-        for stale in self.forwarding.iter().filter(|it| !kept.contains(&(it.device, it.mac))) {
+        // A hardware address can be behind several nodes, and each gets a copy.
+        for stale in self.forwarding.difference(&wanted.forwarding) {
             failed.extend(kernel.delete_forwarding(stale).await.err());
         }
     }

@@ -19,7 +19,11 @@ pub(super) async fn ensure(
     for overlay in wanted {
         let found = links.iter().find(|link| link.name == overlay.family.overlay());
         match put(kernel, overlay, found).await {
-            Ok(index) => drop(made.insert(overlay.family, index)),
+            // What is there carries packets, whatever could not be put right on it.
+            Ok(link) => {
+                made.insert(overlay.family, link.index);
+                failed.extend(repair(kernel, overlay, &link).await.err());
+            }
             Err(error) => failed.push(error),
         }
     }
@@ -46,18 +50,16 @@ pub(super) async fn sweep(
     Ok(())
 }
 
-async fn put(kernel: &Kernel, overlay: &Overlay, found: Option<&Link>) -> Result<u32, KernelError> {
-    let link = match found {
-        Some(link) if is_like(link, overlay) => link.clone(),
+async fn put(kernel: &Kernel, overlay: &Overlay, found: Option<&Link>) -> Result<Link, KernelError> {
+    match found {
+        Some(link) if is_like(link, overlay) => Ok(link.clone()),
         Some(link) if link.vxlan.is_some() => {
             tracing::warn!(link = link.name, "made anew: the overlay device has other settings than ours");
             kernel.delete_link(link).await?;
-            make(kernel, overlay).await?
+            make(kernel, overlay).await
         }
-        _ => make(kernel, overlay).await?,
-    };
-    repair(kernel, overlay, &link).await?;
-    Ok(link.index)
+        _ => make(kernel, overlay).await,
+    }
 }
 
 async fn make(kernel: &Kernel, overlay: &Overlay) -> Result<Link, KernelError> {

@@ -10,14 +10,13 @@ use tripod_cni::record::WayToPod;
 use super::There;
 use crate::kernel::{HostRoute, Kernel, KernelError, Permanent};
 use crate::mac::Mac;
-use crate::mesh::MAIN;
-use crate::node_facts::NodeFacts;
+use crate::mesh::{MAIN, Mesh};
 
 /// Puts back what is missing of `ways`. A pod whose link is gone is itself going: nothing leads to it.
 pub(super) async fn restore(
     kernel: &Kernel,
     ways: &[WayToPod],
-    facts: &NodeFacts,
+    mesh: &Mesh,
     there: &There,
     failed: &mut Vec<KernelError>,
 ) -> Result<(), KernelError> {
@@ -35,7 +34,7 @@ pub(super) async fn restore(
             if !neighbours.contains(&neighbour) {
                 failed.extend(kernel.put_neighbour(&neighbour).await.err());
             }
-            let source = facts.node_ips.iter().copied().find(|ip| ip.is_ipv4() == address.is_ipv4());
+            let source = mesh.source_towards(address.is_ipv4());
             let destination = IpNetwork::from(*address);
             let route =
                 HostRoute { table: MAIN, destination, gateway: None, device: *device, source, onlink: false };
