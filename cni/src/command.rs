@@ -48,7 +48,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn open(records: Records, plugins: Plugins) -> Result<Self, Error> {
+    pub(crate) fn open(records: Records, plugins: Plugins) -> Result<Self, Error> {
         let rtnl = Rtnl::open().map_err(Error::kernel("open", "a netlink socket"))?;
         Ok(Self { records, rtnl, plugins, nft: OnceCell::new() })
     }

@@ -59,6 +59,11 @@ impl Plugins {
         Self { folders: args.path.clone(), conf: conf.into(), deadline: DEADLINE }
     }
 
+    /// None at all, for who is not a runtime's.
+    pub(crate) fn none() -> Self {
+        Self { folders: Vec::new(), conf: [].into(), deadline: DEADLINE }
+    }
+
     /// Where `plugin` is.
     pub(crate) fn find(&self, plugin: &str) -> Result<PathBuf, Error> {
         let mut candidates = self.folders.iter().map(|folder| folder.join(plugin));

@@ -7,7 +7,7 @@
 //! `bridge tripod`, tracked UDP connections to host ports, files under `/run/tripod`, and in mode `bridge`
 //! the node's forwarding.
 //!
-//! The node agent uses [`nft`], [`record`] and [`restore()`] from here, and whoever warns people
+//! The node agent uses [`nft`], [`record`], [`restore()`] and [`collect()`] from here, and whoever warns people
 //! [`br_netfilter`].
 //!
 //! # What a call asks of the kernel
@@ -55,6 +55,7 @@
 
 pub mod br_netfilter;
 mod clock;
+mod collect;
 mod command;
 mod config;
 mod conntrack;
@@ -84,6 +85,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+pub use collect::{Collected, collect, is_orphan};
 pub use command::Dirs;
 pub use error::{Error, Fault};
 pub use hostport::{HostPort, Protocol};

@@ -48,6 +48,8 @@ pub struct Settings {
     pub health: SocketAddr,
     /// How often to look for drift that no event tells of.
     pub resync: Duration,
+    /// How long an attachment may be without its link before it is released.
+    pub orphan_grace: Duration,
 }
 
 /// Why the agent ended without being asked to.
@@ -84,7 +86,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     let mut tasks = JoinSet::new();
     let access = settings.access.clone();
     tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, posts));
-    let node = Node::new(settings.paths.clone());
+    let node = Node::new(settings.paths.clone(), settings.orphan_grace);
     let (network, monitor) = (Network::open()?, Monitor::open()?);
     let agent = Agent {
         settings,

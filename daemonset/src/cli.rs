@@ -98,4 +98,7 @@ pub struct Agent {
     /// How often to look for drift that no event tells of, in seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub resync: u64,
+    /// How long a pod's link may be gone without a DEL before its addresses and ports are free again, in seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub orphan_grace: u64,
 }

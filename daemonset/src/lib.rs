@@ -15,6 +15,7 @@
 //! Should somebody flush nf_tables, it restores the base table, and from attachment records the host ports
 //! and guarded bridge ports of running pods: with the next change to a folder it watches, or with the next
 //! `--resync` (10 seconds). The chains of a conflist of one's own with `ipMasq` come back with the next ADD.
+//! Attachments whose link has been gone for a minute without a DEL are released as that would.
 //! `doctor` answers a person with what explains a pod without network, and changes nothing.
 //! Tables of others it only reads, and logs which of their chains drop what the node forwards.
 
@@ -36,6 +37,7 @@ pub mod kernel;
 pub mod mac;
 pub mod mesh;
 pub mod node_facts;
+pub mod orphans;
 pub mod plan;
 pub mod prefix;
 pub mod report;
@@ -133,6 +135,7 @@ fn settings(flags: cli::Agent, env: Env) -> Result<Settings, Error> {
         access: Access { in_cluster, service_account: flags.service_account_dir },
         health: flags.health_addr,
         resync: Duration::from_secs(flags.resync),
+        orphan_grace: Duration::from_secs(flags.orphan_grace),
     })
 }
 

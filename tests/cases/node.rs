@@ -8,6 +8,7 @@ mod drift;
 mod forward;
 mod install;
 mod mesh;
+mod orphans;
 mod restore;
 mod watch;
 

@@ -9,11 +9,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
+use nix::errno::Errno;
 
 use super::expr::{Expr, Side, Verdict, address_in};
+use super::is_lacking;
 use super::masquerade::{self, Masquerade};
 use super::message::{Batch, Chain, Hook, Layer, Rule, Table};
 use super::socket::Nft;
+use crate::error;
 
 /// Group of every host end of a pod's link ("tp" in ASCII): one number by which rules and sweeps tell
 /// our links from others.
@@ -49,6 +52,21 @@ pub fn apply(nft: &Nft, masquerade: Option<&Masquerade>) -> io::Result<()> {
         replace(&mut batch, &chain, &masquerade.rules(&chain));
     }
     nft.commit(batch)
+}
+
+/// Removes the table and all that is in it, pods' host ports too; absence is success.
+pub fn remove(nft: &Nft) -> io::Result<()> {
+    remove_table(nft, TABLE)
+}
+
+/// A kernel that has no such tables has none of ours.
+pub(super) fn remove_table(nft: &Nft, table: Table) -> io::Result<()> {
+    let mut batch = Batch::new();
+    batch.remove_table(table);
+    match nft.commit(batch) {
+        Err(error) if is_lacking(&error) || error::is(&error, Errno::EINVAL) => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Whether the chains have as many rules as they should. Somebody may have flushed the ruleset, or the

@@ -13,7 +13,9 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 use nix::errno::Errno;
 
 use super::ATTEMPTS;
-use super::base::{LINK_GROUP, LOOPBACK4, REDIRECT, ROUTER_ADVERTISEMENT, has_rules, icmpv6, replace, rule};
+use super::base::{
+    LINK_GROUP, LOOPBACK4, REDIRECT, ROUTER_ADVERTISEMENT, has_rules, icmpv6, remove_table, replace, rule,
+};
 use super::expr::{Expr, Family, Side, Verdict, concatenation, load_address, masked};
 use super::message::{Batch, Chain, Hook, Layer, Rule, Table};
 use super::set::{Datum, Element, Field, Set};
@@ -96,6 +98,11 @@ fn ensure(batch: &mut Batch, guarded: &Guarded) {
     for (set, element) in guarded.elements() {
         batch.ensure_element(&set, &element);
     }
+}
+
+/// Removes the table and all that is in it; absence is success.
+pub fn remove(nft: &Nft) -> io::Result<()> {
+    remove_table(nft, TABLE)
 }
 
 /// Forgets `guarded`. That it, or the whole table, is gone already is no failure.

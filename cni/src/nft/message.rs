@@ -135,6 +135,13 @@ impl Batch {
         self.change(table, 0, NLM_F_CREATE, &Attributes::new().text(1, table.name));
     }
 
+    /// Removes `table` and all that is in it; absence is success.
+    pub fn remove_table(&mut self, table: Table) {
+        const NFT_MSG_DELTABLE: u16 = 2;
+        self.add_table(table);
+        self.change(table, NFT_MSG_DELTABLE, 0, &Attributes::new().text(1, table.name));
+    }
+
     /// Makes `chain` unless it is there.
     pub fn add_chain(&mut self, chain: &Chain) {
         self.change(chain.table, 3, NLM_F_CREATE, &chain.encode());

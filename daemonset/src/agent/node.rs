@@ -1,6 +1,7 @@
 //! The node's side of the agent: brings it to a desired state, step by step, and remembers the facts.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tripod_cni::record::WayToPod;
 
@@ -72,11 +73,11 @@ pub(super) struct Node {
 
 impl Node {
     /// A node nothing was done to yet in this run.
-    pub(super) fn new(paths: Paths) -> Self {
+    pub(super) fn new(paths: Paths, orphan_grace: Duration) -> Self {
         Self {
             paths,
             applied: None,
-            attachments: Attachments::default(),
+            attachments: Attachments::new(orphan_grace),
             forward: Forward::default(),
             preempting: Vec::new(),
         }

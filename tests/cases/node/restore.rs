@@ -98,7 +98,7 @@ impl Pod {
         Call::new(verb, &self.conf).container(&self.container).netns(&self.sandbox.path())
     }
 
-    fn del(&self, site: &Site) {
+    pub(super) fn del(&self, site: &Site) {
         self.call("DEL").run(&site.lab.node).silent();
     }
 }
@@ -234,7 +234,7 @@ fn an_attachment_that_a_call_works_on_is_left_to_it() {
 }
 
 /// Keeps every call from every attachment.
-fn hold_all(path: &str) -> File {
+pub(super) fn hold_all(path: &str) -> File {
     let file = File::options().write(true).open(path).expect("the lock of attachments");
     let all = libc::flock {
         l_type: libc::F_WRLCK.try_into().expect("a short number"),
