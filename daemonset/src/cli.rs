@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Installs the programs and their configuration on the host
     Install(Install),
+    /// Takes what is Tripod's off this node; running pods keep their network until they are deleted
+    Uninstall(Box<Uninstall>),
     /// Tells why a pod may be without network: what was looked at on this node, with evidence and a fix
     Doctor(Doctor),
     /// Keeps the node's pod network in the state that its Node object and node.yaml decide
@@ -49,6 +51,44 @@ pub struct Install {
     /// With --watch: how often to look in any case, in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub period: u64,
+}
+
+/// Flags of `uninstall`.
+#[derive(Args, Debug)]
+pub struct Uninstall {
+    /// The conflist, which goes first
+    #[arg(long, default_value = "/etc/cni/net.d/10-tripod.conflist")]
+    pub conflist: PathBuf,
+    /// Where the container runtime finds CNI plugins
+    #[arg(long, default_value = "/opt/cni/bin")]
+    pub cni_bin_dir: PathBuf,
+    /// Where the kubelet finds credential providers
+    #[arg(long, default_value = "/opt/tripod/credential-provider")]
+    pub credential_bin_dir: PathBuf,
+    /// Where the programs find their configuration
+    #[arg(long, default_value = "/etc/tripod")]
+    pub etc_dir: PathBuf,
+    /// Folder of the agent's state and of attachment records
+    #[arg(long, default_value = "/run/tripod")]
+    pub state_dir: PathBuf,
+    /// Where the container runtime finds CDI specs
+    #[arg(long, default_value = "/var/run/cdi")]
+    pub cdi_dir: PathBuf,
+    /// The node's /proc/sys/net
+    #[arg(long, default_value = "/proc/sys/net")]
+    pub sysctl_root: PathBuf,
+    /// Where to look for a kubelet that refers to the credential provider
+    #[arg(long, default_value = "/proc")]
+    pub proc_root: PathBuf,
+    /// Waits for the node's last pod to go, removes what that needed, and stays until it is told to end
+    #[arg(long)]
+    pub stay: bool,
+    /// With --stay: where /livez and /readyz are answered; ready is who is done
+    #[arg(long, default_value = "127.0.0.1:9674")]
+    pub health_addr: SocketAddr,
+    /// Prints `[{object, outcome, reason}]` instead of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `doctor`.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use crate::plan::{Content, HostFile};
@@ -29,6 +29,19 @@ pub enum Change {
     Written,
     /// Something else has the name and stays.
     Foreign,
+}
+
+/// What has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Absent,
+    /// A plain file.
+    File,
+    /// A symbolic link to this.
+    Link(String),
+    /// A folder, a socket or the like.
+    Other,
 }
 
 /// A file operation that failed.
@@ -101,9 +114,21 @@ impl Dir {
     /// Opens `path`, and makes it first when it is missing. Refuses a symbolic link and a folder in which
     /// somebody other than its owner could replace what root will execute or believe.
     pub fn open(path: &Path) -> Result<Self, HostFsError> {
-        let unsafe_dir = |problem| HostFsError::UnsafeDir { path: path.to_owned(), problem };
         let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
         made.map_err(refused("create folder", path))?;
+        Self::open_there(path)
+    }
+
+    /// As [`Self::open`], without making the folder: nothing where there is none.
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, HostFsError> {
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Self::open_there(path).map(Some),
+        }
+    }
+
+    fn open_there(path: &Path) -> Result<Self, HostFsError> {
+        let unsafe_dir = |problem| HostFsError::UnsafeDir { path: path.to_owned(), problem };
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = match nix::fcntl::open(path, flags, Mode::empty()) {
             // The kernel's answers to a link where a folder was asked for.
@@ -133,6 +158,43 @@ impl Dir {
         let mut listing = listing.map_err(failed("list folder", &self.path))?;
         let entries = listing.iter().map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         entries.collect::<Result<_, Errno>>().map_err(failed("list folder", &self.path))
+    }
+
+    /// What has this name.
+    pub fn kind(&self, name: &str) -> Result<Kind, HostFsError> {
+        let found = match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(Kind::Absent),
+            found => found.map_err(failed("inspect", &self.path_of(name)))?,
+        };
+        match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFREG => Ok(Kind::File),
+            SFlag::S_IFLNK => {
+                let target =
+                    readlinkat(self.fd.as_fd(), name).map_err(failed("read", &self.path_of(name)))?;
+                Ok(Kind::Link(target.to_string_lossy().into_owned()))
+            }
+            _ => Ok(Kind::Other),
+        }
+    }
+
+    /// At most `limit` bytes of the plain file `name`.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, HostFsError> {
+        let path = self.path_of(name);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.fd, name, flags, Mode::empty()).map_err(failed("open", &path))?);
+        let mut content = Vec::new();
+        file.take(limit).read_to_end(&mut content).map_err(refused("read", &path))?;
+        Ok(content)
+    }
+
+    /// Removes the file `name`, and what a killed writer of it left; absence is success.
+    pub fn remove(&self, name: &str) -> Result<(), HostFsError> {
+        self.remove_temporaries(name)?;
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::ENOENT) => return Ok(()),
+            removed => removed.map_err(failed("remove", &self.path_of(name)))?,
+        }
+        nix::unistd::fsync(&self.fd).map_err(failed("sync folder", &self.path))
     }
 
     fn path_of(&self, name: &str) -> PathBuf {

@@ -16,6 +16,7 @@
 //! and guarded bridge ports of running pods: with the next change to a folder it watches, or with the next
 //! `--resync` (10 seconds). The chains of a conflist of one's own with `ipMasq` come back with the next ADD.
 //! Attachments whose link has been gone for a minute without a DEL are released as that would.
+//! `uninstall` takes all of it off a node again, and leaves to running pods what they need until they are gone.
 //! `doctor` answers a person with what explains a pod without network, and changes nothing.
 //! Tables of others it only reads, and logs which of their chains drop what the node forwards.
 
@@ -45,6 +46,7 @@ pub mod standing;
 pub mod state;
 pub mod sysctl;
 pub mod tripod_node;
+pub mod uninstall;
 pub mod watch;
 
 use std::time::Duration;
@@ -54,6 +56,7 @@ use api::Access;
 use cli::{Cli, Command};
 use install::InstallError;
 use plan::Places;
+use uninstall::UninstallError;
 
 /// The variables of the environment that mean something here.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +78,9 @@ pub enum Error {
     /// The installation failed.
     #[error("cannot install")]
     Install(#[from] InstallError),
+    /// The node is not rid of everything.
+    #[error("cannot uninstall")]
+    Uninstall(#[from] UninstallError),
     /// The findings could not be told.
     #[error("cannot write to standard output")]
     Doctor(#[source] std::io::Error),
@@ -105,8 +111,28 @@ pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(
             tracing::info!(changed, "the host's files are as the image and the configuration say");
             Ok(())
         }
+        Command::Uninstall(flags) => Ok(uninstall(*flags, stop).await?),
         Command::Agent(flags) => Ok(agent::run(&settings(*flags, env)?, stop).await?),
     }
+}
+
+async fn uninstall(flags: cli::Uninstall, stop: impl Future<Output = ()>) -> Result<(), UninstallError> {
+    let (json, address, is_stay) = (flags.json, flags.health_addr, flags.stay);
+    let places = uninstall::Places {
+        conflist: flags.conflist,
+        cni_bin: flags.cni_bin_dir,
+        credential_bin: flags.credential_bin_dir,
+        etc: flags.etc_dir,
+        state: flags.state_dir,
+        cdi: flags.cdi_dir,
+        sysctl: flags.sysctl_root,
+        proc: flags.proc_root,
+    };
+    let mut stdout = std::io::stdout();
+    if is_stay {
+        return uninstall::stay(&places, address, json, &mut stdout, stop).await;
+    }
+    uninstall::once(&places, json, &mut stdout).await
 }
 
 fn places(flags: cli::Install) -> Places {

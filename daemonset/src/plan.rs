@@ -3,17 +3,21 @@
 use std::path::{Path, PathBuf};
 
 /// The programs that the container runtime and the kubelet execute on the host.
-const CNI_PLUGIN: &str = "tripod-cni";
-const CREDENTIAL_PROVIDER: &str = "tripod-credential-provider";
+pub const CNI_PLUGIN: &str = "tripod-cni";
+/// See [`CNI_PLUGIN`].
+pub const CREDENTIAL_PROVIDER: &str = "tripod-credential-provider";
 
 /// The name under which the plugin manages addresses alone, for other main plugins.
-const IPAM: &str = "tripod-ipam";
+pub const IPAM: &str = "tripod-ipam";
 
 /// The reference plugin of this name brings up `lo` in each pod; where a node has none, ours does.
 pub const LOOPBACK: &str = "loopback";
 
 /// The keys of the ConfigMap that become files of the host.
-const CONFIGS: [&str; 3] = ["node.yaml", "device-plugin.yaml", "credential-provider.yaml"];
+pub const CONFIGS: [&str; 3] = ["node.yaml", "device-plugin.yaml", CREDENTIAL_CONFIG];
+
+/// Configuration of the credential provider.
+pub const CREDENTIAL_CONFIG: &str = "credential-provider.yaml";
 
 /// Where things come from and go to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod install;
 mod mesh;
 mod orphans;
 mod restore;
+mod uninstall;
 mod watch;
 
 use std::fs;
