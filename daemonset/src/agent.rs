@@ -50,6 +50,8 @@ pub struct Settings {
     pub resync: Duration,
     /// How long an attachment may be without its link before it is released.
     pub orphan_grace: Duration,
+    /// Key of the taint to remove from the Node once it is ready.
+    pub startup_taint: Option<String>,
 }
 
 /// Why the agent ended without being asked to.
@@ -85,7 +87,13 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     // Dropping the set ends the tasks.
     let mut tasks = JoinSet::new();
     let access = settings.access.clone();
-    tasks.spawn(api::follow(access, settings.node_name.clone(), known_servers, posts));
+    tasks.spawn(api::follow(
+        access,
+        settings.node_name.clone(),
+        known_servers,
+        posts,
+        settings.startup_taint.clone(),
+    ));
     let node = Node::new(settings.paths.clone(), settings.orphan_grace);
     let (network, monitor) = (Network::open()?, Monitor::open()?);
     let agent = Agent {

@@ -1,6 +1,7 @@
 //! The Kubernetes API as this agent sees it: one Node object, followed and patched.
 
 mod peers;
+mod taint;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::agent::Phase;
 use crate::node_facts::{self, NodeFacts};
 use crate::report;
 pub use peers::{Neighbourhood, Peers, Posts};
+use taint::StartupTaint;
 
 /// How to sign in, and where when no address is configured.
 #[derive(Clone, Debug)]
@@ -65,9 +67,15 @@ const PATCH_AGAIN: Duration = Duration::from_secs(30);
 
 /// Follows Node `name` for ever. Each look begins with the first of `servers` and ends with the
 /// in-cluster address. `posts` always hold the latest; while the agent is ready, the Node's condition
-/// `NetworkUnavailable` is made false.
-pub async fn follow(access: Access, name: String, mut servers: watch::Receiver<Vec<String>>, posts: Posts) {
-    let mut follower = Follower { access, name, posts };
+/// `NetworkUnavailable` is made false, and the taint `startup_taint` is removed.
+pub async fn follow(
+    access: Access,
+    name: String,
+    mut servers: watch::Receiver<Vec<String>>,
+    posts: Posts,
+    startup_taint: Option<String>,
+) {
+    let mut follower = Follower { access, name, posts, startup_taint };
     let mut pause = SHORTEST_PAUSE;
     loop {
         let addresses = follower.addresses(&servers.borrow_and_update().clone());
@@ -99,6 +107,7 @@ struct Follower {
     access: Access,
     name: String,
     posts: Posts,
+    startup_taint: Option<String>,
 }
 
 impl Follower {
@@ -135,6 +144,7 @@ impl Follower {
         let first = timeout(ANSWER, stream.next()).await;
         let mut item = first.map_err(|_elapsed| ApiError::Silent(ANSWER))?;
         let mut condition = Condition::default();
+        let mut taint = StartupTaint::new(self.startup_taint.clone());
         loop {
             if let Some(item) = item.take() {
                 let node = item.map_err(ApiError::Watch)?;
@@ -143,16 +153,23 @@ impl Follower {
                 }
                 *was_heard = true;
                 condition.observe(node.as_ref());
+                taint.observe(node.as_ref());
                 self.tell(node.as_ref());
             }
             let is_ready = *self.posts.phase.borrow_and_update() == Phase::Ready;
             if is_ready && condition.wants_patch() {
                 condition.rest(self.patch(&nodes).await);
             }
+            if is_ready {
+                taint.remove(&nodes, &self.name, ANSWER).await;
+            }
             tokio::select! {
                 next = stream.next() => item = Some(next.ok_or(ApiError::Ended)?),
                 Ok(()) = self.posts.phase.changed() => {}
-                () = sleep(PATCH_AGAIN), if condition.is_resting() => condition.wake(),
+                () = sleep(PATCH_AGAIN), if condition.is_resting() || taint.is_resting() => {
+                    condition.wake();
+                    taint.wake();
+                }
             }
         }
     }

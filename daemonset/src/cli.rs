@@ -141,4 +141,7 @@ pub struct Agent {
     /// How long a pod's link may be gone without a DEL before its addresses and ports are free again, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub orphan_grace: u64,
+    /// Key of a taint to remove from this node's Node object once it is ready
+    #[arg(long)]
+    pub startup_taint: Option<String>,
 }

@@ -162,6 +162,7 @@ fn settings(flags: cli::Agent, env: Env) -> Result<Settings, Error> {
         health: flags.health_addr,
         resync: Duration::from_secs(flags.resync),
         orphan_grace: Duration::from_secs(flags.orphan_grace),
+        startup_taint: flags.startup_taint.filter(|key| !key.is_empty()),
     })
 }
 

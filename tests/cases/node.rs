@@ -10,6 +10,7 @@ mod install;
 mod mesh;
 mod orphans;
 mod restore;
+mod taint;
 mod uninstall;
 mod watch;
 

@@ -78,6 +78,7 @@ struct Stored {
     /// Whether the cluster knows no TripodNodes.
     lacks_tripod_nodes: bool,
     patches: Vec<Value>,
+    node_patches: Vec<Value>,
     refuse_patches: bool,
     compacted: u64,
 }
@@ -156,6 +157,16 @@ impl Cluster {
     /// The bodies of the patches so far.
     pub fn patches(&self) -> Vec<Value> {
         self.state().patches.clone()
+    }
+
+    /// The bodies of the JSON patches of Nodes that were taken so far.
+    pub fn node_patches(&self) -> Vec<Value> {
+        self.state().node_patches.clone()
+    }
+
+    /// The Node of this name.
+    pub fn node(&self, name: &str) -> Option<Value> {
+        self.state().objects.get(&(Kind::Node, name.to_owned())).cloned()
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, Stored> {
@@ -237,7 +248,7 @@ pub fn write_service_account(folder: &Path, authority: &Authority) {
 fn router(cluster: Cluster) -> Router {
     Router::new()
         .route("/api/v1/nodes", get(list_nodes))
-        .route("/api/v1/nodes/{name}", get(read_node))
+        .route("/api/v1/nodes/{name}", get(read_node).patch(patch_node))
         .route("/api/v1/nodes/{name}/status", patch(patch_status))
         .route("/apis/tripod.dev/v1alpha1/tripodnodes", get(list_tripod_nodes))
         .route("/apis/tripod.dev/v1alpha1/tripodnodes/{name}", patch(apply_tripod_node))
@@ -362,6 +373,49 @@ async fn patch_status(
     state.patches.push(patch);
     cluster.store(&mut state, Kind::Node, &name, Some(node.clone()));
     Json(node).into_response()
+}
+
+/// A JSON patch of a Node, of operations `test` and `remove`: all of them or none.
+async fn patch_node(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(name): axum::extract::Path<String>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let mut state = cluster.state();
+    let node = state.objects.get(&(Kind::Node, name.clone())).cloned();
+    let (Some(mut node), Ok(patch)) = (node, serde_json::from_str::<Value>(&body)) else {
+        return failure(StatusCode::NOT_FOUND, "NotFound", "no such Node, or no JSON");
+    };
+    if kind != "application/json-patch+json" {
+        return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", kind);
+    }
+    if state.refuse_patches {
+        return failure(StatusCode::FORBIDDEN, "Forbidden", "nodes is forbidden");
+    }
+    for operation in patch.as_array().into_iter().flatten() {
+        if !operate(&mut node, operation) {
+            return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "a test failed");
+        }
+    }
+    state.node_patches.push(patch);
+    cluster.store(&mut state, Kind::Node, &name, Some(node.clone()));
+    Json(node).into_response()
+}
+
+fn operate(node: &mut Value, operation: &Value) -> bool {
+    let path = operation["path"].as_str().unwrap_or_default();
+    match operation["op"].as_str() {
+        Some("test") => node.pointer(path) == Some(&operation["value"]),
+        Some("remove") => {
+            let Some((parent, index)) = path.rsplit_once('/') else { return false };
+            let list = node.pointer_mut(parent).and_then(Value::as_array_mut);
+            let index = index.parse::<usize>().ok();
+            list.zip(index).is_some_and(|(list, at)| at < list.len() && !list.remove(at).is_null())
+        }
+        _ => false,
+    }
 }
 
 /// The one strategic merge that is asked for: `status.conditions` by `type`.

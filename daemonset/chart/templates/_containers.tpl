@@ -20,6 +20,9 @@ command:
   - agent
   - --config=/config/node.yaml
   - --sysctl-root=/host/proc/sys/net
+  {{- if .Values.startupTaint }}
+  - --startup-taint=tripod.dev/agent-not-ready
+  {{- end }}
 env:
   - name: NODE_NAME
     valueFrom:
