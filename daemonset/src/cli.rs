@@ -1,9 +1,10 @@
 //! The command line. Every path is a flag, and its default is the one of a node set up by kubeadm.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Makes a Kubernetes node ready for Tripod.
 #[derive(Debug, Parser)]
@@ -45,12 +46,36 @@ pub struct Install {
     /// Where the programs find their configuration
     #[arg(long, default_value = "/etc/tripod")]
     pub etc_dir: PathBuf,
+    /// Whose programs to install
+    #[arg(long, value_delimiter = ',', default_values_t = [Leg::Cni, Leg::CredentialProvider])]
+    pub legs: Vec<Leg>,
+    /// Prints what would be written, replaced or kept, and touches nothing
+    #[arg(long, conflicts_with = "watch")]
+    pub dry_run: bool,
     /// Stays, and installs again whenever something changes on either side
     #[arg(long)]
     pub watch: bool,
     /// With --watch: how often to look in any case, in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub period: u64,
+}
+
+/// A leg that has programs on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Leg {
+    /// The CNI plugin
+    Cni,
+    /// The kubelet's credential provider
+    CredentialProvider,
+}
+
+impl fmt::Display for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cni => "cni",
+            Self::CredentialProvider => "credential-provider",
+        })
+    }
 }
 
 /// Flags of `uninstall`.

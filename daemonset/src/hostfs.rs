@@ -92,6 +92,25 @@ pub fn apply(file: &HostFile) -> Result<Change, HostFsError> {
     }
 }
 
+/// What [`apply`] would do to `file`; nothing is touched, and no folder made.
+pub fn preview(file: &HostFile) -> Result<&'static str, HostFsError> {
+    let Some(dir) = Dir::open_existing(&file.dir)? else { return Ok("write") };
+    let is_absent = dir.kind(&file.name)? == Kind::Absent;
+    let is_kept = match &file.content {
+        Content::Link { target } => dir.links_to(&file.name, target),
+        Content::LinkIfAbsent { .. } => !is_absent,
+        Content::Copy { source, mode } => {
+            let mut source = File::open(source).map_err(refused("open", source))?;
+            dir.equals(&file.name, &mut source, *mode)?
+        }
+    };
+    Ok(match (is_kept, is_absent) {
+        (true, _) => "keep",
+        (false, true) => "write",
+        (false, false) => "replace",
+    })
+}
+
 /// Reads at most `limit` bytes of a file.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, HostFsError> {
     let file = File::open(path).map_err(refused("open", path))?;

@@ -1,7 +1,7 @@
 //! `install`: makes the host's files what the image and the ConfigMap say, once or for as long as it runs.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,9 +33,31 @@ pub enum InstallError {
         #[source]
         first: HostFsError,
     },
+    /// The plan could not be told.
+    #[error("cannot write to standard output")]
+    Tell(#[source] io::Error),
     /// The folders cannot be watched.
     #[error("cannot watch folders for changes")]
     Watch(#[source] io::Error),
+}
+
+/// Tells on `stdout` what an installation would do to each file; nothing is touched.
+pub fn preview(places: &Places, stdout: &mut dyn Write) -> Result<(), InstallError> {
+    let configs = places.config.as_deref().map_or_else(|| Ok(Vec::new()), names_in)?;
+    let (files, mut failures) = (plan::plan(places, &Facts { configs }), Vec::new());
+    for file in &files {
+        let path = file.dir.join(&file.name);
+        let told = match hostfs::preview(file) {
+            Ok(preview) => format!("{preview:<8} {}\n", path.display()),
+            Err(error) => {
+                let line = format!("refuse   {}: {}\n", path.display(), report::chain(&error));
+                failures.push(error);
+                line
+            }
+        };
+        stdout.write_all(told.as_bytes()).map_err(InstallError::Tell)?;
+    }
+    all_or_first(files.len(), failures, 0).map(drop)
 }
 
 /// Installs once. Returns how many files had to change.
@@ -58,10 +80,14 @@ pub fn once(places: &Places) -> Result<usize, InstallError> {
             }
         }
     }
+    all_or_first(files.len(), failures, changed)
+}
+
+fn all_or_first(planned: usize, failures: Vec<HostFsError>, changed: usize) -> Result<usize, InstallError> {
     let failed = failures.len();
     match failures.into_iter().next() {
         None => Ok(changed),
-        Some(first) => Err(InstallError::Files { failed, planned: files.len(), first }),
+        Some(first) => Err(InstallError::Files { failed, planned, first }),
     }
 }
 
@@ -105,14 +131,14 @@ fn next_pause(last: Duration, outcome: &Result<usize, InstallError>) -> Duration
 }
 
 fn arm(watch: &mut Watch, places: &Places) {
-    let targets = [&places.cni_bin, &places.credential_bin, &places.etc];
-    for dir in targets {
+    let targets = places.targets();
+    for dir in &targets {
         // Only a folder that exists can be watched; the look that follows tells why this one cannot be.
         if let Err(error) = Dir::open(dir) {
             tracing::debug!(path = %dir.display(), error = report::chain(&error), "not made");
         }
     }
-    for dir in targets.into_iter().chain(&places.config) {
+    for dir in targets.into_iter().chain(places.config.as_deref()) {
         if let Err(error) = watch.add(dir) {
             tracing::debug!(path = %dir.display(), error = report::chain(&error), "not watched");
         }

@@ -53,9 +53,9 @@ use std::time::Duration;
 
 use agent::{AgentError, Paths, Settings};
 use api::Access;
-use cli::{Cli, Command};
+use cli::{Cli, Command, Leg};
 use install::InstallError;
-use plan::Places;
+use plan::{Legs, Places};
 use uninstall::UninstallError;
 
 /// The variables of the environment that mean something here.
@@ -102,8 +102,11 @@ pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(
         },
         Command::Install(flags) => {
             let period = Duration::from_secs(flags.period);
-            let is_watch = flags.watch;
+            let (is_watch, is_preview) = (flags.watch, flags.dry_run);
             let places = places(flags);
+            if is_preview {
+                return Ok(install::preview(&places, &mut std::io::stdout())?);
+            }
             if is_watch {
                 return Ok(install::keep(&places, period, stop).await?);
             }
@@ -136,7 +139,9 @@ async fn uninstall(flags: cli::Uninstall, stop: impl Future<Output = ()>) -> Res
 }
 
 fn places(flags: cli::Install) -> Places {
+    let has = |leg| flags.legs.contains(&leg);
     Places {
+        legs: Legs { cni: has(Leg::Cni), credential_provider: has(Leg::CredentialProvider) },
         source: flags.source_dir,
         config: flags.config_dir,
         cni_bin: flags.cni_bin_dir,

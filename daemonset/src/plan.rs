@@ -32,6 +32,26 @@ pub struct Places {
     pub credential_bin: PathBuf,
     /// Where the programs find their configuration.
     pub etc: PathBuf,
+    /// Which programs are wanted.
+    pub legs: Legs,
+}
+
+/// The legs that have programs on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Legs {
+    /// The CNI plugin and its other names.
+    pub cni: bool,
+    /// The credential provider.
+    pub credential_provider: bool,
+}
+
+impl Places {
+    /// The folders that are written to.
+    pub fn targets(&self) -> Vec<&Path> {
+        let cni = self.legs.cni.then_some(self.cni_bin.as_path());
+        let credentials = self.legs.credential_provider.then_some(self.credential_bin.as_path());
+        cni.into_iter().chain(credentials).chain([self.etc.as_path()]).collect()
+    }
 }
 
 /// What was found before anything is written.
@@ -81,12 +101,15 @@ pub fn plan(places: &Places, facts: &Facts) -> Vec<HostFile> {
         HostFile { dir: dir.to_owned(), name: name.to_owned(), content }
     };
     let link = |name: &str, content| HostFile { dir: places.cni_bin.clone(), name: name.to_owned(), content };
-    let mut files = vec![
-        program(&places.cni_bin, CNI_PLUGIN),
-        program(&places.credential_bin, CREDENTIAL_PROVIDER),
-        link(IPAM, Content::Link { target: CNI_PLUGIN }),
-        link(LOOPBACK, Content::LinkIfAbsent { target: CNI_PLUGIN }),
-    ];
+    let mut files = Vec::new();
+    if places.legs.cni {
+        files.push(program(&places.cni_bin, CNI_PLUGIN));
+        files.push(link(IPAM, Content::Link { target: CNI_PLUGIN }));
+        files.push(link(LOOPBACK, Content::LinkIfAbsent { target: CNI_PLUGIN }));
+    }
+    if places.legs.credential_provider {
+        files.push(program(&places.credential_bin, CREDENTIAL_PROVIDER));
+    }
     files.extend(configs(places, facts));
     files
 }
@@ -117,6 +140,7 @@ mod tests {
             cni_bin: "/opt/cni/bin".into(),
             credential_bin: "/opt/tripod/credential-provider".into(),
             etc: "/etc/tripod".into(),
+            legs: Legs { cni: true, credential_provider: true },
         }
     }
 
@@ -130,16 +154,16 @@ mod tests {
         let files = plan(&places(), &Facts { configs: configs.to_vec() });
         let expected = [
             "/opt/cni/bin/tripod-cni",
-            "/opt/tripod/credential-provider/tripod-credential-provider",
             "/opt/cni/bin/tripod-ipam",
             "/opt/cni/bin/loopback",
+            "/opt/tripod/credential-provider/tripod-credential-provider",
             "/etc/tripod/node.yaml",
             "/etc/tripod/credential-provider.yaml",
         ];
         assert_eq!(paths(&files), expected);
         assert_eq!(files[0].content, Content::Copy { source: "/tripod-cni".into(), mode: 0o755 });
-        assert_eq!(files[2].content, Content::Link { target: "tripod-cni" });
-        assert_eq!(files[3].content, Content::LinkIfAbsent { target: "tripod-cni" });
+        assert_eq!(files[1].content, Content::Link { target: "tripod-cni" });
+        assert_eq!(files[2].content, Content::LinkIfAbsent { target: "tripod-cni" });
         assert_eq!(files[4].content, Content::Copy { source: "/config/node.yaml".into(), mode: 0o600 });
     }
 
@@ -147,5 +171,15 @@ mod tests {
     fn without_a_config_map_only_the_programs_are_planned() {
         let places = Places { config: None, ..places() };
         assert_eq!(plan(&places, &Facts { configs: vec!["node.yaml".into()] }).len(), 4);
+    }
+
+    #[test]
+    fn a_leg_that_is_off_has_no_program_and_no_folder() {
+        let legs = Legs { cni: false, credential_provider: true };
+        let places = Places { config: None, legs, ..places() };
+        let program = "/opt/tripod/credential-provider/tripod-credential-provider";
+        assert_eq!(paths(&plan(&places, &Facts::default())), [program]);
+        let folders = ["/opt/tripod/credential-provider", "/etc/tripod"].map(Path::new);
+        assert_eq!(places.targets(), folders);
     }
 }

@@ -1,15 +1,22 @@
-{{/* Programs and configuration onto the host; `root` and `watch`. */}}
+{{/* Programs and configuration onto the host; `root`, `pod` and `watch`. */}}
 {{- define "tripod.container.install" -}}
 {{ include "tripod.containerImage" .root }}
-command: [/tripod-node, install, {{ if .watch }}--watch, {{ end }}--config-dir=/config]
+{{- $legs := list }}
+{{- if .pod.cni }}{{ $legs = append $legs "cni" }}{{ end }}
+{{- if .pod.credentialProvider }}{{ $legs = append $legs "credential-provider" }}{{ end }}
+command: [/tripod-node, install, {{ if .watch }}--watch, {{ end }}--config-dir=/config, "--legs={{ join "," $legs }}"]
 securityContext:
   {{- include "tripod.noRights" . | nindent 2 }}
 resources:
   {{- toYaml .root.Values.resources.install | nindent 2 }}
 volumeMounts:
   - {name: config, mountPath: /config, readOnly: true}
+  {{- if .pod.cni }}
   - {name: cni-bin, mountPath: /opt/cni/bin}
+  {{- end }}
+  {{- if .pod.credentialProvider }}
   - {name: credential-bin, mountPath: /opt/tripod/credential-provider}
+  {{- end }}
   - {name: etc, mountPath: /etc/tripod}
 {{- end }}
 

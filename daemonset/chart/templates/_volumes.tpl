@@ -10,7 +10,7 @@
   hostPath: {path: {{ last . }}, type: Directory}
 {{- end }}
 
-{{/* A folder for the programs of a leg that is not here; name. They end with the pod. */}}
+{{/* A folder for what cannot be on the host; name. It ends with the pod. */}}
 {{- define "tripod.discarded" -}}
 - name: {{ . }}
   emptyDir: {sizeLimit: 32Mi}
@@ -42,16 +42,10 @@
 {{- if or $pod.cni $pod.credentialProvider }}
 {{- if $pod.cni }}
 {{ include "tripod.hostFolder" (list "cni-bin" $host.cniBinDir) }}
-{{- else }}
-# The plugin goes nowhere.
-{{ include "tripod.discarded" "cni-bin" }}
 {{- end }}
 {{- if $pod.credentialProvider }}
 # By default beside /opt/cni: writable wherever that is, which /usr is not on systems with a read-only image.
 {{ include "tripod.hostFolder" (list "credential-bin" $host.credentialBinDir) }}
-{{- else }}
-# The provider goes nowhere.
-{{ include "tripod.discarded" "credential-bin" }}
 {{- end }}
 {{ include "tripod.hostFolder" (list "etc" "/etc/tripod") }}
 {{- end }}

@@ -48,8 +48,18 @@ fn a_leg_that_is_off_is_nowhere() {
     let Some(_) = helm() else { return };
     let objects = render(&["cni.enabled=false", "devicePlugin.enabled=false"]);
     assert_eq!(sets(&objects), [("tripod", vec!["install", "files"])]);
-    let volumes = &pod(object(&objects, "DaemonSet", "tripod"))["volumes"];
-    assert!(volumes[1]["name"] == "cni-bin" && volumes[1]["emptyDir"].is_object(), "{volumes:#}");
+    let pod = pod(object(&objects, "DaemonSet", "tripod"));
+    assert_eq!(
+        names(&pod["volumes"].as_array().expect("volumes").iter().collect::<Vec<_>>()),
+        ["config", "credential-bin", "etc"]
+    );
+    for container in [&pod["initContainers"][0], &pod["containers"][0]] {
+        assert!(
+            container["command"].as_array().expect("words").contains(&json!("--legs=credential-provider"))
+        );
+        let mounts = container["volumeMounts"].as_array().expect("mounts").iter().collect::<Vec<_>>();
+        assert_eq!(names(&mounts), ["config", "credential-bin", "etc"]);
+    }
     let nothing = ["cni.enabled=false", "devicePlugin.enabled=false", "credentialProvider.enabled=false"];
     let refused = try_render(&nothing).expect_err("nothing is left");
     assert!(refused.contains("nothing is left to install"), "{refused}");

@@ -193,3 +193,35 @@ fn a_missing_program_is_told_by_its_path() {
         serde_json::from_str::<serde_json::Value>(line).expect("each line is one JSON document");
     }
 }
+
+#[test]
+fn a_dry_run_tells_the_plan_and_touches_nothing() {
+    let host = Host::new();
+    let preview = || {
+        let output = host.command(&["--dry-run"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.replace(&format!("{}/", host.path("").display().to_string().trim_end_matches('/')), "")
+    };
+    let all = |word: &str| {
+        let paths = ["tripod-cni", "tripod-ipam", "loopback"].map(|name| format!("opt/cni/bin/{name}"));
+        let others = ["opt/credential/tripod-credential-provider", "etc/tripod/node.yaml"].map(str::to_owned);
+        paths.into_iter().chain(others).map(|path| format!("{word:<8} {path}\n")).collect::<String>()
+    };
+    assert_eq!(preview(), all("write"));
+    assert_eq!(names(&host.path("")), ["config", "image"]);
+    host.install_well();
+    assert_eq!(preview(), all("keep"));
+    host.image("tripod-cni", b"plugin 2");
+    assert_eq!(preview(), all("keep").replacen("keep    ", "replace ", 1));
+    assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 1");
+}
+
+#[test]
+fn a_leg_that_is_off_leaves_no_trace() {
+    let host = Host::new();
+    assert!(host.command(&["--legs", "credential-provider"]).status().unwrap().success());
+    assert_eq!(names(&host.path("opt")), ["credential"]);
+    assert!(host.command(&["--legs", "cni"]).status().unwrap().success());
+    assert_eq!(names(&host.path("opt/cni/bin")), PLUGINS);
+}
