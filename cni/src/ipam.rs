@@ -11,6 +11,7 @@ pub(crate) mod shelf;
 pub(crate) mod store;
 mod sweep;
 mod taken;
+pub(crate) mod usage;
 
 use std::collections::HashSet;
 use std::net::IpAddr;

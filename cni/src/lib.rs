@@ -7,7 +7,8 @@
 //! `bridge tripod`, tracked UDP connections to host ports, files under `/run/tripod`, and in mode `bridge`
 //! the node's forwarding.
 //!
-//! The node agent uses [`nft`], [`record`], [`restore()`] and [`collect()`] from here, and whoever warns people
+//! The node agent uses [`nft`], [`record`], [`telemetry`], [`usage()`], [`restore()`] and [`collect()`] from
+//! here, and whoever warns people
 //! [`br_netfilter`].
 //!
 //! # What a call asks of the kernel
@@ -46,7 +47,8 @@
 //! socket of its own; 8 write the record twice, whole or not at all; 22 hold the attachment against a second
 //! call and take the store's lock, its hint and a lease; 3 turn off router advertisements on the host's end,
 //! for which rtnetlink has no attribute. Those of a DEL: the same start, and 30 for the attachment's lock,
-//! the record, and the lease on its way to cooling down.
+//! the record, and the lease on its way to cooling down. Where the configuration has `agentState`, an ADD looks
+//! for the agent's marker, and each call ends with 3 more that tell the agent about it ([`telemetry`]).
 //!
 //! The requests go over plain sockets that are never bound (`netlink`): the kernel has answered when sending
 //! returns, so a request is one call to send and one to receive. An event loop made 48 more of an ADD, and
@@ -79,6 +81,7 @@ mod restore;
 mod rtnl;
 mod spec;
 pub mod sysctl;
+pub mod telemetry;
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -90,6 +93,7 @@ pub use command::Dirs;
 pub use error::{Error, Fault};
 pub use hostport::{HostPort, Protocol};
 pub use ipam::store::Owner;
+pub use ipam::usage::{Usage, usage};
 pub use people::{Answer, answer, explain};
 pub use restore::restore;
 pub use spec::{Args, Command, Env, Failure, Version};
@@ -126,11 +130,23 @@ impl Default for Dirs {
 
 /// Executes one call.
 pub fn run(persona: Persona, env: &Env, stdin: impl Read, dirs: &Dirs) -> Reply {
+    run_told(persona, env, stdin, dirs, &mut None)
+}
+
+/// Executes one call, and says in `agent` where an agent listens, if the configuration names its state.
+pub fn run_told(
+    persona: Persona,
+    env: &Env,
+    stdin: impl Read,
+    dirs: &Dirs,
+    agent: &mut Option<PathBuf>,
+) -> Reply {
     let mut version = Version::default();
     let result = Args::parse(env).and_then(|args| {
         let Some(args) = args else { return Ok(None) };
         let text = if args.command == Command::Version { Vec::new() } else { read(stdin)? };
-        version = asked_version(&text);
+        let asked = Asked::read(&text);
+        (version, *agent) = (asked.version(), asked.agent());
         execute(persona, &args, &text, dirs).map(Some)
     });
     match result {
@@ -161,7 +177,7 @@ fn execute(persona: Persona, args: &Args, text: &[u8], dirs: &Dirs) -> Result<Op
 /// Decodes a configuration as every verb but DEL would, for those who look for input that ends badly.
 #[doc(hidden)]
 pub fn parse(text: &[u8]) -> Result<(), Failure> {
-    config::parse(text).map_err(|error| error.failure(asked_version(text)))
+    config::parse(text).map_err(|error| error.failure(Asked::read(text).version()))
 }
 
 fn read(stdin: impl Read) -> Result<Vec<u8>, Error> {
@@ -174,15 +190,29 @@ fn read(stdin: impl Read) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// The version to answer an error in, read before anything else can fail.
-fn asked_version(text: &[u8]) -> Version {
-    #[derive(serde::Deserialize)]
-    struct OnlyVersion {
-        #[serde(rename = "cniVersion", default)]
-        cni_version: String,
+/// What of a configuration is read before anything else can fail.
+#[derive(Default, serde::Deserialize)]
+struct Asked {
+    #[serde(rename = "cniVersion", default)]
+    cni_version: String,
+    #[serde(rename = "agentState", default)]
+    agent_state: Value,
+}
+
+impl Asked {
+    fn read(text: &[u8]) -> Self {
+        serde_json::from_slice(text).unwrap_or_default()
     }
-    let asked = serde_json::from_slice(text).ok();
-    asked.and_then(|only: OnlyVersion| Version::parse(&only.cni_version)).unwrap_or_default()
+
+    /// The version to answer an error in.
+    fn version(&self) -> Version {
+        Version::parse(&self.cni_version).unwrap_or_default()
+    }
+
+    /// Where the agent listens.
+    fn agent(&self) -> Option<PathBuf> {
+        self.agent_state.as_str().map(|folder| PathBuf::from(folder).join(telemetry::SOCKET))
+    }
 }
 
 /// What a person reads who starts the program by hand.

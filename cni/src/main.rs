@@ -6,6 +6,7 @@ use std::env;
 use std::io::{self, Write};
 use std::panic;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::libc::c_int;
 use nix::sys::signal::{SigSet, Signal};
@@ -38,9 +39,16 @@ fn call() -> bool {
     if !words.is_empty() && !env.contains_key("CNI_COMMAND") {
         return tell(&words, &env, &dirs);
     }
-    let reply = tripod_cni::run(persona, &env, io::stdin().lock(), &dirs);
+    let (begin, mut agent) = (Instant::now(), None);
+    let reply = tripod_cni::run_told(persona, &env, io::stdin().lock(), &dirs, &mut agent);
     match answer(persona, &reply) {
-        Ok(()) => !matches!(reply, Reply::Failure(_)),
+        Ok(()) => {
+            if let (Some(agent), Persona::Tripod) = (agent, persona) {
+                let op = env.get("CNI_COMMAND").map_or("", String::as_str);
+                tripod_cni::telemetry::Report::new(op, &reply, begin.elapsed()).send(&agent);
+            }
+            !matches!(reply, Reply::Failure(_))
+        }
         Err(_stdout_is_gone) => {
             // Should this fail too, there is nobody to tell; DEL and GC still have the record.
             drop(tripod_cni::take_back(persona, &env, &dirs));

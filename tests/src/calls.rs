@@ -2,6 +2,7 @@
 //! by netlink, each of which is a round trip.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use serde_json::json;
@@ -73,15 +74,19 @@ fn request_name(kind: &str) -> &str {
     }
 }
 
-/// Counts ADD and DEL of a pod with one IPv4 address by `program`, on a node where others came before it.
+/// Counts ADD and DEL of a pod with one IPv4 address by `program`, on a node where others came before it and
+/// an agent listens.
 /// `None` without root.
 pub fn count(program: &Path) -> Option<(Calls, Calls)> {
     let node = Namespace::node()?;
     // A default route, by which the MTU is found.
     node.sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up; \
          ip address add 192.0.2.2/24 dev up0; ip route add default via 192.0.2.1");
+    let state = tempfile::tempdir().expect("a folder");
+    std::fs::write(state.path().join("ready"), "").expect("a marker");
+    let agent = UnixDatagram::bind(state.path().join("agent.sock")).expect("a socket");
     let conf = json!({
-        "cniVersion": "1.1.0", "name": "pods", "type": "tripod-cni",
+        "cniVersion": "1.1.0", "name": "pods", "type": "tripod-cni", "agentState": state.path(),
         "ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}]]},
     });
     let pods = [Namespace::sandbox(), Namespace::sandbox()];
@@ -97,7 +102,11 @@ pub fn count(program: &Path) -> Option<(Calls, Calls)> {
         assert!(outcome.success, "{outcome:?}");
         Calls::parse(&std::fs::read_to_string(trace.path()).expect("a trace"))
     };
-    Some((traced("ADD"), traced("DEL")))
+    let counted = (traced("ADD"), traced("DEL"));
+    agent.set_nonblocking(true).expect("a socket");
+    let reports = std::iter::from_fn(|| agent.recv(&mut [0; 1024]).ok()).count();
+    assert_eq!(reports, 3, "one for each call");
+    Some(counted)
 }
 
 #[cfg(test)]

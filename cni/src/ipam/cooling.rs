@@ -143,6 +143,16 @@ pub(super) fn release(folder: &Path, addresses: &[IpAddr], now: Duration) {
     }
 }
 
+/// Addresses that rest `now` in the store in `folder`, which is only read.
+pub(super) fn resting(folder: &Path, now: Duration) -> Vec<IpAddr> {
+    let path = folder.join(NAME);
+    let queue = file::options().read(true).open(&path).ok().and_then(|file| Queue::read(path, file));
+    let Some(queue) = queue else { return Vec::new() };
+    let resting = |(address, at): &(IpAddr, Duration)| !address.is_unspecified() && !is_over(*at, now);
+    let entries = queue.entries(queue.over, MOST).into_iter();
+    entries.filter(resting).map(|(address, _)| address).collect()
+}
+
 /// An address released in the future was released before the last boot, whose sandboxes are gone.
 fn is_over(at: Duration, now: Duration) -> bool {
     now.checked_sub(at).is_none_or(|age| age >= COOL_DOWN)
