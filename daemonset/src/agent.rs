@@ -6,9 +6,11 @@
 mod network;
 mod node;
 mod phase;
+mod shown;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -24,14 +26,18 @@ use crate::desired;
 use crate::health::{self, ListenError};
 use crate::hostfs::{self, HostFsError};
 use crate::kernel::{KernelError, Monitor};
+use crate::metrics;
 use crate::node_facts::{FactsError, NodeFacts, Seen};
+use crate::observer::Observer;
 use crate::report;
 use crate::standing::{Difference, Standing};
 use crate::state::Snapshot;
+use crate::telemetry;
 use crate::tripod_node::Claim;
 use crate::watch::Watch;
 use network::Network;
 use node::Node;
+use shown::Shown;
 
 /// What the agent is told at its start.
 #[derive(Clone, Debug)]
@@ -46,6 +52,8 @@ pub struct Settings {
     pub access: Access,
     /// Where probes are answered.
     pub health: SocketAddr,
+    /// Where metrics are read; none means the node's own address.
+    pub metrics: Option<SocketAddr>,
     /// How often to look for drift that no event tells of.
     pub resync: Duration,
     /// How long an attachment may be without its link before it is released.
@@ -83,7 +91,8 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     let (servers, known_servers) = watch::channel(config.api_servers.clone());
     let (ours, told) = watch::channel(None);
     let (peers, known_peers) = watch::channel(Peers::Unknown(None));
-    let posts = Posts { seen: sight, phase: phases.clone(), ours: told, peers };
+    let observer = Arc::new(Observer::new(&settings.node_name, &settings.paths.state));
+    let posts = Posts { seen: sight, phase: phases.clone(), ours: told, peers, observer: observer.clone() };
     // Dropping the set ends the tasks.
     let mut tasks = JoinSet::new();
     let access = settings.access.clone();
@@ -94,6 +103,8 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
         posts,
         settings.startup_taint.clone(),
     ));
+    tasks.spawn(metrics::serve(settings.metrics, observer.address.subscribe(), observer.clone()));
+    tasks.spawn(telemetry::listen(settings.paths.state.clone(), observer.clone()));
     let node = Node::new(settings.paths.clone(), settings.orphan_grace);
     let (network, monitor) = (Network::open()?, Monitor::open()?);
     let agent = Agent {
@@ -106,6 +117,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
         refused: None,
         peers: None,
         ignored: Standing::default(),
+        shown: Shown::new(observer.clone()),
         phase,
         servers,
         ours,
@@ -113,7 +125,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     tokio::select! {
         () = stop => Ok(()),
         () = agent.keep(seen, known_peers, monitor) => Ok(()),
-        ended = health::run(listener, phases) => ended.map_err(AgentError::Probes),
+        ended = health::run(listener, phases, observer) => ended.map_err(AgentError::Probes),
     }
 }
 
@@ -131,6 +143,8 @@ struct Agent<'a> {
     peers: Option<Vec<Peer>>,
     /// The claims that are not used.
     ignored: Standing<String>,
+    /// What is shown of each look.
+    shown: Shown,
     phase: watch::Sender<Phase>,
     servers: watch::Sender<Vec<String>>,
     ours: watch::Sender<Option<Claim>>,
@@ -159,6 +173,7 @@ impl Agent<'_> {
                 .inspect_err(|error| tracing::warn!(error = report::chain(error), "cannot watch for drift"))
                 .ok();
             add(&mut watch, self.settings.config.parent());
+            self.shown.begin();
             self.reload();
             let news = seen.borrow_and_update().clone();
             self.hear(news);
@@ -167,6 +182,7 @@ impl Agent<'_> {
             let begin = Instant::now();
             self.apply(&mut watch, &peers).await;
             let spent = begin.elapsed();
+            self.show(spent, monitor.overruns());
             tokio::select! {
                 () = changed(watch, self.settings.resync) => {}
                 // The senders live as long as the API task, which does not end.
@@ -189,6 +205,7 @@ impl Agent<'_> {
             services: &known.services,
         };
         let judged = claims::judge(&known.claims, &known.verdicts, us);
+        self.shown.refused.clone_from(&judged.refused);
         let ignored = judged.refused.iter().map(|(name, refusal)| format!("{name}: {refusal}")).collect();
         let Difference { come, gone } = self.ignored.replace(ignored);
         for claim in come {
@@ -207,6 +224,7 @@ impl Agent<'_> {
         match loaded {
             Ok(config) if config == self.config => {}
             Ok(config) => {
+                self.shown.generation += 1;
                 tracing::info!(path = %self.settings.config.display(), "took over the changed configuration");
                 self.servers.send_if_modified(|servers| {
                     let is_new = *servers != config.api_servers;
@@ -279,17 +297,26 @@ impl Agent<'_> {
         add(watch, self.node.folders());
         match self.try_bring(facts, peers).await {
             Ok(()) => Phase::Ready,
-            Err(error) => Phase::Failing(report::chain(&error)),
+            Err(error) => {
+                self.shown.failed(&error);
+                Phase::Failing(report::chain(&error))
+            }
         }
     }
 
     async fn try_bring(&mut self, facts: &NodeFacts, peers: Vec<Peer>) -> Result<(), ApplyError> {
         let mesh = self.network.plan(&self.config, facts, &peers).await?;
+        self.shown.planned(&mesh, &peers);
         let desired = desired::decide(&self.config, facts, &mesh, &self.settings.paths.state);
         let snapshot = Snapshot::new(&self.settings.node_name, facts.clone(), peers);
         let ways = self.node.prepare(&desired, &snapshot)?;
         self.network.apply(&mesh, &ways).await?;
         self.node.announce(&desired, &snapshot)
+    }
+
+    fn show(&self, spent: Duration, overruns: u64) {
+        let phase = self.phase.borrow().clone();
+        self.shown.end(&phase, self.facts.as_ref(), &self.node, (spent, overruns));
     }
 
     fn enter(&self, phase: Phase) {

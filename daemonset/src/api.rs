@@ -1,5 +1,6 @@
 //! The Kubernetes API as this agent sees it: one Node object, followed and patched.
 
+mod events;
 mod peers;
 mod taint;
 
@@ -126,9 +127,10 @@ impl Follower {
     /// Follows at one address. Returns only when it is of no more use.
     async fn follow(&mut self, address: &str, was_heard: &mut bool) -> Result<Infallible, ApiError> {
         let client = self.client(address)?;
-        let (name, mut posts) = (self.name.clone(), self.posts.clone());
+        let (name, mut posts, events) = (self.name.clone(), self.posts.clone(), self.posts.clone());
         tokio::select! {
             ended = self.follow_own(address, client.clone(), was_heard) => ended,
+            error = events::write(client.clone(), &name, &events) => Err(error),
             error = peers::follow(client, &name, &mut posts) => Err(error),
         }
     }

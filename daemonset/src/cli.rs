@@ -24,6 +24,8 @@ pub enum Command {
     Uninstall(Box<Uninstall>),
     /// Tells why a pod may be without network: what was looked at on this node, with evidence and a fix
     Doctor(Doctor),
+    /// Tells what the agent of this node knows and has done; ends well only when pods have their network
+    Status(Status),
     /// Keeps the node's pod network in the state that its Node object and node.yaml decide
     Agent(Box<Agent>),
 }
@@ -133,6 +135,17 @@ pub struct Doctor {
     pub cni_bin_dir: PathBuf,
 }
 
+/// Flags of `status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Prints one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Where the agent answers probes
+    #[arg(long, default_value = "127.0.0.1:9674")]
+    pub health_addr: SocketAddr,
+}
+
 /// Flags of `agent`.
 #[derive(Args, Debug)]
 pub struct Agent {
@@ -157,9 +170,12 @@ pub struct Agent {
     /// Folder of the ServiceAccount's token and ca.crt
     #[arg(long, default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
     pub service_account_dir: PathBuf,
-    /// Where /livez and /readyz are answered
+    /// Where /livez, /readyz and /status are answered
     #[arg(long, default_value = "127.0.0.1:9674")]
     pub health_addr: SocketAddr,
+    /// Where /metrics is answered; by default port 9675 of the Node's first InternalIP, once it is known
+    #[arg(long)]
+    pub metrics_addr: Option<SocketAddr>,
     /// How often to look for drift that no event tells of, in seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub resync: u64,

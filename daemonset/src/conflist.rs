@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 /// Name of the network, and of the folder below the lease store.
-const NETWORK: &str = "tripod";
+pub const NETWORK: &str = "tripod";
 
 /// Renders the conflist of a node. `pod_cidrs` come in the order of the Node's `spec.podCIDRs`, since
 /// the first gives a pod's first address. The list itself carries version 1.0.0 and names 1.1.0 in

@@ -34,6 +34,11 @@ impl Forward {
         }
     }
 
+    /// The chains that dropped packets at the last look.
+    pub fn drops(&self) -> &[ForwardDrop] {
+        self.drops.found()
+    }
+
     fn look(&mut self, pods: &[IpNetwork]) -> io::Result<Difference<ForwardDrop>> {
         let unchanged = Difference { come: Vec::new(), gone: Vec::new() };
         let nft = Nft::open()?;

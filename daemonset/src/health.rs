@@ -1,16 +1,19 @@
-//! `/livez` and `/readyz` for the kubelet's probes.
+//! `/livez` and `/readyz` for the kubelet's probes, and `/status` for `tripod-node status`.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::agent::Phase;
+use crate::observer::Observer;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +31,21 @@ pub async fn open(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 /// Answers probes until dropped. Live is who answers at all: everything runs on one thread. Whether an
 /// API server can be reached is no part of either answer, since pods have their network without it.
-pub async fn run(listener: TcpListener, phase: watch::Receiver<Phase>) -> io::Result<()> {
+pub async fn run(
+    listener: TcpListener,
+    phase: watch::Receiver<Phase>,
+    observer: Arc<Observer>,
+) -> io::Result<()> {
+    let status = Router::new().route("/status", get(status)).with_state(observer);
     let router =
         Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(phase);
+    let router = router.merge(status);
     axum::serve(listener, router).await
+}
+
+async fn status(State(observer): State<Arc<Observer>>) -> (HeaderMap, String) {
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (json.into_iter().collect(), serde_json::to_string(&observer.status()).unwrap_or_default())
 }
 
 async fn ready(State(phase): State<watch::Receiver<Phase>>) -> (StatusCode, String) {

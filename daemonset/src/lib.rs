@@ -1,9 +1,9 @@
 //! The node agent, in two containers of one DaemonSet: `install` drops the programs and their
 //! configuration onto the host, `agent` prepares the kernel and hands the runtime its conflist.
 //!
-//! It speaks to the Kubernetes API (its own Node object, and TripodNode objects, of which it writes its own
-//! only), to rtnetlink and nf_tables, and to the kubelet's probes. It may touch its own files in the CNI,
-//! credential-provider and `/etc/tripod` folders, `/run/tripod`, the node's forwarding parameters, tables
+//! It speaks to the Kubernetes API (its own Node object, events about it, and TripodNode objects, of which it
+//! writes its own only), to rtnetlink and nf_tables, to the kubelet's probes and to whoever reads metrics. It may
+//! touch its own files in the CNI, credential-provider and `/etc/tripod` folders, `/run/tripod`, the node's forwarding parameters, tables
 //! `inet tripod` and `bridge tripod`, devices `tripod4` and `tripod6`, and routes and rules of protocol 84.
 //! When it turns IPv6 forwarding on, links with a default route that a router advertised get `accept_ra` 2:
 //! with 1 a forwarding node would forget that route. It never touches pods, but for the ways that lead to
@@ -29,6 +29,7 @@ pub mod config;
 pub mod conflist;
 pub mod desired;
 pub mod doctor;
+pub mod events;
 pub mod firewall;
 pub mod forward;
 pub mod health;
@@ -37,14 +38,18 @@ pub mod install;
 pub mod kernel;
 pub mod mac;
 pub mod mesh;
+pub mod metrics;
 pub mod node_facts;
 pub mod orphans;
+pub mod observer;
 pub mod plan;
 pub mod prefix;
 pub mod report;
 pub mod standing;
 pub mod state;
+pub mod status;
 pub mod sysctl;
+pub mod telemetry;
 pub mod tripod_node;
 pub mod uninstall;
 pub mod watch;
@@ -87,6 +92,18 @@ pub enum Error {
     /// What the doctor found would keep every pod from starting. It was told on standard output.
     #[error("this node cannot start pods: see the lines with FAIL")]
     Sick,
+    /// The agent does not answer.
+    #[error("cannot ask this node's agent at {address}: is container \"net\" running?")]
+    Status {
+        /// Where it should answer.
+        address: std::net::SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The agent says that it is not ready. It was told on standard output.
+    #[error("this node is not ready")]
+    NotReady,
     /// The agent failed.
     #[error("cannot run the agent")]
     Agent(#[from] AgentError),
@@ -99,6 +116,11 @@ pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::Sick),
             Err(error) => Err(Error::Doctor(error)),
+        },
+        Command::Status(flags) => match status::run(&flags, &mut std::io::stdout()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::NotReady),
+            Err(source) => Err(Error::Status { address: flags.health_addr, source }),
         },
         Command::Install(flags) => {
             let period = Duration::from_secs(flags.period);
@@ -165,6 +187,7 @@ fn settings(flags: cli::Agent, env: Env) -> Result<Settings, Error> {
         },
         access: Access { in_cluster, service_account: flags.service_account_dir },
         health: flags.health_addr,
+        metrics: flags.metrics_addr,
         resync: Duration::from_secs(flags.resync),
         orphan_grace: Duration::from_secs(flags.orphan_grace),
         startup_taint: flags.startup_taint.filter(|key| !key.is_empty()),

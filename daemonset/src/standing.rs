@@ -20,6 +20,11 @@ impl<T> Default for Standing<T> {
 }
 
 impl<T: Clone + PartialEq> Standing<T> {
+    /// What was found.
+    pub fn found(&self) -> &[T] {
+        &self.0
+    }
+
     /// Takes over what was found `now`.
     pub fn replace(&mut self, now: Vec<T>) -> Difference<T> {
         let missing = |all: &[T], from: &[T]| all.iter().filter(|one| !from.contains(one)).cloned().collect();

@@ -9,6 +9,7 @@ mod forward;
 mod install;
 mod mesh;
 mod orphans;
+mod observe;
 mod restore;
 mod taint;
 mod uninstall;

@@ -16,7 +16,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch};
+use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -80,6 +80,7 @@ struct Stored {
     patches: Vec<Value>,
     node_patches: Vec<Value>,
     refuse_patches: bool,
+    written_events: Vec<Value>,
     compacted: u64,
 }
 
@@ -152,6 +153,11 @@ impl Cluster {
     /// Refuses patches from now on, as RBAC does, or stops refusing.
     pub fn refuse_patches(&self, refuse: bool) {
         self.state().refuse_patches = refuse;
+    }
+
+    /// The events that were written so far, of `events.k8s.io/v1`.
+    pub fn written_events(&self) -> Vec<Value> {
+        self.state().written_events.clone()
     }
 
     /// The bodies of the patches so far.
@@ -250,6 +256,7 @@ fn router(cluster: Cluster) -> Router {
         .route("/api/v1/nodes", get(list_nodes))
         .route("/api/v1/nodes/{name}", get(read_node).patch(patch_node))
         .route("/api/v1/nodes/{name}/status", patch(patch_status))
+        .route("/apis/events.k8s.io/v1/namespaces/{namespace}/events", post(write_event))
         .route("/apis/tripod.dev/v1alpha1/tripodnodes", get(list_tripod_nodes))
         .route("/apis/tripod.dev/v1alpha1/tripodnodes/{name}", patch(apply_tripod_node))
         .layer(middleware::from_fn(authenticate))
@@ -348,6 +355,28 @@ async fn apply_tripod_node(
     }
     cluster.store(&mut state, Kind::TripodNode, &name, Some(object.clone()));
     Json(object).into_response()
+}
+
+/// Takes what a real one takes: an event about an object without a namespace is in namespace `default`.
+async fn write_event(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(namespace): axum::extract::Path<String>,
+    Json(event): Json<Value>,
+) -> Response {
+    let has = |field: &str, longest: usize| {
+        event[field].as_str().is_some_and(|text| !text.is_empty() && text.len() <= longest)
+    };
+    let fields = [("reason", 128), ("action", 128), ("note", 1024), ("reportingController", 128)];
+    let is_whole = fields.iter().all(|(field, longest)| has(field, *longest))
+        && has("reportingInstance", 128)
+        && has("eventTime", 64)
+        && event["metadata"]["namespace"] == namespace
+        && (event["regarding"]["namespace"].is_string() || namespace == "default");
+    if !is_whole {
+        return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "no whole event");
+    }
+    cluster.state().written_events.push(event.clone());
+    (StatusCode::CREATED, Json(event)).into_response()
 }
 
 async fn patch_status(

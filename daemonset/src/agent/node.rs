@@ -61,6 +61,20 @@ pub enum ApplyError {
     ConflistPath(PathBuf),
 }
 
+impl ApplyError {
+    /// The step in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sysctl(_) => "sysctl",
+            Self::Kernel(_) => "kernel",
+            Self::Firewall(_) => "firewall",
+            Self::Files(_) => "files",
+            Self::Snapshot(_) => "snapshot",
+            Self::ConflistPath(_) => "conflist",
+        }
+    }
+}
+
 /// The node, and what was last done to it.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -81,6 +95,16 @@ impl Node {
             forward: Forward::default(),
             preempting: Vec::new(),
         }
+    }
+
+    /// Configurations that the runtime takes before ours.
+    pub(super) fn preempting(&self) -> &[String] {
+        &self.preempting
+    }
+
+    /// What others' rules drop.
+    pub(super) fn forward(&self) -> &Forward {
+        &self.forward
     }
 
     /// Folders in which a change means that the node must be looked at.

@@ -20,6 +20,30 @@ pub enum Phase {
     Ready,
 }
 
+impl Phase {
+    /// Every [`word`](Self::word).
+    pub const WORDS: [&str; 6] = [
+        "absent",
+        "waiting-for-usable-node",
+        "waiting-for-pod-cidrs",
+        "waiting-for-peers",
+        "failing",
+        "ready",
+    ];
+
+    /// Its name for programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::WaitingForUsableNode(_) => "waiting-for-usable-node",
+            Self::WaitingForPodCidrs => "waiting-for-pod-cidrs",
+            Self::WaitingForPeers(_) => "waiting-for-peers",
+            Self::Failing(_) => "failing",
+            Self::Ready => "ready",
+        }
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -19,6 +19,7 @@ use super::{ANSWER, ApiError, LONGEST_PAUSE, SHORTEST_PAUSE};
 use crate::agent::Phase;
 use crate::claims::{self, Claims, Verdict, Verdicts};
 use crate::node_facts::{NodeFacts, Seen};
+use crate::observer::Observer;
 use crate::report;
 use crate::tripod_node::{Claim, TripodNode};
 
@@ -64,6 +65,8 @@ pub struct Posts {
     pub ours: watch::Receiver<Option<Claim>>,
     /// What is known of others.
     pub peers: watch::Sender<Peers>,
+    /// What has events to be written.
+    pub observer: Arc<Observer>,
 }
 
 /// Follows the other nodes for ever, and writes what `posts` says of ourselves.

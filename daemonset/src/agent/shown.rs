@@ -1,0 +1,96 @@
+//! What the agent shows of each of its looks: its status, its metrics, and events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::node::{ApplyError, Node};
+use super::phase::Phase;
+use crate::claims::{Peer, Refusal};
+use crate::events::Reason;
+use crate::mesh::Mesh;
+use crate::node_facts::NodeFacts;
+use crate::observer::Observer;
+use crate::status::{self, OverlayStatus, PeerStatus};
+
+/// What was seen since the look began.
+#[derive(Debug)]
+pub(super) struct Shown {
+    observer: Arc<Observer>,
+    /// Claims that are not believed.
+    pub(super) refused: Vec<(String, Refusal)>,
+    /// How many versions of the configuration were taken over.
+    pub(super) generation: u64,
+    peers: Vec<PeerStatus>,
+    overlays: Vec<OverlayStatus>,
+}
+
+impl Shown {
+    /// Nothing was seen yet.
+    pub(super) fn new(observer: Arc<Observer>) -> Self {
+        Self { observer, refused: Vec::new(), generation: 1, peers: Vec::new(), overlays: Vec::new() }
+    }
+
+    /// Something may have changed: the agent looks.
+    pub(super) fn begin(&self) {
+        self.observer.dirtied();
+    }
+
+    /// The links with other nodes were decided.
+    pub(super) fn planned(&mut self, mesh: &Mesh, peers: &[Peer]) {
+        self.peers = status::peers(mesh, peers, &self.refused);
+        self.overlays = mesh.overlays.iter().map(OverlayStatus::from).collect();
+    }
+
+    /// A step failed.
+    pub(super) fn failed(&self, error: &ApplyError) {
+        self.observer.metrics.failed(error.kind());
+    }
+
+    /// The look is over; it took so long, and so often the kernel had too much to tell.
+    pub(super) fn end(
+        &self,
+        phase: &Phase,
+        facts: Option<&NodeFacts>,
+        node: &Node,
+        (spent, overruns): (Duration, u64),
+    ) {
+        self.observer.looked(phase, spent, overruns, |status| {
+            status.facts = facts.cloned();
+            status.peers.clone_from(&self.peers);
+            status.overlays.clone_from(&self.overlays);
+            if *phase == Phase::Ready {
+                status.config_generation = self.generation;
+            }
+        });
+        self.tell(phase, node);
+    }
+
+    /// What lasts is told at each look; who writes events knows what was told a moment ago.
+    fn tell(&self, phase: &Phase, node: &Node) {
+        let events = &self.observer.events;
+        match phase {
+            Phase::WaitingForPodCidrs => events.post(Reason::PodCidrMissing, "", &phase.to_string()),
+            Phase::Failing(error) => events.post(Reason::ReconcileFailed, "", error),
+            _ => {}
+        }
+        if let [first, ..] = node.preempting() {
+            let files = node.preempting().join(", ");
+            let text =
+                format!("the runtime takes {first} before Tripod's configuration; remove or rename {files}");
+            events.post(Reason::ForeignCniPreempts, "", &text);
+        }
+        for drop in node.forward().drops() {
+            let text =
+                format!("packets to and from pods may be lost in {drop}; the agent's log has the remedy");
+            events.post(Reason::ForwardDropDetected, &drop.to_string(), &text);
+        }
+        for peer in &self.peers {
+            let text = format!("node {}: {}", peer.name, peer.why);
+            match peer.state {
+                "ignored" => events.post(Reason::PeerIgnored, &peer.name, &text),
+                "unlinked" => events.post(Reason::PeerUnlinked, &peer.name, &text),
+                _ => {}
+            }
+        }
+    }
+}

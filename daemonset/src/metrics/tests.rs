@@ -1,0 +1,75 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// Names of all metrics that are served, as Prometheus asks for them.
+fn served() -> BTreeSet<String> {
+    let text = Metrics::default().render();
+    let name = |line: &str| {
+        let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+        let end = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        Some(format!("{name}{end}"))
+    };
+    text.lines().filter_map(name).collect()
+}
+
+#[test]
+fn the_readme_has_every_metric_and_no_other() {
+    let readme = include_str!("../../../README.md");
+    let row = |line: &str| line.strip_prefix("| `tripod_")?.split(['`', '{']).next().map(str::to_owned);
+    let told: BTreeSet<String> =
+        readme.lines().filter_map(row).map(|name| format!("tripod_{name}")).collect();
+    assert_eq!(told, served());
+}
+
+#[test]
+fn exactly_one_state_is_the_current_one() {
+    let metrics = Metrics::default();
+    metrics.set_phase(&Phase::Failing("out of luck".into()));
+    let text = metrics.render();
+    let states: Vec<&str> = text.lines().filter(|line| line.starts_with("tripod_state{")).collect();
+    assert_eq!(states.len(), Phase::WORDS.len());
+    let current: Vec<&&str> = states.iter().filter(|line| line.ends_with(" 1")).collect();
+    assert_eq!(current, [&r#"tripod_state{component="net",state="failing"} 1"#]);
+    assert!(!text.contains("out of luck"), "{text}");
+}
+
+#[test]
+fn what_is_not_known_becomes_no_label() {
+    let metrics = Metrics::default();
+    let report = |leg: &str, op: &str, code| {
+        let (leg, op) = (leg.to_owned(), op.to_owned());
+        metrics.count(&Report { v: 1, leg, op, result: Ended::Error, code, ms: 2 });
+    };
+    report("cni", "ADD", 101);
+    report("cni", "ADD", 4711);
+    report("cni", "EVIL", 5);
+    report("web-7f9", "ADD", 5);
+    let text = metrics.render();
+    for line in [
+        r#"tripod_cni_operations_total{op="ADD",result="error",code="101"} 1"#,
+        r#"tripod_cni_operations_total{op="ADD",result="error",code="other"} 1"#,
+        r#"tripod_cni_operation_duration_seconds_count{op="ADD"} 2"#,
+        "tripod_telemetry_dropped_total 2",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("EVIL") && !text.contains("web-7f9") && !text.contains("4711"), "{text}");
+}
+
+#[test]
+fn a_family_without_a_prefix_and_peers_that_went_count_nothing() {
+    let metrics = Metrics::default();
+    metrics.set_usage(&[(false, Usage { leased: 3, cooling: 1, free: 249 })]);
+    let peer = |state| PeerStatus { backend: "vxlan", state, ..PeerStatus::default() };
+    metrics.set_peers(&[peer("linked"), peer("linked")]);
+    metrics.set_peers(&[peer("linked")]);
+    let text = metrics.render();
+    assert!(text.contains(r#"tripod_ipam_addresses{family="ipv4",state="leased"} 3"#), "{text}");
+    assert!(text.contains(r#"tripod_ipam_addresses{family="ipv6",state="free"} 0"#), "{text}");
+    assert!(text.contains(r#"tripod_peers{backend="vxlan",state="linked"} 1"#), "{text}");
+}

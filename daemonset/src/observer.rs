@@ -1,0 +1,127 @@
+//! What the agent shows of itself: to scrapes, to `tripod-node status`, and by events. The agent's loop
+//! writes it; whoever asks reads it.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::watch;
+use tripod_cni::record::Records;
+use tripod_cni::telemetry::{Ended, RANGE_EXHAUSTED, Report};
+use tripod_cni::{Usage, usage};
+
+use crate::agent::Phase;
+use crate::conflist;
+use crate::events::{Queue, Reason};
+use crate::metrics::Metrics;
+use crate::status::{Leases, Status};
+
+/// What is shown.
+#[derive(Debug)]
+pub struct Observer {
+    /// The counters.
+    pub metrics: Metrics,
+    /// What an admin should see.
+    pub events: Queue,
+    /// The node's first address.
+    pub address: watch::Sender<Option<IpAddr>>,
+    state: PathBuf,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    status: Status,
+    /// Since when there is something that is not applied.
+    dirty: Option<Instant>,
+}
+
+impl Observer {
+    /// Shows Node `name`, of which nothing is known yet. The agent's state is in folder `state`.
+    pub fn new(name: &str, state: &Path) -> Self {
+        let status = Status { node: name.to_owned(), ..Status::default() };
+        let mut shown = Shown { status, dirty: None };
+        shown.status.enter(&Phase::default(), Timestamp::now());
+        Self {
+            metrics: Metrics::default(),
+            events: Queue::default(),
+            address: watch::channel(None).0,
+            state: state.to_owned(),
+            shown: Mutex::new(shown),
+        }
+    }
+
+    /// Something may have changed.
+    pub fn dirtied(&self) {
+        self.with(|shown| shown.dirty = shown.dirty.or_else(|| Some(Instant::now())));
+    }
+
+    /// A look ended in `phase`, which took `spent`; `change` notes what it saw.
+    pub fn looked(&self, phase: &Phase, spent: Duration, overruns: u64, change: impl FnOnce(&mut Status)) {
+        self.metrics.reconciled(spent, overruns);
+        self.metrics.set_phase(phase);
+        self.with(|shown| {
+            shown.status.enter(phase, Timestamp::now());
+            change(&mut shown.status);
+            self.metrics.set_peers(&shown.status.peers);
+            if *phase == Phase::Ready {
+                shown.dirty = None;
+            }
+        });
+        let address = self.status().facts.and_then(|facts| facts.node_ips.first().copied());
+        self.address.send_if_modified(|known| std::mem::replace(known, address) != address);
+        self.tell_full();
+    }
+
+    /// What is known now.
+    pub fn status(&self) -> Status {
+        let mut status = self.with(|shown| shown.status.clone());
+        status.leases = self.usage(&status).into_iter().map(Leases::from).collect();
+        status
+    }
+
+    /// The text that Prometheus reads.
+    pub fn scrape(&self) -> String {
+        let (status, dirty) = self.with(|shown| (shown.status.clone(), shown.dirty));
+        self.metrics.set_dirty(dirty.map_or(Duration::ZERO, |since| since.elapsed()));
+        self.metrics.set_usage(&self.usage(&status));
+        let records = Records::new(self.state.join("attachments")).list();
+        self.metrics.set_attachments(records.map_or(0, |records| records.len()));
+        self.metrics.render()
+    }
+
+    /// Takes in what a program says of one call.
+    pub fn hear(&self, report: &Report) {
+        self.metrics.count(report);
+        if report.result == Ended::Error && report.code == RANGE_EXHAUSTED {
+            let text = "tripod-cni found no free address for a pod: delete pods of this node or give it a larger CIDR";
+            self.events.post(Reason::IpExhausted, "", text);
+        }
+    }
+
+    fn tell_full(&self) {
+        let status = self.with(|shown| shown.status.clone());
+        for (is_ipv6, usage) in self.usage(&status) {
+            if usage.free == 0 && usage.leased > 0 {
+                let family = if is_ipv6 { "IPv6" } else { "IPv4" };
+                let text = format!(
+                    "no free {family} address is left for pods: {} leased, {} cooling down",
+                    usage.leased, usage.cooling
+                );
+                self.events.post(Reason::IpExhausted, "", &text);
+            }
+        }
+    }
+
+    fn usage(&self, status: &Status) -> Vec<(bool, Usage)> {
+        let cidrs = status.facts.as_ref().map(|facts| facts.pod_cidrs.clone()).unwrap_or_default();
+        let usage = usage(&self.state.join("ipam").join(conflist::NETWORK), &cidrs);
+        cidrs.iter().map(|cidr| cidr.is_ipv6()).zip(usage).collect()
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Shown) -> T) -> T {
+        work(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

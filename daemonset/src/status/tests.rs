@@ -1,0 +1,62 @@
+use serde_json::json;
+
+use super::*;
+use crate::config::{Backend, NodeConfig};
+use crate::mesh::{self, Underlay};
+use crate::tripod_node::{Claim, ClaimError};
+
+fn facts(number: u8) -> NodeFacts {
+    NodeFacts {
+        uid: format!("u{number}"),
+        pod_cidrs: vec![format!("10.244.{number}.0/24").parse().unwrap()],
+        node_ips: vec![IpAddr::from([192, 0, 2, number])],
+    }
+}
+
+fn peer(number: u8) -> Peer {
+    Peer { name: format!("n{number}"), claim: Claim::new(&facts(number)).unwrap() }
+}
+
+#[test]
+fn each_peer_has_its_backend_and_state() {
+    let underlay = Underlay {
+        reach: [(IpAddr::from([192, 0, 2, 2]), mesh::Reach::OnLink(3))].into(),
+        ..Underlay::default()
+    };
+    let refused = [("n9".to_owned(), Refusal::Nonsense(ClaimError::Protocol(7)))];
+    let told = |backend| {
+        let config = NodeConfig { backend, ..NodeConfig::default() };
+        let believed = [peer(2), peer(3)];
+        let mesh = mesh::plan(&config, &facts(1), &believed, &underlay);
+        let peers = peers(&mesh, &believed, &refused);
+        peers.iter().map(|peer| (peer.backend, peer.state)).collect::<Vec<_>>()
+    };
+    let ignored = ("none", "ignored");
+    assert_eq!(told(Backend::Auto), [("direct", "linked"), ("vxlan", "linked"), ignored]);
+    assert_eq!(told(Backend::Direct), [("direct", "linked"), ("none", "unlinked"), ignored]);
+    assert_eq!(told(Backend::Vxlan), [("vxlan", "linked"), ("vxlan", "linked"), ignored]);
+    for (backend, state) in told(Backend::Auto) {
+        assert!(BACKENDS.contains(&backend) && PEER_STATES.contains(&state));
+    }
+}
+
+#[test]
+fn the_time_is_that_of_the_phases_beginning() {
+    let at = |text: &str| text.parse().unwrap();
+    let mut status = Status::default();
+    status.enter(&Phase::Failing("a".into()), at("2026-01-02T03:04:05.6Z"));
+    status.enter(&Phase::Failing("b".into()), at("2026-01-02T03:05:00Z"));
+    assert_eq!((status.since.as_str(), status.detail.as_str()), ("2026-01-02T03:04:05Z", "failing: b"));
+    status.enter(&Phase::Ready, at("2026-01-02T03:06:00Z"));
+    assert_eq!((status.since.as_str(), status.ready), ("2026-01-02T03:06:00Z", true));
+}
+
+#[test]
+fn a_person_reads_a_table_in_which_no_node_moves_the_cursor() {
+    let status = Status { node: "n1".into(), facts: Some(facts(1)), ..Status::default() };
+    let mut status = serde_json::to_value(status).unwrap();
+    status["peers"] = json!([{"name": "n2", "backend": "direct", "state": "linked", "why": "\u{1b}[2J"}]);
+    let text = table(&status);
+    assert!(text.contains("pod CIDRs: 10.244.1.0/24\n") && text.contains("\nPEER  BACKEND"), "{text}");
+    assert!(text.contains("n2    direct") && !text.contains('\u{1b}'), "{text}");
+}

@@ -1,0 +1,129 @@
+//! What an agent shows of itself: metrics, its status, and events.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tripod_tests::eventually;
+use tripod_tests::programs::program;
+
+use super::agent::{DUAL, Lab, node};
+use super::restore::Site;
+
+/// What the node's own address answers to a reader of metrics.
+fn metrics(lab: &Lab) -> String {
+    let request = "GET /metrics HTTP/1.1\\r\\nHost: n1\\r\\n\\r\\n";
+    let script = format!("exec 3<>/dev/tcp/172.30.0.11/9675 && printf '{request}' >&3 && cat <&3");
+    lab.node.sh(&format!("bash -c \"{script}\" 2>/dev/null || true"))
+}
+
+fn status(lab: &Lab, words: &'static [&str]) -> Output {
+    lab.node.run(|| {
+        Command::new(program("tripod-node")).arg("status").args(words).output().expect("the program runs")
+    })
+}
+
+fn reasons(lab: &Lab) -> Vec<String> {
+    let reason = |event: &Value| event["reason"].as_str().unwrap_or_default().to_owned();
+    lab.cluster.written_events().iter().map(reason).collect()
+}
+
+#[test]
+fn calls_of_the_plugin_and_the_state_of_the_node_are_counted() {
+    let Some(site) = Site::new() else { return };
+    eventually("metrics are served", || metrics(&site.lab).contains("200 OK"));
+    // Once the plugin's reports find somebody.
+    eventually("the agent listens", || site.lab.node.sh("ls /run/tripod").contains("agent.sock"));
+    let _pod = site.routed("web", json!([]));
+    for line in [
+        r#"tripod_cni_operations_total{op="ADD",result="ok",code="0"} 1"#,
+        r#"tripod_state{component="net",state="ready"} 1"#,
+        r#"tripod_ipam_addresses{family="ipv4",state="leased"} 1"#,
+        r#"tripod_ipam_addresses{family="ipv6",state="leased"} 1"#,
+        "tripod_attachments 1",
+        "tripod_dirty_oldest_seconds 0.0",
+    ] {
+        eventually(line, || metrics(&site.lab).contains(line));
+    }
+    assert!(!metrics(&site.lab).contains("web"), "no pod is named");
+    site.lab.node.run(|| {
+        let socket = UnixDatagram::unbound().expect("a socket");
+        socket.send_to(&[b'{'; 4096], "/run/tripod/agent.sock").expect("the agent listens");
+    });
+    eventually("what is too long is dropped", || {
+        metrics(&site.lab).contains("tripod_telemetry_dropped_total 1")
+    });
+}
+
+#[test]
+fn its_status_ends_well_only_when_pods_have_their_network() {
+    let Some(lab) = Lab::new() else { return };
+    let asked = status(&lab, &[]);
+    assert!(!asked.status.success() && String::from_utf8_lossy(&asked.stderr).contains("is container"));
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&[])));
+    let _agent = lab.agent();
+    eventually("the agent waits", || {
+        let asked = status(&lab, &[]);
+        !asked.status.success()
+            && String::from_utf8_lossy(&asked.stdout).contains("waiting for spec.podCIDRs")
+    });
+    lab.cluster.set_node(Some(node(&DUAL)));
+    lab.wait_until_ready();
+    eventually("the status says so too", || status(&lab, &[]).status.success());
+    let told: Value = serde_json::from_slice(&status(&lab, &["--json"]).stdout).expect("JSON");
+    assert_eq!(
+        (&told["phase"], &told["node"], &told["configGeneration"]),
+        (&json!("ready"), &json!("n1"), &json!(1))
+    );
+    assert_eq!(told["podCIDRs"], json!(DUAL));
+    let v4 = json!({"family": "ipv4", "leased": 0, "cooling": 0, "free": 253});
+    assert_eq!(told["leases"][0], v4);
+    lab.configure("version: v1\nbackend: vxlan\nclusterCIDRs: [10.244.0.0/16, fd00:10:244::/48]\n");
+    eventually("the changed configuration is applied", || {
+        let told = status(&lab, &["--json"]).stdout;
+        serde_json::from_slice::<Value>(&told).expect("JSON")["configGeneration"] == 2
+    });
+}
+
+#[test]
+fn what_an_admin_should_see_is_an_event_once() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&[])));
+    let agent = lab.agent();
+    eventually("missing CIDRs are told", || reasons(&lab) == ["PodCIDRMissing"]);
+    drop(agent);
+    lab.cluster.set_node(Some(node(&DUAL)));
+    std::fs::create_dir_all(lab.path("net.d")).expect("a folder");
+    std::fs::write(lab.path("net.d/00-other.conflist"), "{}").expect("a file");
+    let mut outside =
+        json!({"apiVersion": "tripod.dev/v1alpha1", "kind": "TripodNode", "metadata": {"name": "n9"}});
+    outside["spec"] = json!({"nodeUID": "9", "addresses": ["172.30.0.19"], "podCIDRs": ["192.168.9.0/24"],
+        "vtepMAC": "02:00:00:00:00:09", "protocol": 1});
+    lab.cluster.set_tripod_node(outside);
+    lab.node.sh(
+        "nft 'table ip filter { chain FORWARD { type filter hook forward priority filter; policy drop; }; }'",
+    );
+    let _agent = lab.agent();
+    lab.wait_until_ready();
+    let expected = ["ForeignCNIPreempts", "ForwardDropDetected", "PeerIgnored", "PodCIDRMissing"];
+    let sorted = || {
+        let mut reasons = reasons(&lab);
+        reasons.sort();
+        reasons
+    };
+    eventually("each is told", || sorted() == expected);
+    // Many looks later it is still told once.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(sorted(), expected);
+    let events = lab.cluster.written_events();
+    for event in &events {
+        assert_eq!(
+            (&event["regarding"]["kind"], &event["regarding"]["name"]),
+            (&json!("Node"), &json!("n1"))
+        );
+    }
+    let ignored = events.iter().find(|event| event["reason"] == "PeerIgnored").expect("an event");
+    assert!(ignored["note"].as_str().expect("text").contains("192.168.9.0/24"), "{ignored}");
+}
