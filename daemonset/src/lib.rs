@@ -36,6 +36,7 @@ pub mod health;
 pub mod hostfs;
 pub mod install;
 pub mod kernel;
+pub mod kubectl;
 pub mod mac;
 pub mod mesh;
 pub mod metrics;

@@ -2,15 +2,20 @@
 
 use std::env;
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use tripod_node::{Env, cli::Cli, report};
+use tripod_node::{Env, cli::Cli, kubectl, report};
 
 fn main() -> ExitCode {
+    let asks_cluster = env::args_os().next().is_some_and(|name| Path::new(&name).ends_with(kubectl::NAME));
+    if asks_cluster {
+        return ask_cluster(&kubectl::Cli::parse());
+    }
     let cli = Cli::parse();
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info,kube_client=off"));
@@ -26,6 +31,22 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = report::chain(error.as_ref()), "ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A person reads this, not a log.
+fn ask_cluster(cli: &kubectl::Cli) -> ExitCode {
+    let asked = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anything);
+    let asked =
+        asked.and_then(|runtime| runtime.block_on(kubectl::run(cli, &mut io::stdout())).map_err(anything));
+    match asked {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nobody is left to tell that stderr is gone too.
+            drop(writeln!(io::stderr(), "error: {}", report::chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -19,6 +19,7 @@ use crate::mesh::{Device, MAIN, Mesh, Overlay};
 use crate::metrics::fetch;
 use crate::node_facts::NodeFacts;
 pub use table::table;
+pub(crate) use table::{columns, say};
 
 /// How a peer's pods are reached; `none` where they are not.
 pub const BACKENDS: [&str; 3] = ["direct", "vxlan", "none"];

@@ -7,6 +7,7 @@ mod doctor;
 mod drift;
 mod forward;
 mod install;
+mod kubectl;
 mod mesh;
 mod orphans;
 mod observe;

@@ -18,7 +18,7 @@ fn metrics(lab: &Lab) -> String {
 }
 
 fn status(lab: &Lab, words: &'static [&str]) -> Output {
-    lab.node.run(|| {
+    lab.node.run(move || {
         Command::new(program("tripod-node")).arg("status").args(words).output().expect("the program runs")
     })
 }

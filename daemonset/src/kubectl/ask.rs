@@ -1,0 +1,163 @@
+//! `kubectl` as it is asked: which pods there are, and what a program in one of them says.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// Longest answer, in bytes.
+const LONGEST: u64 = 64 << 20;
+/// Longest complaint that is told, in bytes.
+const LONGEST_COMPLAINT: u64 = 4 << 10;
+/// How long `kubectl` may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why something is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The program could not be executed.
+    #[error("cannot run kubectl: is it in PATH?")]
+    Run(#[source] io::Error),
+    /// It takes too long.
+    #[error("kubectl {0} did not end within {PATIENCE:?}")]
+    Slow(String),
+    /// It failed.
+    #[error("kubectl {what} ended with {status}: {complaint}")]
+    Failed {
+        /// What was asked.
+        what: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote to stderr.
+        complaint: String,
+    },
+    /// Its answer is no JSON.
+    #[error("the answer to kubectl {0} cannot be read")]
+    Answer(String, #[source] serde_json::Error),
+    /// No pod that could be asked.
+    #[error(
+        "no pod with label app.kubernetes.io/name=tripod and container {container:?} in namespace {namespace:?}{on}"
+    )]
+    Nobody {
+        /// The container asked for.
+        container: &'static str,
+        /// Where it was looked for.
+        namespace: String,
+        /// On which node.
+        on: String,
+    },
+    /// The answer could not be told.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+}
+
+/// What `kubectl` is told; KUBECONFIG it reads itself.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Kubectl {
+    /// The context of kubectl's configuration
+    #[arg(long, global = true)]
+    context: Option<String>,
+    /// kubectl's configuration
+    #[arg(long, global = true)]
+    kubeconfig: Option<String>,
+    /// Where Tripod is installed
+    #[arg(long, short, global = true, default_value = "tripod-system")]
+    namespace: String,
+}
+
+/// A pod of Tripod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its node.
+    pub(super) node: String,
+    /// Its name.
+    pub(super) pod: String,
+}
+
+impl Kubectl {
+    /// Tripod's pods with this container, on one node or on all, by node.
+    pub(super) async fn places(
+        &self,
+        container: &'static str,
+        node: Option<&str>,
+    ) -> Result<Vec<Place>, AskError> {
+        let mut words = vec!["get", "pods", "--selector=app.kubernetes.io/name=tripod", "--output=json"];
+        let selector = node.map(|node| format!("--field-selector=spec.nodeName={node}"));
+        words.extend(selector.as_deref());
+        let list = self.ask(&words).await?;
+        let mut places = places(&list, container);
+        places.sort_by(|a, b| a.node.cmp(&b.node));
+        if places.is_empty() {
+            let on = node.map(|node| format!(" on node {node:?}")).unwrap_or_default();
+            return Err(AskError::Nobody { container, namespace: self.namespace.clone(), on });
+        }
+        Ok(places)
+    }
+
+    /// What `words` say in the container of a pod.
+    pub(super) async fn exec(
+        &self,
+        place: &Place,
+        container: &str,
+        words: &[&str],
+    ) -> Result<Value, AskError> {
+        let begin = ["exec", &place.pod, "--container", container, "--"];
+        self.ask(&[&begin, words].concat()).await
+    }
+
+    /// Runs kubectl. A program that answers and then ends badly has answered.
+    async fn ask(&self, words: &[&str]) -> Result<Value, AskError> {
+        let what = words.join(" ");
+        let (status, answer, complaint) = timeout(PATIENCE, self.run(words))
+            .await
+            .map_err(|_elapsed| AskError::Slow(what.clone()))?
+            .map_err(AskError::Run)?;
+        match serde_json::from_slice(&answer) {
+            Ok(value) => Ok(value),
+            Err(error) if status.success() => Err(AskError::Answer(what, error)),
+            Err(_) => {
+                let complaint = String::from_utf8_lossy(&complaint).trim().replace('\n', "; ");
+                Err(AskError::Failed { what, status, complaint })
+            }
+        }
+    }
+
+    async fn run(&self, words: &[&str]) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+        let mut command = Command::new("kubectl");
+        for (flag, value) in [("--context", &self.context), ("--kubeconfig", &self.kubeconfig)] {
+            command.args(value.iter().map(|value| format!("{flag}={value}")));
+        }
+        command.arg(format!("--namespace={}", self.namespace)).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (answer, complaint, status) =
+            tokio::join!(read(stdout, LONGEST), read(stderr, LONGEST_COMPLAINT), child.wait());
+        Ok((status?, answer?, complaint?))
+    }
+}
+
+/// Reads to the end and keeps the beginning.
+async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
+    let (Some(mut from), mut text) = (from, Vec::new()) else { return Ok(Vec::new()) };
+    (&mut from).take(most).read_to_end(&mut text).await?;
+    tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
+    Ok(text)
+}
+
+fn places(list: &Value, container: &str) -> Vec<Place> {
+    let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
+    let has = |pod: &&Value| {
+        let containers = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
+        containers.into_iter().any(|one| one.get("name").and_then(Value::as_str) == Some(container))
+    };
+    let text = |pod: &Value, path| pod.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let place =
+        |pod: &Value| Some(Place { node: text(pod, "/spec/nodeName")?, pod: text(pod, "/metadata/name")? });
+    items.filter(has).filter_map(place).collect()
+}
