@@ -35,6 +35,10 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: spec.nodeName
+{{- if .Values.podMonitor.enabled }}
+ports:
+  - {name: net, containerPort: 9675, protocol: TCP}
+{{- end }}
 securityContext:
   {{- include "tripod.noRights" . | nindent 2 }}
     # Tables inet tripod and bridge tripod.

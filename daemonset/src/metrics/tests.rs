@@ -27,6 +27,24 @@ fn the_readme_has_every_metric_and_no_other() {
 }
 
 #[test]
+fn the_dashboard_asks_for_metrics_that_are_served() {
+    let text = include_str!("../../chart/dashboards/tripod.json");
+    let board: serde_json::Value = serde_json::from_str(text).unwrap();
+    let panels = board["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let asked: BTreeSet<&str> = targets
+        .flat_map(|target| target["expr"].as_str().unwrap().split(|letter| !is_name(letter)))
+        .filter(|word| word.starts_with("tripod_"))
+        .map(|name| name.strip_suffix("_bucket").unwrap_or(name))
+        .collect();
+    let served = served();
+    let unknown: Vec<_> = asked.iter().filter(|name| !served.contains(**name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    assert_eq!(asked.len(), served.len(), "each metric has its place");
+}
+
+#[test]
 fn exactly_one_state_is_the_current_one() {
     let metrics = Metrics::default();
     metrics.set_phase(&Phase::Failing("out of luck".into()));

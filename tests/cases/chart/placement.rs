@@ -121,4 +121,7 @@ fn prometheus_finds_a_port_that_somebody_answers_on() {
     let command = plugin["command"].as_array().expect("a command");
     assert!(command.contains(&json!("--metrics-addr=0.0.0.0:9677")), "{command:?}");
     assert_eq!(plugin["ports"][0]["containerPort"], 9677);
+    let agent = containers(set).into_iter().find(|one| one["name"] == "net").expect("it");
+    assert_eq!(monitor["spec"]["podMetricsEndpoints"][1]["port"], agent["ports"][0]["name"]);
+    assert_eq!(agent["ports"][0]["containerPort"], 9675);
 }
