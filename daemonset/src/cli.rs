@@ -133,6 +133,15 @@ pub struct Doctor {
     /// Where the container runtime finds CNI plugins
     #[arg(long, default_value = "/opt/cni/bin")]
     pub cni_bin_dir: PathBuf,
+    /// Where the agent answers probes
+    #[arg(long, default_value = "127.0.0.1:9674")]
+    pub health_addr: SocketAddr,
+    /// The node's /proc/sys/net
+    #[arg(long, default_value = "/proc/sys/net")]
+    pub sysctl_root: PathBuf,
+    /// The node's own root folder, where it can be seen: what else changes its network is looked for there
+    #[arg(long, default_value = "/")]
+    pub host_root: PathBuf,
 }
 
 /// Flags of `status`.

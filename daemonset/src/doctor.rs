@@ -1,6 +1,8 @@
 //! `doctor`: why a pod may be without network. It looks at what the runtime is given, at the node, and at
 //! each attachment, and changes nothing.
 
+mod node;
+
 use std::io::{self, Write};
 
 use nix::net::if_::if_nametoindex;
@@ -9,10 +11,15 @@ use tripod_cni::finding::{self, Finding};
 use tripod_cni::record::{Entry, Record, Records, Stage};
 
 use crate::cli::Doctor;
+use crate::kernel::Kernel;
+use crate::report;
+use crate::status;
 
 /// Tells everything on `stdout`; says whether pods can start.
-pub fn run(flags: &Doctor, stdout: &mut dyn Write) -> io::Result<bool> {
+pub async fn run(flags: &Doctor, stdout: &mut dyn Write) -> io::Result<bool> {
     let mut findings = network(flags);
+    findings.extend(agent(flags).await);
+    findings.extend(node::programs(&flags.host_root));
     findings.extend(attachments(&Records::new(flags.state_dir.join("attachments"))));
     let told = if flags.json { finding::json(&findings) } else { finding::text(&findings) };
     stdout.write_all(told.as_bytes())?;
@@ -29,6 +36,29 @@ fn network(flags: &Doctor) -> Vec<Finding> {
     let state = &flags.state_dir;
     let dirs = Dirs { attachments: state.join("attachments"), leases: state.join("ipam") };
     tripod_cni::explain(&flags.conflist, &dirs, std::slice::from_ref(&flags.cni_bin_dir))
+}
+
+/// What the agent says, and what it needs of the node.
+async fn agent(flags: &Doctor) -> Vec<Finding> {
+    let status = match status::ask(flags.health_addr).await {
+        Ok(status) => status,
+        Err(error) => {
+            let text = format!("does not answer: {error}");
+            let fix = "pods that run keep their network; look at kubectl -n tripod-system get pods -o wide";
+            return vec![Finding::warn("agent", flags.health_addr, text).fix(fix)];
+        }
+    };
+    let links = match Kernel::open() {
+        Ok(kernel) => kernel.links().await,
+        Err(error) => Err(error),
+    };
+    let mut findings = node::of_agent(&status);
+    match links {
+        Ok(links) => findings.extend(node::overlays(&status, &links)),
+        Err(error) => findings.push(Finding::warn("overlay", "links", report::chain(&error))),
+    }
+    findings.extend(node::forwarding(&status, &flags.sysctl_root));
+    findings
 }
 
 fn attachments(records: &Records) -> Vec<Finding> {

@@ -113,7 +113,7 @@ pub enum Error {
 /// Does what the command line says, until it is done or `stop` returns.
 pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(), Error> {
     match cli.command {
-        Command::Doctor(flags) => match doctor::run(&flags, &mut std::io::stdout()) {
+        Command::Doctor(flags) => match doctor::run(&flags, &mut std::io::stdout()).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::Sick),
             Err(error) => Err(Error::Doctor(error)),

@@ -170,7 +170,7 @@ pub async fn run(flags: &cli::Status, stdout: &mut dyn Write) -> io::Result<bool
 }
 
 /// What the agent at `address` says of itself.
-async fn ask(address: SocketAddr) -> io::Result<Value> {
+pub(crate) async fn ask(address: SocketAddr) -> io::Result<Value> {
     let answer = tokio::time::timeout(ANSWER, fetch(address, "/status", LONGEST)).await;
     let (code, text) = answer.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))?;
     if code != 200 {

@@ -1,0 +1,176 @@
+//! What the agent says of the node, and what of the node the agent needs, as findings. Pure but for the files
+//! it is given.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tripod_cni::finding::Finding;
+
+use crate::kernel::Link;
+use crate::status::say;
+
+const LOGS: &str = "kubectl -n tripod-system logs ds/tripod -c net";
+
+/// Keeps systemd-networkd off what is not its own.
+const NETWORKD: &str = "write /etc/systemd/networkd.conf.d/10-tripod.conf with \"[Network]\\nManageForeignRoutes=no\\n\
+    ManageForeignRoutingPolicyRules=no\\n\" and /etc/systemd/network/05-tripod.network with \"[Match]\\n\
+    Name=tripod* tp*\\n[Link]\\nUnmanaged=yes\\n\", then restart systemd-networkd";
+
+/// The same for NetworkManager.
+const NETWORK_MANAGER: &str = "write /etc/NetworkManager/conf.d/10-tripod.conf with \"[keyfile]\\n\
+    unmanaged-devices=interface-name:tripod*;interface-name:tp*\\n\", then reload NetworkManager";
+
+/// Each program that may change routes and links of others: its name, the folder of its state below the
+/// host's root, where its configuration is, a word that keeps it off, and how to write it.
+const PROGRAMS: [(&str, &str, &str, &str, &str); 2] = [
+    (
+        "systemd-networkd",
+        "run/systemd/netif",
+        "etc/systemd/networkd.conf.d/10-tripod.conf",
+        "ManageForeignRoutes=no",
+        NETWORKD,
+    ),
+    (
+        "NetworkManager",
+        "run/NetworkManager",
+        "etc/NetworkManager/conf.d/10-tripod.conf",
+        "unmanaged-devices",
+        NETWORK_MANAGER,
+    ),
+];
+
+/// What the agent's own status says.
+pub(super) fn of_agent(status: &Value) -> Vec<Finding> {
+    let phase = say(status, "phase");
+    let ready = status.get("ready").and_then(Value::as_bool) == Some(true);
+    let agent = if ready {
+        Finding::ok("agent", say(status, "node"), format!("ready since {}", say(status, "since")))
+    } else {
+        Finding::warn("agent", say(status, "node"), format!("{phase}: {}", say(status, "detail"))).fix(LOGS)
+    };
+    let peers = status.get("peers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut findings: Vec<Finding> = peers.iter().filter_map(peer).collect();
+    if findings.is_empty() {
+        findings.push(Finding::ok("peers", "all", format!("{} of them, each linked", peers.len())));
+    }
+    findings.insert(0, agent);
+    findings
+}
+
+/// Nothing about a peer that is linked.
+fn peer(peer: &Value) -> Option<Finding> {
+    let fix = match say(peer, "state").as_str() {
+        "ignored" => {
+            "let each node have prefixes of its own within clusterCIDRs of node.yaml: compare spec.podCIDRs of the \
+             Nodes with kubectl get tripodnodes -o yaml"
+        }
+        "unlinked" => "give both nodes an InternalIP of the same family, or set backend: auto in node.yaml",
+        _ => return None,
+    };
+    let text = format!("{}: {}", say(peer, "state"), say(peer, "why"));
+    Some(Finding::warn("peers", say(peer, "name"), text).fix(fix))
+}
+
+/// Whether each overlay device has the MTU that fits its uplink.
+pub(super) fn overlays(status: &Value, links: &[Link]) -> Vec<Finding> {
+    let overlays = status.get("overlays").and_then(Value::as_array).into_iter().flatten();
+    overlays.map(|overlay| one_overlay(overlay, links)).collect()
+}
+
+fn one_overlay(overlay: &Value, links: &[Link]) -> Finding {
+    const CHECK: &str = "overlay";
+    let (name, wanted) = (say(overlay, "name"), overlay.get("mtu").and_then(Value::as_u64));
+    let Some(link) = links.iter().find(|link| link.name == name) else {
+        return Finding::warn(CHECK, name, "the device is not there").fix(LOGS);
+    };
+    match wanted {
+        Some(wanted) if wanted != u64::from(link.mtu) => {
+            let text = format!("its MTU is {}, and {wanted} fits its uplink", link.mtu);
+            Finding::warn(CHECK, name, text).fix(LOGS)
+        }
+        _ => Finding::ok(CHECK, name, format!("MTU {}", link.mtu)),
+    }
+}
+
+/// Whether the node forwards what its pods send.
+pub(super) fn forwarding(status: &Value, sysctl: &Path) -> Vec<Finding> {
+    let cidrs = say(status, "podCIDRs");
+    let families = [('.', "ipv4/ip_forward"), (':', "ipv6/conf/all/forwarding")];
+    let wanted = families.into_iter().filter(|(mark, _)| cidrs.contains(*mark));
+    wanted.map(|(_, key)| parameter(sysctl, key)).collect()
+}
+
+fn parameter(sysctl: &Path, key: &str) -> Finding {
+    const CHECK: &str = "sysctl";
+    match fs::read_to_string(sysctl.join(key)).as_deref().map(str::trim) {
+        Ok("1") => Finding::ok(CHECK, key, "1"),
+        Ok(value) => {
+            let fix =
+                "find who sets it back, often a file in /etc/sysctl.d: the agent sets it to 1 with each look";
+            Finding::warn(CHECK, key, format!("{value:?}, so that nothing is forwarded")).fix(fix)
+        }
+        Err(error) => Finding::warn(CHECK, key, error.to_string()).fix("run in the net container"),
+    }
+}
+
+/// Programs of the host that remove routes and addresses they did not make.
+pub(super) fn programs(host: &Path) -> Vec<Finding> {
+    let there = PROGRAMS.into_iter().filter(|(_, state, ..)| host.join(state).is_dir());
+    there.map(|(name, _, file, word, fix)| program(name, &host.join(file), word, fix)).collect()
+}
+
+fn program(name: &str, file: &Path, word: &str, fix: &str) -> Finding {
+    const CHECK: &str = "network-program";
+    if fs::read_to_string(file).is_ok_and(|text| text.contains(word)) {
+        return Finding::ok(CHECK, name, format!("{} keeps it off", file.display()));
+    }
+    let text = "runs on this node, and may remove routes, rules and addresses that it did not make";
+    Finding::warn(CHECK, name, text).fix(fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tripod_cni::finding::Severity;
+
+    use super::*;
+
+    #[test]
+    fn peers_that_are_not_linked_are_named_with_what_to_do() {
+        let peer = |name, state| json!({"name": name, "state": state, "why": "because"});
+        let status = json!({"phase": "ready", "ready": true, "node": "n1",
+            "peers": [peer("n2", "linked"), peer("n3", "ignored"), peer("n4", "unlinked")]});
+        let findings = of_agent(&status);
+        let told: Vec<_> = findings.iter().map(|it| (it.object.as_str(), it.severity)).collect();
+        assert_eq!(told, [("n1", Severity::Ok), ("n3", Severity::Warn), ("n4", Severity::Warn)]);
+        assert!(findings[1].evidence.contains("because") && findings[1].fix.contains("clusterCIDRs"));
+        let waits = of_agent(&json!({"phase": "waiting-for-peers", "ready": false, "node": "n1"}));
+        assert_eq!((waits[0].severity, waits[1].severity), (Severity::Warn, Severity::Ok));
+    }
+
+    #[test]
+    fn what_keeps_packets_from_being_forwarded_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("ipv4")).unwrap();
+        fs::write(folder.path().join("ipv4/ip_forward"), "0\n").unwrap();
+        let look = || forwarding(&json!({"podCIDRs": ["10.244.1.0/24"]}), folder.path());
+        assert_eq!(look()[0].severity, Severity::Warn);
+        fs::write(folder.path().join("ipv4/ip_forward"), "1\n").unwrap();
+        assert_eq!((look()[0].severity, look().len()), (Severity::Ok, 1));
+    }
+
+    #[test]
+    fn a_program_that_removes_what_is_not_its_own_is_kept_off_by_a_file() {
+        let host = tempfile::tempdir().unwrap();
+        assert_eq!(programs(host.path()), []);
+        fs::create_dir_all(host.path().join("run/systemd/netif")).unwrap();
+        let found = programs(host.path());
+        assert_eq!((found[0].object.as_str(), found[0].severity), ("systemd-networkd", Severity::Warn));
+        assert!(found[0].fix.contains("ManageForeignRoutingPolicyRules=no"));
+        let file = host.path().join("etc/systemd/networkd.conf.d");
+        fs::create_dir_all(&file).unwrap();
+        fs::write(file.join("10-tripod.conf"), "[Network]\nManageForeignRoutes=no\n").unwrap();
+        assert_eq!(programs(host.path())[0].severity, Severity::Ok);
+    }
+}
