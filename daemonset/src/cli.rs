@@ -24,6 +24,8 @@ pub enum Command {
     Uninstall(Box<Uninstall>),
     /// Tells why a pod may be without network: what was looked at on this node, with evidence and a fix
     Doctor(Doctor),
+    /// Prints one JSON object with what explains this node to others, without secrets
+    Collect(Collect),
     /// Tells what the agent of this node knows and has done; ends well only when pods have their network
     Status(Status),
     /// Keeps the node's pod network in the state that its Node object and node.yaml decide
@@ -142,6 +144,17 @@ pub struct Doctor {
     /// The node's own root folder, where it can be seen: what else changes its network is looked for there
     #[arg(long, default_value = "/")]
     pub host_root: PathBuf,
+}
+
+/// Flags of `collect`.
+#[derive(Args, Debug)]
+pub struct Collect {
+    /// What the doctor looks at.
+    #[command(flatten)]
+    pub doctor: Doctor,
+    /// The node's configuration
+    #[arg(long, default_value = "/config/node.yaml")]
+    pub config: PathBuf,
 }
 
 /// Flags of `status`.

@@ -17,13 +17,19 @@ use crate::status;
 
 /// Tells everything on `stdout`; says whether pods can start.
 pub async fn run(flags: &Doctor, stdout: &mut dyn Write) -> io::Result<bool> {
+    let findings = findings(flags).await;
+    let told = if flags.json { finding::json(&findings) } else { finding::text(&findings) };
+    stdout.write_all(told.as_bytes())?;
+    Ok(finding::is_good(&findings))
+}
+
+/// Everything that was looked at.
+pub(crate) async fn findings(flags: &Doctor) -> Vec<Finding> {
     let mut findings = network(flags);
     findings.extend(agent(flags).await);
     findings.extend(node::programs(&flags.host_root));
     findings.extend(attachments(&Records::new(flags.state_dir.join("attachments"))));
-    let told = if flags.json { finding::json(&findings) } else { finding::text(&findings) };
-    stdout.write_all(told.as_bytes())?;
-    Ok(finding::is_good(&findings))
+    findings
 }
 
 /// What an ADD would meet.

@@ -2,9 +2,11 @@
 //! It changes nothing.
 
 mod ask;
+mod collect;
 mod rows;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use futures_util::{StreamExt, stream};
@@ -42,6 +44,26 @@ enum Verb {
     Leases(Asked),
     /// Which devices are offered
     Devices(Asked),
+    /// Writes what explains each node to others, without secrets, into a new tar file
+    Collect(Bundle),
+}
+
+/// Of which nodes, and where to.
+#[derive(Args, Clone, Debug)]
+struct Bundle {
+    /// Of this node alone
+    node: Option<String>,
+    /// The new file
+    #[arg(long, short, default_value = "tripod.tar")]
+    output: PathBuf,
+}
+
+/// One question for each node.
+struct Question<'a> {
+    asked: &'a Asked,
+    container: &'static str,
+    words: &'static [&'static str],
+    rows: &'static Rows,
 }
 
 /// Of which nodes, and how.
@@ -54,41 +76,16 @@ struct Asked {
     json: bool,
 }
 
-impl Verb {
-    fn asked(&self) -> &Asked {
-        match self {
-            Self::Status(asked) | Self::Doctor(asked) | Self::Leases(asked) | Self::Devices(asked) => asked,
-        }
-    }
-
-    /// The container that knows, and how it is asked.
-    fn question(&self) -> (&'static str, &'static [&'static str]) {
-        match self {
-            Self::Status(_) => ("net", &["/tripod-node", "status", "--json"]),
-            Self::Doctor(_) => ("net", &["/tripod-node", "doctor", "--json"]),
-            Self::Leases(_) => ("net", &["/tripod-cni", "leases", "--json"]),
-            Self::Devices(_) => (
-                "device-plugin",
-                &[
-                    "/tripod-device-plugin",
-                    "discover",
-                    "--config=/config/device-plugin.yaml",
-                    "--host-root=/host",
-                    "--output=json",
-                ],
-            ),
-        }
-    }
-
-    fn rows(&self) -> &'static Rows {
-        match self {
-            Self::Status(_) => &rows::STATUS,
-            Self::Doctor(_) => &rows::DOCTOR,
-            Self::Leases(_) => &rows::LEASES,
-            Self::Devices(_) => &rows::DEVICES,
-        }
-    }
-}
+const STATUS: &[&str] = &["/tripod-node", "status", "--json"];
+const DOCTOR: &[&str] = &["/tripod-node", "doctor", "--json"];
+const LEASES: &[&str] = &["/tripod-cni", "leases", "--json"];
+const DEVICES: &[&str] = &[
+    "/tripod-device-plugin",
+    "discover",
+    "--config=/config/device-plugin.yaml",
+    "--host-root=/host",
+    "--output=json",
+];
 
 /// What one node answered.
 #[derive(Debug)]
@@ -99,16 +96,31 @@ struct Answer {
 
 /// Asks, and tells it on `stdout`; says whether all is well on every node.
 pub async fn run(cli: &Cli, stdout: &mut dyn Write) -> Result<bool, AskError> {
-    let (container, words) = cli.verb.question();
-    let Asked { node, json } = cli.verb.asked();
-    let places = cli.kubectl.places(container, node.as_deref()).await?;
+    let (asked, container, words, rows) = match &cli.verb {
+        Verb::Status(asked) => (asked, "net", STATUS, &rows::STATUS),
+        Verb::Doctor(asked) => (asked, "net", DOCTOR, &rows::DOCTOR),
+        Verb::Leases(asked) => (asked, "net", LEASES, &rows::LEASES),
+        Verb::Devices(asked) => (asked, "device-plugin", DEVICES, &rows::DEVICES),
+        Verb::Collect(bundle) => {
+            return collect::run(&cli.kubectl, bundle.node.as_deref(), &bundle.output).await;
+        }
+    };
+    ask_all(&cli.kubectl, Question { asked, container, words, rows }, stdout).await
+}
+
+async fn ask_all(
+    kubectl: &Kubectl,
+    question: Question<'_>,
+    stdout: &mut dyn Write,
+) -> Result<bool, AskError> {
+    let Question { asked, container, words, rows } = question;
+    let places = kubectl.places(container, asked.node.as_deref()).await?;
     let ask = |place: Place| async move {
-        let told = cli.kubectl.exec(&place, container, words).await;
+        let told = kubectl.exec(&place, container, words).await;
         Answer { node: place.node, told }
     };
     let answers: Vec<Answer> = stream::iter(places).map(ask).buffered(AT_ONCE).collect().await;
-    let rows = cli.verb.rows();
-    let text = if *json { as_json(&answers) } else { as_table(rows, &answers) };
+    let text = if asked.json { as_json(&answers) } else { as_table(rows, &answers) };
     stdout.write_all(text.as_bytes()).map_err(AskError::Output)?;
     Ok(answers.iter().all(|answer| answer.told.as_ref().is_ok_and(|told| (rows.is_good)(told))))
 }

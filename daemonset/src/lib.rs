@@ -25,6 +25,7 @@ pub mod api;
 pub mod attachments;
 pub mod claims;
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod conflist;
 pub mod desired;
@@ -118,6 +119,7 @@ pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(
             Ok(false) => Err(Error::Sick),
             Err(error) => Err(Error::Doctor(error)),
         },
+        Command::Collect(flags) => collect::run(&flags, &mut std::io::stdout()).await.map_err(Error::Doctor),
         Command::Status(flags) => match status::run(&flags, &mut std::io::stdout()).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::NotReady),

@@ -1,6 +1,7 @@
 //! `kubectl` as it is asked: which pods there are, and what a program in one of them says.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -50,6 +51,15 @@ pub enum AskError {
         namespace: String,
         /// On which node.
         on: String,
+    },
+    /// The archive could not be written.
+    #[error("cannot write the new file {path:?}")]
+    Bundle {
+        /// Its path.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
     },
     /// The answer could not be told.
     #[error("cannot write to standard output")]
@@ -111,7 +121,7 @@ impl Kubectl {
     }
 
     /// Runs kubectl. A program that answers and then ends badly has answered.
-    async fn ask(&self, words: &[&str]) -> Result<Value, AskError> {
+    pub(super) async fn ask(&self, words: &[&str]) -> Result<Value, AskError> {
         let what = words.join(" ");
         let (status, answer, complaint) = timeout(PATIENCE, self.run(words))
             .await

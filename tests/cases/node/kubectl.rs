@@ -95,6 +95,34 @@ fn a_node_that_does_not_answer_hides_no_other() {
 }
 
 #[test]
+fn a_bundle_has_what_each_node_says_and_is_its_owners() {
+    let answer = json!({"metrics": "tripod_state 1\n", "status": {"ready": true}});
+    let desk = Desk::new(&[("n1", answer), ("n2", Value::Null)]);
+    let path = desk.0.path().join("bundle.tar");
+    let told = desk.ask(&["collect", "--output", path.to_str().expect("a path")]);
+    assert_eq!(told.status.code(), Some(1), "n2 did not answer: {told:?}");
+    assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
+    let mut archive = tar::Archive::new(fs::File::open(&path).expect("a file"));
+    let name = |entry: tar::Entry<fs::File>| entry.path().expect("a path").display().to_string();
+    let mut names: Vec<String> =
+        archive.entries().expect("an archive").map(|entry| name(entry.expect("an entry"))).collect();
+    names.sort();
+    let all = [
+        "n1/leases.json",
+        "n1/metrics.txt",
+        "n1/status.json",
+        "n2/error.txt",
+        "n2/leases.json",
+        "tripodnodes.json",
+    ];
+    assert_eq!(names, all.map(|name| format!("tripod/{name}")));
+    assert!(
+        !desk.ask(&["collect", "--output", path.to_str().expect("a path")]).status.success(),
+        "it is there"
+    );
+}
+
+#[test]
 fn findings_and_leases_are_told_with_their_node() {
     let finding = json!({"check": "forward", "severity": "warn", "object": "ip filter", "evidence": "drops", "fix": "x"});
     let desk = Desk::new(&[("n1", json!([{"severity": "ok"}])), ("n2", json!([finding]))]);

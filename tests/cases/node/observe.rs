@@ -56,6 +56,28 @@ fn calls_of_the_plugin_and_the_state_of_the_node_are_counted() {
 }
 
 #[test]
+fn a_bundle_for_others_explains_the_node_and_holds_no_secret() {
+    let Some(site) = Site::new() else { return };
+    let api = super::agent::API;
+    let text = format!("version: v1\napiServers: [\"https://me:hunter2@{api}\"] # 0ld\ntoken: s3cr3t\n");
+    std::fs::write(site.lab.path("planted.yaml"), text).expect("a file");
+    let (config, conflist) = (site.lab.path("planted.yaml"), site.lab.conflist_path());
+    let output = site.lab.node.run(move || {
+        let mut collect = Command::new(program("tripod-node"));
+        collect.arg("collect").arg("--config").arg(config).arg("--conflist").arg(conflist);
+        collect.env("REGISTRY_PASSWORD", "pa55").output().expect("the program")
+    });
+    let text = String::from_utf8_lossy(&output.stdout);
+    for secret in ["hunter2", "s3cr3t", "pa55", "0ld", "a-token-of"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    let bundle: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&bundle["status"]["ready"], &bundle["conflist"]["name"]), (&json!(true), &json!("tripod")));
+    assert!(bundle["metrics"].as_str().expect("text").contains("tripod_state"), "{text}");
+    assert!(bundle["kernel"]["links"].to_string().contains("uplink"), "{text}");
+}
+
+#[test]
 fn its_status_ends_well_only_when_pods_have_their_network() {
     let Some(lab) = Lab::new() else { return };
     let asked = status(&lab, &[]);
