@@ -122,10 +122,11 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
         servers,
         ours,
     };
+    let answers = health::probes(phases).merge(health::status_of(observer));
     tokio::select! {
         () = stop => Ok(()),
         () = agent.keep(seen, known_peers, monitor) => Ok(()),
-        ended = health::run(listener, phases, observer) => ended.map_err(AgentError::Probes),
+        ended = health::run(listener, answers) => ended.map_err(AgentError::Probes),
     }
 }
 

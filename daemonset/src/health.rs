@@ -29,17 +29,19 @@ pub async fn open(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
 }
 
-/// Answers probes until dropped. Live is who answers at all: everything runs on one thread. Whether an
-/// API server can be reached is no part of either answer, since pods have their network without it.
-pub async fn run(
-    listener: TcpListener,
-    phase: watch::Receiver<Phase>,
-    observer: Arc<Observer>,
-) -> io::Result<()> {
-    let status = Router::new().route("/status", get(status)).with_state(observer);
-    let router =
-        Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(phase);
-    let router = router.merge(status);
+/// The probes. Live is who answers at all: everything runs on one thread. Whether an API server can be
+/// reached is no part of either answer, since pods have their network without it.
+pub fn probes(phase: watch::Receiver<Phase>) -> Router {
+    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(phase)
+}
+
+/// What an agent tells of itself.
+pub fn status_of(observer: Arc<Observer>) -> Router {
+    Router::new().route("/status", get(status)).with_state(observer)
+}
+
+/// Answers what `router` knows until dropped.
+pub async fn run(listener: TcpListener, router: Router) -> io::Result<()> {
     axum::serve(listener, router).await
 }
 

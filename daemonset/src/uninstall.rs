@@ -88,7 +88,7 @@ pub async fn stay(
     tokio::select! {
         () = stop => {}
         ended = repeat(places, &phase, &mut teller) => ended?,
-        ended = health::run(listener, phases) => ended.map_err(UninstallError::Probes)?,
+        ended = health::run(listener, health::probes(phases)) => ended.map_err(UninstallError::Probes)?,
     }
     teller.judge()
 }
