@@ -6,12 +6,14 @@ use tripod_tests::programs;
 
 /// The first starts the IPAM plugin that a configuration names, by the specification's rules of delegation; the
 /// second NVIDIA's daemon of the Multi-Process Service, which a rule with `mode: mps` asks for; the third the
-/// program that a rule names for the reset of its devices.
-const MAY_START_PROGRAMS: [&str; 4] = [
+/// program that a rule names for the reset of its devices. The last is no part of a node: `kubectl-tripod` on an
+/// admin's machine, which asks `kubectl`.
+const MAY_START_PROGRAMS: [&str; 5] = [
     "cni/src/delegate.rs",
     "credential-provider/src/child.rs",
     "device-plugin/src/mps/program.rs",
     "device-plugin/src/reset/hook.rs",
+    "daemonset/src/kubectl/ask.rs",
 ];
 
 #[test]

@@ -121,8 +121,8 @@ fn what_an_admin_should_see_is_an_event_once() {
     std::fs::write(lab.path("net.d/00-other.conflist"), "{}").expect("a file");
     let mut outside =
         json!({"apiVersion": "tripod.dev/v1alpha1", "kind": "TripodNode", "metadata": {"name": "n9"}});
-    outside["spec"] = json!({"nodeUID": "9", "addresses": ["172.30.0.19"], "podCIDRs": ["192.168.9.0/24"],
-        "vtepMAC": "02:00:00:00:00:09", "protocol": 1});
+    outside["spec"] = json!({"nodeUID": "u9", "addresses": ["172.30.0.19"], "podCIDRs": ["192.168.9.0/24"],
+        "vtepMAC": tripod_node::mac::Mac::of_node("u9"), "protocol": 1});
     lab.cluster.set_tripod_node(outside);
     lab.node.sh(
         "nft 'table ip filter { chain FORWARD { type filter hook forward priority filter; policy drop; }; }'",

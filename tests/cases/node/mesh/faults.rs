@@ -7,11 +7,14 @@ use super::{all_reach_all, seen};
 
 /// What lies in the kernel of ours, without what counts or ages.
 fn state(node: &Node) -> String {
-    node.node.sh("ip -4 route show table all proto 84; ip -6 route show table all proto 84; \
-         ip rule; ip -6 rule; \
-         ip neigh show nud permanent | sort; ip -6 neigh show nud permanent | sort; \
+    let state = node.node.sh(
+        "nft list table inet tripod; ip -4 route show table all proto 84; ip -6 route show table all proto 84; \
+         ip rule; ip -6 rule; ip neigh show nud permanent | sort; ip -6 neigh show nud permanent | sort; \
          for link in tripod4 tripod6; do bridge fdb show dev $link; \
-         ip -d -o link show $link | sed 's/^[0-9]*: //'; ip -o addr show $link | sed 's/^[0-9]*: //'; done")
+         ip -d -o link show $link | sed 's/^[0-9]*: //'; ip -o addr show $link | sed 's/^[0-9]*: //'; done",
+    );
+    // Whether anybody else has a link-local address the kernel asks for a second first.
+    state.replace(" tentative", "")
 }
 
 #[test]
