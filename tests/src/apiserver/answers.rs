@@ -1,0 +1,226 @@
+//! What the API server answers to each request.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
+use axum::{Json, Router};
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::TOKEN;
+use super::cluster::{Cluster, Kind, Shown, name_of, status};
+
+pub(super) fn router(cluster: Cluster) -> Router {
+    Router::new()
+        .route("/api/v1/nodes", get(list_nodes))
+        .route("/api/v1/nodes/{name}", get(read_node).patch(patch_node))
+        .route("/api/v1/nodes/{name}/status", patch(patch_status))
+        .route("/apis/events.k8s.io/v1/namespaces/{namespace}/events", post(write_event))
+        .route("/apis/tripod.dev/v1alpha1/tripodnodes", get(list_tripod_nodes))
+        .route("/apis/tripod.dev/v1alpha1/tripodnodes/{name}", patch(apply_tripod_node))
+        .layer(middleware::from_fn(authenticate))
+        .with_state(cluster)
+}
+
+async fn authenticate(request: Request, next: Next) -> Response {
+    let expected = format!("Bearer {TOKEN}");
+    if request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .is_some_and(|value| value.as_bytes() == expected.as_bytes())
+    {
+        return next.run(request).await;
+    }
+    failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+}
+
+type Asked = Query<std::collections::HashMap<String, String>>;
+
+async fn list_nodes(State(cluster): State<Cluster>, Query(query): Asked) -> Response {
+    let selected = query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
+    let Some(name) = selected else {
+        return failure(StatusCode::FORBIDDEN, "Forbidden", "only a Node by name may be read");
+    };
+    let shown = Shown { kind: Kind::Node, name: Some(name.to_owned()) };
+    list_or_watch(cluster, &query, shown)
+}
+
+async fn list_tripod_nodes(State(cluster): State<Cluster>, Query(query): Asked) -> Response {
+    if cluster.state().lacks_tripod_nodes {
+        return failure(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            "the server could not find the requested resource",
+        );
+    }
+    list_or_watch(cluster, &query, Shown { kind: Kind::TripodNode, name: None })
+}
+
+async fn read_node(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(name): axum::extract::Path<String>,
+) -> Response {
+    match cluster.state().objects.get(&(Kind::Node, name)) {
+        Some(node) => Json(node.clone()).into_response(),
+        None => failure(StatusCode::NOT_FOUND, "NotFound", "no such Node"),
+    }
+}
+
+fn list_or_watch(
+    cluster: Cluster,
+    query: &std::collections::HashMap<String, String>,
+    shown: Shown,
+) -> Response {
+    let asked = query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+    if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") {
+        return watch_from(cluster, asked, shown);
+    }
+    let state = cluster.state();
+    let version = cluster.version().to_string();
+    let items = state.objects.iter().filter(|((kind, name), _)| shown.has(*kind, name));
+    let items: Vec<_> = items.map(|(_, object)| object.clone()).collect();
+    let [api_version, kind] = shown.kind.words();
+    Json(json!({"kind": format!("{kind}List"), "apiVersion": api_version,
+        "metadata": {"resourceVersion": version}, "items": items}))
+    .into_response()
+}
+
+fn watch_from(cluster: Cluster, version: u64, shown: Shown) -> Response {
+    let lines = stream::unfold((cluster, version, shown), |(cluster, version, shown)| async move {
+        let (events, latest) = cluster.events_after(version, &shown).await;
+        let text = events.iter().map(|event| format!("{event}\n")).collect::<String>();
+        Some((Ok::<_, Infallible>(text), (cluster, latest, shown)))
+    });
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(lines)).into_response()
+}
+
+/// Server-side apply by the only manager there is: the object becomes what was sent.
+async fn apply_tripod_node(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(name): axum::extract::Path<String>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let Ok(object) = serde_json::from_str::<Value>(&body) else {
+        return failure(StatusCode::BAD_REQUEST, "BadRequest", "no JSON");
+    };
+    if kind != "application/apply-patch+yaml" || name_of(&object) != name {
+        return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", kind);
+    }
+    let mut state = cluster.state();
+    if state.refuse_patches {
+        return failure(StatusCode::FORBIDDEN, "Forbidden", "tripodnodes is forbidden");
+    }
+    cluster.store(&mut state, Kind::TripodNode, &name, Some(object.clone()));
+    Json(object).into_response()
+}
+
+/// Takes what a real one takes: an event about an object without a namespace is in namespace `default`.
+async fn write_event(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(namespace): axum::extract::Path<String>,
+    Json(event): Json<Value>,
+) -> Response {
+    let has = |field: &str, longest: usize| {
+        event[field].as_str().is_some_and(|text| !text.is_empty() && text.len() <= longest)
+    };
+    let fields = [("reason", 128), ("action", 128), ("note", 1024), ("reportingController", 128)];
+    let is_whole = fields.iter().all(|(field, longest)| has(field, *longest))
+        && has("reportingInstance", 128)
+        && has("eventTime", 64)
+        && event["metadata"]["namespace"] == namespace
+        && (event["regarding"]["namespace"].is_string() || namespace == "default");
+    if !is_whole {
+        return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "no whole event");
+    }
+    cluster.state().written_events.push(event.clone());
+    (StatusCode::CREATED, Json(event)).into_response()
+}
+
+async fn patch_status(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(name): axum::extract::Path<String>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    // Held from the reading to the writing: a change between the two would be lost.
+    let mut state = cluster.state();
+    let node = state.objects.get(&(Kind::Node, name.clone())).cloned();
+    let (Some(mut node), Ok(patch)) = (node, serde_json::from_str::<Value>(&body)) else {
+        return failure(StatusCode::NOT_FOUND, "NotFound", "no such Node, or no JSON");
+    };
+    if kind != "application/strategic-merge-patch+json" {
+        return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", kind);
+    }
+    if state.refuse_patches {
+        return failure(StatusCode::FORBIDDEN, "Forbidden", "nodes/status is forbidden");
+    }
+    merge_conditions(&mut node, &patch);
+    state.patches.push(patch);
+    cluster.store(&mut state, Kind::Node, &name, Some(node.clone()));
+    Json(node).into_response()
+}
+
+/// A JSON patch of a Node, of operations `test` and `remove`: all of them or none.
+async fn patch_node(
+    State(cluster): State<Cluster>,
+    axum::extract::Path(name): axum::extract::Path<String>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let mut state = cluster.state();
+    let node = state.objects.get(&(Kind::Node, name.clone())).cloned();
+    let (Some(mut node), Ok(patch)) = (node, serde_json::from_str::<Value>(&body)) else {
+        return failure(StatusCode::NOT_FOUND, "NotFound", "no such Node, or no JSON");
+    };
+    if kind != "application/json-patch+json" {
+        return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", kind);
+    }
+    if state.refuse_patches {
+        return failure(StatusCode::FORBIDDEN, "Forbidden", "nodes is forbidden");
+    }
+    for operation in patch.as_array().into_iter().flatten() {
+        if !operate(&mut node, operation) {
+            return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "a test failed");
+        }
+    }
+    state.node_patches.push(patch);
+    cluster.store(&mut state, Kind::Node, &name, Some(node.clone()));
+    Json(node).into_response()
+}
+
+fn operate(node: &mut Value, operation: &Value) -> bool {
+    let path = operation["path"].as_str().unwrap_or_default();
+    match operation["op"].as_str() {
+        Some("test") => node.pointer(path) == Some(&operation["value"]),
+        Some("remove") => {
+            let Some((parent, index)) = path.rsplit_once('/') else { return false };
+            let list = node.pointer_mut(parent).and_then(Value::as_array_mut);
+            let index = index.parse::<usize>().ok();
+            list.zip(index).is_some_and(|(list, at)| at < list.len() && !list.remove(at).is_null())
+        }
+        _ => false,
+    }
+}
+
+/// The one strategic merge that is asked for: `status.conditions` by `type`.
+fn merge_conditions(node: &mut Value, patch: &Value) {
+    let mut conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    for condition in patch["status"]["conditions"].as_array().into_iter().flatten() {
+        conditions.retain(|known| known["type"] != condition["type"]);
+        conditions.push(condition.clone());
+    }
+    node["status"]["conditions"] = Value::Array(conditions);
+}
+
+fn failure(code: StatusCode, reason: &str, message: &str) -> Response {
+    (code, Json(status(code.as_u16(), reason, message))).into_response()
+}
