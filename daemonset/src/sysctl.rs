@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::desired::Sysctl;
+use crate::mesh::Family;
 
 /// A parameter that could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,17 @@ fn keep_advertised_routes(root: &Path, proc_net: &Path) -> Result<(), SysctlErro
         let key = format!("ipv6/conf/{link}/accept_ra");
         if fs::read_to_string(root.join(&key)).is_ok_and(|value| value.trim_end() == "1") {
             set(root, &key, "2")?;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever can send packets to an overlay's port can put any packet into it. None of them may change how
+/// this node routes.
+pub fn close_overlays(root: &Path) -> Result<(), SysctlError> {
+    for family in Family::ALL {
+        for parameter in ["accept_ra", "accept_redirects"] {
+            set(root, &format!("ipv6/conf/{}/{parameter}", family.overlay()), "0")?;
         }
     }
     Ok(())

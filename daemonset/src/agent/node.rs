@@ -155,6 +155,7 @@ impl Node {
     /// The marker opens the plugin's gate and the conflist makes the runtime call it, so they come when all
     /// that a pod needs is there, in this order.
     pub(super) fn announce(&mut self, desired: &Desired, snapshot: &Snapshot) -> Result<(), ApplyError> {
+        sysctl::close_overlays(&self.paths.sysctl)?;
         let state = Dir::open(&self.paths.state)?;
         state.write(state::FILE, &snapshot.render()?, 0o600)?;
         state.write(READY, b"", 0o644)?;

@@ -88,6 +88,10 @@ fn nodes_behind_a_router_are_linked_by_an_overlay_and_no_pods_address_leaves_it(
     );
     assert_eq!(vxlan[0]["address"], site.cluster.tripod_node("n1").unwrap()["spec"]["vtepMAC"]);
     all_reach_all(&site, &a, &b, pods);
+    for parameter in ["accept_ra", "accept_redirects"] {
+        let value = a.node.sh(&format!("cat /proc/sys/net/ipv6/conf/tripod[46]/{parameter}"));
+        assert_eq!(value, "0\n0\n", "{parameter}");
+    }
     // What fits is not cut, and what does not fit is told.
     let target = &pods[1][0];
     a.pod.sh(&format!("ping -q -c1 -W2 -M do -s {} {target}", 1430 - 28));

@@ -29,19 +29,19 @@ pub(super) fn an_agent_writes_only_its_own(cluster: &Cluster) -> anyhow::Result<
     let (here, nowhere) = (agent(Some(own))?, agent(None)?);
     step("an agent writes its own Node's conditions and its own TripodNode", || {
         here.patch_status(own)?;
-        here.create(&tripod_node(own, "[10.1.0.0/24, \"fd00:1::/64\"]"))
+        here.apply(&tripod_node(own, "[10.1.0.0/24, \"fd00:1::/64\"]"))
     })?;
     step("and no other's", || {
         let told = format!("the Tripod of node {own} may change only its own node");
         is_refused(here.patch_status(other), &told)?;
-        is_refused(here.create(&tripod_node(other, "[10.1.0.0/24]")), &told)
+        is_refused(here.apply(&tripod_node(other, "[10.1.0.0/24]")), &told)
     })?;
     step("a token that names no node writes nothing", || {
         is_refused(nowhere.patch_status(own), "names no node")
     })?;
     step("a TripodNode without sense is refused by its definition", || {
-        is_refused(here.create(&tripod_node(own, "[10.1.0.0/33]")), "each of podCIDRs must be a prefix")?;
-        is_refused(here.create(&tripod_node(own, "[]")), "should have at least 1 items")
+        is_refused(here.apply(&tripod_node(own, "[10.1.0.0/33]")), "each of podCIDRs must be a prefix")?;
+        is_refused(here.apply(&tripod_node(own, "[]")), "should have at least 1 items")
     })?;
     step("an agent reads no Secrets", || {
         is_refused(here.run(&["get", "secrets", "--all-namespaces"]), "forbidden")
@@ -60,8 +60,10 @@ impl Agent<'_> {
         self.run(&[&words[..], &["--filename", &file]].concat())
     }
 
-    fn create(&self, manifest: &str) -> anyhow::Result<()> {
-        self.run(&["create", "--dry-run=server", "--filename", &self.file(manifest)?])
+    /// As the agent does: the object may be there already.
+    fn apply(&self, manifest: &str) -> anyhow::Result<()> {
+        let words = ["apply", "--server-side", "--force-conflicts", "--dry-run=server"];
+        self.run(&[&words[..], &["--filename", &self.file(manifest)?]].concat())
     }
 
     fn file(&self, manifest: &str) -> anyhow::Result<String> {
