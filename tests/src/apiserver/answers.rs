@@ -149,51 +149,77 @@ async fn patch_status(
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    // Held from the reading to the writing: a change between the two would be lost.
-    let mut state = cluster.state();
-    let node = state.objects.get(&(Kind::Node, name.clone())).cloned();
-    let (Some(mut node), Ok(patch)) = (node, serde_json::from_str::<Value>(&body)) else {
-        return failure(StatusCode::NOT_FOUND, "NotFound", "no such Node, or no JSON");
-    };
-    if kind != "application/strategic-merge-patch+json" {
-        return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", kind);
-    }
-    if state.refuse_patches {
-        return failure(StatusCode::FORBIDDEN, "Forbidden", "nodes/status is forbidden");
-    }
-    merge_conditions(&mut node, &patch);
-    state.patches.push(patch);
-    cluster.store(&mut state, Kind::Node, &name, Some(node.clone()));
-    Json(node).into_response()
+    change(&cluster, &name, &headers, &body, Form::Strategic)
 }
 
-/// A JSON patch of a Node, of operations `test` and `remove`: all of them or none.
 async fn patch_node(
     State(cluster): State<Cluster>,
     axum::extract::Path(name): axum::extract::Path<String>,
     headers: HeaderMap,
     body: String,
 ) -> Response {
+    change(&cluster, &name, &headers, &body, Form::Json)
+}
+
+/// What a patch of a Node is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A strategic merge, of conditions alone.
+    Strategic,
+    /// A JSON patch of operations `test` and `remove`: all of them or none.
+    Json,
+}
+
+impl Form {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Strategic => "application/strategic-merge-patch+json",
+            Self::Json => "application/json-patch+json",
+        }
+    }
+
+    /// What of a Node is patched in it.
+    fn resource(self) -> &'static str {
+        match self {
+            Self::Strategic => "nodes/status",
+            Self::Json => "nodes",
+        }
+    }
+
+    /// Whether the patch could be applied.
+    fn apply(self, node: &mut Value, patch: &Value) -> bool {
+        match self {
+            Self::Strategic => {
+                merge_conditions(node, patch);
+                true
+            }
+            Self::Json => patch.as_array().into_iter().flatten().all(|operation| operate(node, operation)),
+        }
+    }
+}
+
+fn change(cluster: &Cluster, name: &str, headers: &HeaderMap, body: &str, form: Form) -> Response {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    // Held from the reading to the writing: a change between the two would be lost.
     let mut state = cluster.state();
-    let node = state.objects.get(&(Kind::Node, name.clone())).cloned();
-    let (Some(mut node), Ok(patch)) = (node, serde_json::from_str::<Value>(&body)) else {
+    let node = state.objects.get(&(Kind::Node, name.to_owned())).cloned();
+    let (Some(mut node), Ok(patch)) = (node, serde_json::from_str::<Value>(body)) else {
         return failure(StatusCode::NOT_FOUND, "NotFound", "no such Node, or no JSON");
     };
-    if kind != "application/json-patch+json" {
+    if kind != form.media_type() {
         return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", kind);
     }
     if state.refuse_patches {
-        return failure(StatusCode::FORBIDDEN, "Forbidden", "nodes is forbidden");
+        return failure(StatusCode::FORBIDDEN, "Forbidden", &format!("{} is forbidden", form.resource()));
     }
-    for operation in patch.as_array().into_iter().flatten() {
-        if !operate(&mut node, operation) {
-            return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "a test failed");
-        }
+    if !form.apply(&mut node, &patch) {
+        return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "a test failed");
     }
-    state.node_patches.push(patch);
-    cluster.store(&mut state, Kind::Node, &name, Some(node.clone()));
+    match form {
+        Form::Strategic => state.patches.push(patch),
+        Form::Json => state.node_patches.push(patch),
+    }
+    cluster.store(&mut state, Kind::Node, name, Some(node.clone()));
     Json(node).into_response()
 }
 
