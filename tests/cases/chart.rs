@@ -8,7 +8,6 @@ mod rights;
 mod uninstall;
 mod values;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -24,19 +23,7 @@ const KUBERNETES: &str = "1.37.0";
 /// Helm; none, loudly, where it cannot be built.
 fn helm() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let built = || {
-        // There is no Go in the guest of another kernel, and nothing of this depends on the kernel.
-        if std::env::var_os(programs::PREBUILT).is_some() {
-            return None;
-        }
-        let ready = Command::new("go").arg("version").output().is_ok();
-        if !ready {
-            assert!(std::env::var_os("CI").is_none(), "CI must run these tests with Go");
-            drop(std::io::stderr().write_all(b"\nSKIPPED: tests of the chart; Helm is built with Go\n"));
-        }
-        ready.then(|| Programs::helm().expect("Helm builds"))
-    };
-    PROGRAM.get_or_init(built).as_deref()
+    PROGRAM.get_or_init(|| Programs::with_go("tests of the chart", Programs::helm)).as_deref()
 }
 
 fn chart() -> PathBuf {

@@ -1,6 +1,5 @@
 //! The kubelet's own code, from its `CredentialProviderConfig` to the credentials of a pull.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -29,19 +28,7 @@ pub(super) struct Answer {
 /// The program; none, loudly, where it cannot be built.
 pub(super) fn program() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let built = || {
-        // There is no Go in the guest of another kernel, and nothing of this depends on the kernel.
-        if std::env::var_os(programs::PREBUILT).is_some() {
-            return None;
-        }
-        let ready = Command::new("go").arg("version").output().is_ok();
-        if !ready {
-            assert!(std::env::var_os("CI").is_none(), "CI must run these tests with Go");
-            drop(std::io::stderr().write_all(b"\nSKIPPED: tests of the kubelet's own code; they need Go\n"));
-        }
-        ready.then(|| Programs::keyring().expect("the kubelet's code builds"))
-    };
-    PROGRAM.get_or_init(built).as_deref()
+    PROGRAM.get_or_init(|| Programs::with_go("tests of the kubelet's own code", Programs::keyring)).as_deref()
 }
 
 impl Wiring {
