@@ -32,15 +32,9 @@ pub enum Command {
     Agent(Box<Agent>),
 }
 
-/// Flags of `install`.
-#[derive(Args, Debug)]
-pub struct Install {
-    /// Folder of the programs to install
-    #[arg(long, default_value = "/")]
-    pub source_dir: PathBuf,
-    /// Folder of the mounted ConfigMap; without it no configuration is installed
-    #[arg(long)]
-    pub config_dir: Option<PathBuf>,
+/// Where programs and their configuration are on the host.
+#[derive(Args, Clone, Debug)]
+pub struct HostDirs {
     /// Where the container runtime finds CNI plugins
     #[arg(long, default_value = "/opt/cni/bin")]
     pub cni_bin_dir: PathBuf,
@@ -50,6 +44,20 @@ pub struct Install {
     /// Where the programs find their configuration
     #[arg(long, default_value = "/etc/tripod")]
     pub etc_dir: PathBuf,
+}
+
+/// Flags of `install`.
+#[derive(Args, Debug)]
+pub struct Install {
+    /// Folder of the programs to install
+    #[arg(long, default_value = "/")]
+    pub source_dir: PathBuf,
+    /// Folder of the mounted ConfigMap; without it no configuration is installed
+    #[arg(long)]
+    pub config_dir: Option<PathBuf>,
+    /// Where things are on the host
+    #[command(flatten)]
+    pub host: HostDirs,
     /// Whose programs to install
     #[arg(long, value_delimiter = ',', default_values_t = [Leg::Cni, Leg::CredentialProvider])]
     pub legs: Vec<Leg>,
@@ -88,15 +96,9 @@ pub struct Uninstall {
     /// The conflist, which goes first
     #[arg(long, default_value = "/etc/cni/net.d/10-tripod.conflist")]
     pub conflist: PathBuf,
-    /// Where the container runtime finds CNI plugins
-    #[arg(long, default_value = "/opt/cni/bin")]
-    pub cni_bin_dir: PathBuf,
-    /// Where the kubelet finds credential providers
-    #[arg(long, default_value = "/opt/tripod/credential-provider")]
-    pub credential_bin_dir: PathBuf,
-    /// Where the programs find their configuration
-    #[arg(long, default_value = "/etc/tripod")]
-    pub etc_dir: PathBuf,
+    /// Where things are on the host
+    #[command(flatten)]
+    pub host: HostDirs,
     /// Folder of the agent's state and of attachment records
     #[arg(long, default_value = "/run/tripod")]
     pub state_dir: PathBuf,

@@ -148,9 +148,9 @@ async fn uninstall(flags: cli::Uninstall, stop: impl Future<Output = ()>) -> Res
     let (json, address, is_stay) = (flags.json, flags.health_addr, flags.stay);
     let places = uninstall::Places {
         conflist: flags.conflist,
-        cni_bin: flags.cni_bin_dir,
-        credential_bin: flags.credential_bin_dir,
-        etc: flags.etc_dir,
+        cni_bin: flags.host.cni_bin_dir,
+        credential_bin: flags.host.credential_bin_dir,
+        etc: flags.host.etc_dir,
         state: flags.state_dir,
         cdi: flags.cdi_dir,
         sysctl: flags.sysctl_root,
@@ -169,9 +169,9 @@ fn places(flags: cli::Install) -> Places {
         legs: Legs { cni: has(Leg::Cni), credential_provider: has(Leg::CredentialProvider) },
         source: flags.source_dir,
         config: flags.config_dir,
-        cni_bin: flags.cni_bin_dir,
-        credential_bin: flags.credential_bin_dir,
-        etc: flags.etc_dir,
+        cni_bin: flags.host.cni_bin_dir,
+        credential_bin: flags.host.credential_bin_dir,
+        etc: flags.host.etc_dir,
     }
 }
 
