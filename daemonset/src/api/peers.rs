@@ -10,12 +10,12 @@ use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{ANSWER, ApiError, LONGEST_PAUSE, SHORTEST_PAUSE};
+use super::{ANSWER, ApiError, SHORTEST_PAUSE};
 use crate::agent::Phase;
 use crate::claims::{self, Claims, Verdict, Verdicts};
 use crate::node_facts::{NodeFacts, Seen};
@@ -72,20 +72,13 @@ pub struct Posts {
 /// Follows the other nodes for ever, and writes what `posts` says of ourselves.
 pub(super) async fn follow(client: Client, name: &str, posts: &mut Posts) -> ApiError {
     let mut follower = Follower::new(client, name);
-    let mut stream = pin!(watcher(follower.objects.clone(), watcher::Config::default()));
-    let mut pause = SHORTEST_PAUSE;
+    let objects = watcher(follower.objects.clone(), watcher::Config::default());
+    let mut stream = pin!(objects.default_backoff());
     loop {
         tokio::select! {
             next = stream.next() => match next {
-                Some(Ok(event)) => {
-                    pause = SHORTEST_PAUSE;
-                    follower.take(event);
-                }
-                Some(Err(error)) => {
-                    follower.complain(posts, &ApiError::WatchPeers(error));
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+                Some(Ok(event)) => follower.take(event),
+                Some(Err(error)) => follower.complain(posts, &ApiError::WatchPeers(error)),
                 None => return ApiError::Ended,
             },
             Ok(()) = posts.ours.changed() => follower.write_at = Some(Instant::now()),
@@ -139,7 +132,6 @@ impl<'a> Follower<'a> {
         let is_ours = |object: &TripodNode| object.name() == self.name;
         let touches_ours = match &event {
             watcher::Event::Apply(object) | watcher::Event::Delete(object) => is_ours(object),
-            watcher::Event::InitDone => true,
             _ => false,
         };
         match event {
