@@ -116,6 +116,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
         facts: None,
         refused: None,
         peers: None,
+        is_judged: false,
         ignored: Standing::default(),
         shown: Shown::new(observer.clone()),
         phase,
@@ -142,6 +143,8 @@ struct Agent<'a> {
     network: Network,
     /// The nodes to be linked with; none until an API server or an earlier run has told.
     peers: Option<Vec<Peer>>,
+    /// Whether `peers` are judged from all that is known by now.
+    is_judged: bool,
     /// The claims that are not used.
     ignored: Standing<String>,
     /// What is shown of each look.
@@ -178,6 +181,7 @@ impl Agent<'_> {
             self.reload();
             let news = seen.borrow_and_update().clone();
             self.hear(news);
+            self.is_judged &= !known.has_changed().unwrap_or(false);
             let peers = known.borrow_and_update().clone();
             self.meet(&peers);
             let begin = Instant::now();
@@ -188,7 +192,7 @@ impl Agent<'_> {
                 () = changed(watch, self.settings.resync) => {}
                 // The senders live as long as the API task, which does not end.
                 Ok(()) = seen.changed() => {}
-                Ok(()) = known.changed() => {}
+                Ok(()) = known.changed() => self.is_judged = false,
                 changes = monitor.changed() => if changes.underlay { self.network.forget_ways() },
             }
             // However often the kernel has news, a tenth of a processor is enough.
@@ -196,9 +200,10 @@ impl Agent<'_> {
         }
     }
 
-    /// Judges what other nodes say. As long as nothing is heard, the last known ones stay.
+    /// Judges what other nodes say, once for each thing that is new. As long as nothing is heard, the last
+    /// known ones stay.
     fn meet(&mut self, peers: &Peers) {
-        let (Peers::Known(known), Some(facts)) = (peers, &self.facts) else { return };
+        let (Peers::Known(known), Some(facts), false) = (peers, &self.facts, self.is_judged) else { return };
         let us = Standpoint {
             name: &self.settings.node_name,
             config: &self.config,
@@ -216,6 +221,7 @@ impl Agent<'_> {
             tracing::info!(claim, "this TripodNode is not ignored any more");
         }
         self.peers = Some(judged.peers);
+        self.is_judged = true;
     }
 
     /// Takes over a changed `node.yaml`. One that cannot be used is told, and the last good one stays.
@@ -233,6 +239,7 @@ impl Agent<'_> {
                     is_new
                 });
                 self.config = config;
+                self.is_judged = false;
                 self.facts.iter().for_each(|facts| node::tell_unlisted(&self.config, facts));
             }
             Err(_) if complaint == self.complaint => {}
@@ -274,6 +281,7 @@ impl Agent<'_> {
         node::tell_unlisted(&self.config, &news);
         self.ours.send_replace(Claim::new(&news));
         self.facts = Some(news);
+        self.is_judged = false;
     }
 
     async fn apply(&mut self, watch: &mut Option<Watch>, known: &Peers) {
