@@ -10,6 +10,8 @@ mod expr;
 pub mod foreign;
 pub mod masquerade;
 mod message;
+pub mod overlay;
+pub mod passage;
 pub(crate) mod ports;
 mod set;
 mod socket;

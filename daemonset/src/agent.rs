@@ -164,7 +164,7 @@ impl Agent<'_> {
         mut self,
         mut seen: watch::Receiver<Option<Seen>>,
         mut known: watch::Receiver<Peers>,
-        monitor: Monitor,
+        mut monitor: Monitor,
     ) {
         // A restart must not wait for an API server: the state it left is the state it restores.
         if let Some((facts, peers)) = self.node.last_known(&self.settings.node_name) {

@@ -27,6 +27,18 @@ pub struct NodeConfig {
     pub mtu: Option<u32>,
     /// What happens to the source address of packets that leave the cluster.
     pub masquerade: Masquerading,
+    /// What to do about rules of others that drop what the node forwards.
+    pub forward_drop: ForwardDrop,
+}
+
+/// What to do about rules of others that drop what the node forwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardDrop {
+    /// Say where and what to do.
+    #[default]
+    Report,
+    /// Put rules before them that let this node's pods pass.
+    Repair,
 }
 
 /// How nodes reach one another's pods.
@@ -48,12 +60,26 @@ pub struct Vxlan {
     pub vni: u32,
     /// UDP port.
     pub port: u16,
+    /// Who computes checksums.
+    pub checksum_offload: ChecksumOffload,
+}
+
+/// Who computes checksums of packets that leave through the overlay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChecksumOffload {
+    /// The hardware, unless the kernel is known to leave wrong ones.
+    #[default]
+    Auto,
+    /// The hardware, or whatever is there at last.
+    On,
+    /// The overlay itself, as some network cards and clouds need it.
+    Off,
 }
 
 impl Default for Vxlan {
     /// The port is the one that IANA gave to VXLAN.
     fn default() -> Self {
-        Self { vni: 84, port: 4789 }
+        Self { vni: 84, port: 4789, checksum_offload: ChecksumOffload::Auto }
     }
 }
 
@@ -170,13 +196,17 @@ mod tests {
     fn every_key_of_the_schema_is_read() {
         let text = "version: v1\napiServers: [https://172.30.0.1:6443, 'https://[fd00::1]']\n\
             clusterCIDRs: [10.244.0.0/16, fd00:10::/48]\nbackend: direct\nmtu: 1450\n\
-            masquerade: {enabled: false, exclude: [192.168.0.0/16]}\nvxlan: {vni: 7, port: 8472, checksumOffload: auto}\n\
-            forwardDrop: report\nplatform: auto\n";
+            masquerade: {enabled: false, exclude: [192.168.0.0/16]}\nvxlan: {vni: 7, port: 8472, checksumOffload: 'off'}\n\
+            forwardDrop: repair\nplatform: auto\n";
         let config = parse("node.yaml", text).unwrap();
         assert_eq!(config.api_servers, ["https://172.30.0.1:6443", "https://[fd00::1]"]);
         assert_eq!(config.cluster_cidrs.len(), 2);
-        assert_eq!((config.backend, config.vxlan), (Backend::Direct, Vxlan { vni: 7, port: 8472 }));
+        assert_eq!(
+            (config.backend, config.vxlan),
+            (Backend::Direct, Vxlan { vni: 7, port: 8472, checksum_offload: ChecksumOffload::Off })
+        );
         assert_eq!(config.mtu, Some(1450));
+        assert_eq!(config.forward_drop, ForwardDrop::Repair);
         assert!(!config.masquerade.enabled);
         assert_eq!(config.masquerade.exclude, ["192.168.0.0/16".parse::<IpNetwork>().unwrap()]);
     }
@@ -203,8 +233,14 @@ mod tests {
             ("version: v1\nbackend: ipip\n", ":2:10: backend: \"ipip\" is no backend"),
             ("version: v1\nvxlan: {vni: 0}\n", "vxlan.vni: \"0\" is out of range; set 1 to 16777215"),
             ("version: v1\nvxlan: {port: 0}\n", "vxlan.port: \"0\" is out of range; set 1 to 65535"),
-            ("version: v1\nvxlan: {checksumOffload: off}\n", "vxlan.checksumOffload"),
-            ("version: v1\nforwardDrop: repair\n", "forwardDrop: \"repair\" is not available"),
+            (
+                "version: v1\nvxlan: {checksumOffload: no}\n",
+                "vxlan.checksumOffload: \"no\" is no vxlan.checksumOffload; set auto or on or off",
+            ),
+            (
+                "version: v1\nforwardDrop: mend\n",
+                "forwardDrop: \"mend\" is no forwardDrop; set report or repair",
+            ),
             ("version: v1\nplatform: k3s\n", "platform: \"k3s\" is not available"),
             ("version: v1\nmtu: 500\n", "mtu: \"500\""),
             ("version: v1\nclusterCIDRs: [10.1.2.3/16]\n", "clusterCIDRs: \"10.1.2.3/16\""),

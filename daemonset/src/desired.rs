@@ -5,8 +5,9 @@ use std::path::Path;
 use ipnetwork::IpNetwork;
 use tripod_cni::nft::masquerade::{MULTICAST, Masquerade};
 
-use crate::config::NodeConfig;
+use crate::config::{ForwardDrop, NodeConfig};
 use crate::conflist;
+use crate::firewall::Firewall;
 use crate::mesh::{Family, Mesh};
 use crate::node_facts::NodeFacts;
 use crate::prefix;
@@ -16,8 +17,12 @@ use crate::prefix;
 pub struct Desired {
     /// Parameters below `/proc/sys/net`.
     pub sysctls: Vec<Sysctl>,
-    /// Which packets leave with the node's address.
-    pub masquerade: Masquerade,
+    /// How many nodes are asked for by their addresses.
+    pub neighbours: usize,
+    /// Which packets leave with the node's address, and which do not pass.
+    pub firewall: Firewall,
+    /// Whether pods are to pass where rules of others drop.
+    pub forward_drop: ForwardDrop,
     /// Bytes of the conflist.
     pub conflist: Vec<u8>,
 }
@@ -41,7 +46,12 @@ pub fn decide(config: &NodeConfig, facts: &NodeFacts, mesh: &Mesh, agent_state: 
     let families = [(FORWARD4, facts.pod_cidrs.iter().any(IpNetwork::is_ipv4)), (FORWARD6, has_ipv6(facts))];
     Desired {
         sysctls: families.into_iter().filter_map(|(sysctl, wanted)| wanted.then_some(sysctl)).collect(),
-        masquerade: masquerade(config, facts),
+        neighbours: mesh.neighbours_on_links(),
+        firewall: Firewall {
+            masquerade: masquerade(config, facts),
+            overlay_port: mesh.overlays.first().map(|overlay| overlay.port),
+        },
+        forward_drop: config.forward_drop,
         conflist: conflist::render(&facts.pod_cidrs, &facts.node_ips, mtu, agent_state),
     }
 }
@@ -115,8 +125,11 @@ mod tests {
             ..NodeConfig::default()
         };
         let desired = decide(&config, &facts(&["10.1.0.0/24"]), &Mesh::default(), Path::new("/run/tripod"));
-        assert_eq!(desired.masquerade.pods, networks(&["10.1.0.0/24"]));
-        assert_eq!(desired.masquerade.spared, networks(&["10.0.0.0/8", "192.168.0.0/16", "224.0.0.0/4"]));
+        assert_eq!(desired.firewall.masquerade.pods, networks(&["10.1.0.0/24"]));
+        assert_eq!(
+            desired.firewall.masquerade.spared,
+            networks(&["10.0.0.0/8", "192.168.0.0/16", "224.0.0.0/4"])
+        );
     }
 
     #[test]
@@ -124,7 +137,8 @@ mod tests {
         let facts = facts(&["10.1.0.0/24", "fd00:1::/64"]);
         let config = NodeConfig::default();
         assert_eq!(unlisted(&config, &facts), facts.pod_cidrs.iter().collect::<Vec<_>>());
-        let spared = decide(&config, &facts, &Mesh::default(), Path::new("/run/tripod")).masquerade.spared;
+        let spared =
+            decide(&config, &facts, &Mesh::default(), Path::new("/run/tripod")).firewall.masquerade.spared;
         assert_eq!(spared, networks(&["10.1.0.0/24", "fd00:1::/64", "224.0.0.0/4", "ff00::/8"]));
     }
 
@@ -139,6 +153,6 @@ mod tests {
         let masquerade = Masquerading { enabled: false, exclude: Vec::new() };
         let config = NodeConfig { masquerade, ..NodeConfig::default() };
         let desired = decide(&config, &facts(&["10.1.0.0/24"]), &Mesh::default(), Path::new("/run/tripod"));
-        assert_eq!(desired.masquerade, Masquerade::default());
+        assert_eq!(desired.firewall.masquerade, Masquerade::default());
     }
 }

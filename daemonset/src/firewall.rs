@@ -1,10 +1,9 @@
-//! The node's base table in nf_tables.
+//! The node's tables in nf_tables.
 
 use std::io;
 
-use tripod_cni::nft::Nft;
-use tripod_cni::nft::base;
 use tripod_cni::nft::masquerade::Masquerade;
+use tripod_cni::nft::{Nft, base, overlay};
 
 /// What the kernel refused.
 #[derive(Debug, thiserror::Error)]
@@ -15,14 +14,31 @@ pub struct FirewallError {
     source: io::Error,
 }
 
-/// Makes the guard chain what it should be, and the masquerade chain what `masquerade` says.
-pub fn apply(masquerade: &Masquerade) -> Result<(), FirewallError> {
-    base::apply(&open()?, Some(masquerade)).map_err(refused("set the chains"))
+/// What is the agent's in table `inet tripod`, beside the guard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Firewall {
+    /// Which packets leave with the node's address.
+    pub masquerade: Masquerade,
+    /// UDP port of the overlay, which is closed to pods; none where there is no overlay.
+    pub overlay_port: Option<u16>,
 }
 
-/// Whether both chains have the rules they should.
-pub fn is_whole(masquerade: &Masquerade) -> Result<bool, FirewallError> {
-    base::is_whole(&open()?, Some(masquerade)).map_err(refused("look at the chains"))
+impl Firewall {
+    /// Makes the guard chain what it should be, and the agent's chains what this says.
+    pub fn apply(&self) -> Result<(), FirewallError> {
+        let nft = open()?;
+        let applied = base::apply(&nft, Some(&self.masquerade));
+        applied.and_then(|()| overlay::apply(&nft, self.overlay_port)).map_err(refused("set the chains"))
+    }
+
+    /// Whether all of these chains have the rules they should.
+    pub fn is_whole(&self) -> Result<bool, FirewallError> {
+        let nft = open()?;
+        let look = || {
+            Ok(base::is_whole(&nft, Some(&self.masquerade))? && overlay::is_whole(&nft, self.overlay_port)?)
+        };
+        look().map_err(refused("look at the chains"))
+    }
 }
 
 fn open() -> Result<Nft, FirewallError> {

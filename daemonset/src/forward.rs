@@ -1,114 +1,118 @@
 //! Rules of others that drop what the node forwards, and so what pods send and get. They are theirs to
-//! change: the admin is told, with what to do.
+//! change: the admin is told, with what to do, or says that we shall do it.
 
 use std::io;
 
 use ipnetwork::IpNetwork;
 use tripod_cni::nft::Nft;
-use tripod_cni::nft::foreign::{self, ForwardDrop};
+use tripod_cni::nft::foreign::{self, ForwardChain};
 
+use crate::config::ForwardDrop;
 use crate::standing::{Difference, Standing};
 
 /// What was last seen of others' rules.
 #[derive(Debug, Default)]
 pub struct Forward {
-    /// The ruleset's generation then. The kernel counts each change of any table.
-    generation: Option<u32>,
-    drops: Standing<ForwardDrop>,
+    /// What the last look was made for: the ruleset's generation, of which the kernel counts each change of
+    /// any table, the admin's word and the pods.
+    looked: Option<(u32, ForwardDrop, Vec<IpNetwork>)>,
+    drops: Standing<String>,
+    /// What could not be repaired, and why.
+    stuck: Standing<String>,
+}
+
+/// What a look at others' chains gave.
+#[derive(Debug, Default)]
+struct Look {
+    /// Chains that drop, each with its remedy.
+    drops: Vec<(String, String)>,
+    stuck: Vec<String>,
 }
 
 impl Forward {
-    /// Tells which drops came and went since the last look, as far as they may concern `pods`.
-    pub fn tell(&mut self, pods: &[IpNetwork]) {
-        match self.look(pods) {
-            Ok(Difference { come, gone }) => {
-                for drop in come {
-                    let fix = remedy(&drop, pods);
-                    tracing::warn!(chain = %drop, fix, "packets to and from pods may be lost in another's table");
-                }
-                for drop in gone {
-                    tracing::info!(chain = %drop, "this is no more, and stops no packets of pods");
-                }
-            }
+    /// Lets pods pass where the admin wants that. Tells which drops came and went since the last look, as far
+    /// as they concern `pods`.
+    pub fn keep(&mut self, word: ForwardDrop, pods: &[IpNetwork]) {
+        match self.look(word, pods) {
+            Ok(Some(look)) => self.tell(look),
+            Ok(None) => {}
             Err(error) => tracing::debug!(%error, "the rules of others cannot be read"),
         }
     }
 
-    /// The chains that dropped packets at the last look.
-    pub fn drops(&self) -> &[ForwardDrop] {
+    /// The chains that dropped packets of pods at the last look.
+    pub fn drops(&self) -> &[String] {
         self.drops.found()
     }
 
-    fn look(&mut self, pods: &[IpNetwork]) -> io::Result<Difference<ForwardDrop>> {
-        let unchanged = Difference { come: Vec::new(), gone: Vec::new() };
+    fn tell(&mut self, Look { drops, stuck }: Look) {
+        for error in self.stuck.replace(stuck).come {
+            tracing::error!(error, "cannot let pods pass in another's table");
+        }
+        let Difference { come, gone } =
+            self.drops.replace(drops.iter().map(|(chain, _)| chain.clone()).collect());
+        for (chain, fix) in drops.iter().filter(|(chain, _)| come.contains(chain)) {
+            tracing::warn!(chain, fix, "packets to and from pods may be lost in another's table");
+        }
+        for chain in gone {
+            tracing::info!(chain, "this is no more, and stops no packets of pods");
+        }
+    }
+
+    /// None where nothing is new.
+    fn look(&mut self, word: ForwardDrop, pods: &[IpNetwork]) -> io::Result<Option<Look>> {
         let nft = Nft::open()?;
-        let generation = nft.generation()?;
-        if self.generation == Some(generation) {
-            return Ok(unchanged);
+        let now = (nft.generation()?, word, pods.to_vec());
+        if self.looked.as_ref() == Some(&now) {
+            return Ok(None);
         }
-        let mut drops = foreign::forward_drops(&nft)?;
-        drops.retain(|drop| concerned(drop, pods).next().is_some());
+        let chains = foreign::forward_chains(&nft)?;
         // Who reads while somebody writes may miss a chain; the next look sees it.
-        if nft.generation()? != generation {
-            return Ok(unchanged);
+        if nft.generation()? != now.0 {
+            return Ok(None);
         }
-        self.generation = Some(generation);
-        Ok(self.drops.replace(drops))
+        self.looked = Some(now);
+        let mut look = Look::default();
+        chains.iter().for_each(|chain| look.at(&nft, chain, word, pods));
+        Ok(Some(look))
     }
 }
 
-/// The prefixes whose packets pass the chain.
-fn concerned<'a>(drop: &ForwardDrop, pods: &'a [IpNetwork]) -> impl Iterator<Item = &'a IpNetwork> {
-    let (ipv4, ipv6) = (drop.family != "ip6", drop.family != "ip");
-    pods.iter().filter(move |prefix| if prefix.is_ipv4() { ipv4 } else { ipv6 })
+impl Look {
+    /// Rules of ours in a chain that drops nothing any more, or that we are not to repair, go.
+    fn at(&mut self, nft: &Nft, chain: &ForwardChain, word: ForwardDrop, pods: &[IpNetwork]) {
+        let drops = chain.cause.is_some() && chain.concerned(pods).next().is_some();
+        let passing = if drops && word == ForwardDrop::Repair { pods } else { &[] };
+        let changed = if chain.lets_pass(passing) { Ok(()) } else { change(nft, chain, passing) };
+        if drops && (passing.is_empty() || changed.is_err()) {
+            self.drops.push((chain.to_string(), remedy(chain, pods)));
+        }
+        self.stuck.extend(changed.err().map(|error| format!("{chain}: {error}")));
+    }
+}
+
+fn change(nft: &Nft, chain: &ForwardChain, passing: &[IpNetwork]) -> io::Result<()> {
+    chain.let_pass(nft, passing)?;
+    match passing {
+        [] => tracing::info!(%chain, "removed our rules from another's table"),
+        pods => {
+            let pods = crate::node_facts::list(pods);
+            tracing::info!(%chain, pods, "forwardDrop is \"repair\": pods pass in another's table");
+        }
+    }
+    Ok(())
 }
 
 /// By addresses, not by our link group: `iptables` cannot read its own table any more with such a rule in it.
-fn remedy(drop: &ForwardDrop, pods: &[IpNetwork]) -> String {
-    let ForwardDrop { family, table, chain, .. } = drop;
-    let rules = concerned(drop, pods).flat_map(|prefix| {
+fn remedy(drop: &ForwardChain, pods: &[IpNetwork]) -> String {
+    let path = drop.path();
+    let rules = drop.concerned(pods).flat_map(|prefix| {
         let layer = if prefix.is_ipv4() { "ip" } else { "ip6" };
-        ["saddr", "daddr"]
-            .map(|side| format!("nft insert rule {family} {table} {chain} {layer} {side} {prefix} accept"))
+        ["saddr", "daddr"].map(|side| format!("nft insert rule {path} {layer} {side} {prefix} accept"))
     });
     format!(
         "let pods pass there, for no rule in another table can undo a drop: {}; to make it last, tell the \
-         program whose table it is (Docker: its chain DOCKER-USER)",
+         program whose table it is (Docker: its chain DOCKER-USER), or set forwardDrop in node.yaml to \"repair\"",
         rules.collect::<Vec<_>>().join("; ")
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use tripod_cni::nft::foreign::Cause;
-
-    use super::*;
-
-    fn drop_of(family: &'static str) -> ForwardDrop {
-        ForwardDrop { family, table: "filter".into(), chain: "FORWARD".into(), cause: Cause::Policy }
-    }
-
-    fn pods() -> Vec<IpNetwork> {
-        ["10.1.0.0/24", "fd00::/64"].map(|prefix| prefix.parse().unwrap()).into()
-    }
-
-    #[test]
-    fn the_remedy_names_the_pods_that_pass_the_chain() {
-        let rule = |family, matched| format!("nft insert rule {family} filter FORWARD {matched} accept");
-        let ip6 = remedy(&drop_of("ip6"), &pods());
-        assert!(ip6.contains(&rule("ip6", "ip6 saddr fd00::/64")), "{ip6}");
-        assert!(ip6.contains(&rule("ip6", "ip6 daddr fd00::/64")) && !ip6.contains("10.1"), "{ip6}");
-        let inet = remedy(&drop_of("inet"), &pods());
-        for matched in ["ip saddr 10.1.0.0/24", "ip6 saddr fd00::/64"] {
-            assert!(inet.contains(&rule("inet", matched)), "{inet}");
-        }
-    }
-
-    #[test]
-    fn a_family_without_pods_is_not_concerned() {
-        let ipv4 = &pods()[..1];
-        assert_eq!(concerned(&drop_of("ip6"), ipv4).count(), 0);
-        assert_eq!(concerned(&drop_of("ip"), ipv4).count(), 1);
-        assert_eq!(concerned(&drop_of("inet"), &pods()).count(), 2);
-    }
 }

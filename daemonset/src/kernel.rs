@@ -6,6 +6,7 @@
 mod links;
 mod monitor;
 mod neighbours;
+mod offload;
 mod routes;
 mod rules;
 mod ruleset;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use netlink_packet_route::AddressFamily;
+use nix::errno::Errno;
 use rtnetlink::Handle;
 use tokio::task::JoinSet;
 
@@ -25,9 +27,13 @@ pub use routes::HostRoute;
 /// Marks our routes and rules; the same number as the plugin's.
 pub const PROTOCOL: u8 = 84;
 
+/// What was attempted, where a person can do something about a refusal.
+const ADD_ROUTE: &str = "add route";
+const MAKE_OVERLAY: &str = "make overlay device";
+
 /// Something the kernel refused.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {act} {object}")]
+#[error("cannot {act} {object}{}", self.remedy())]
 pub struct KernelError {
     act: &'static str,
     object: String,
@@ -41,16 +47,16 @@ pub enum Refused {
     /// An answer to a request.
     #[error("{0}")]
     Answer(rtnetlink::Error),
-    /// No socket.
+    /// A system call, or an error that an answer holds.
     #[error(transparent)]
-    Socket(#[from] std::io::Error),
+    System(#[from] std::io::Error),
 }
 
 impl KernelError {
     fn refused(act: &'static str, object: impl fmt::Display) -> impl FnOnce(rtnetlink::Error) -> Self {
         move |source| {
             let source = match source {
-                rtnetlink::Error::NetlinkError(message) => Refused::Socket(message.to_io()),
+                rtnetlink::Error::NetlinkError(message) => Refused::System(message.to_io()),
                 other => Refused::Answer(other),
             };
             Self { act, object: object.to_string(), source }
@@ -58,12 +64,35 @@ impl KernelError {
     }
 
     fn socket(source: std::io::Error) -> Self {
-        Self { act: "open", object: "a netlink socket".to_owned(), source: Refused::Socket(source) }
+        Self::system("open", "a netlink socket")(source)
+    }
+
+    fn system(act: &'static str, object: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self { act, object: object.to_string(), source: Refused::System(source) }
+    }
+
+    /// What a person can do about it, where that is known.
+    fn remedy(&self) -> &'static str {
+        let says = |errno| self.is(errno);
+        match self.act {
+            ADD_ROUTE if says(Errno::EEXIST) => {
+                " (a route of somebody else leads there already, see `ip route`; remove it)"
+            }
+            MAKE_OVERLAY if says(Errno::EEXIST) => {
+                " (see `ip -d link`: another link has its name, or another VXLAN device its identifier and port; \
+                 remove it, or set vxlan.vni or vxlan.port in node.yaml)"
+            }
+            MAKE_OVERLAY if says(Errno::EOPNOTSUPP) => {
+                " (this kernel knows no VXLAN; load its module vxlan, or set backend to \"direct\" in node.yaml)"
+            }
+            _ if says(Errno::EPERM) => " (the capability NET_ADMIN is needed)",
+            _ => "",
+        }
     }
 
     /// Whether the kernel said `errno`.
-    pub fn is(&self, errno: nix::errno::Errno) -> bool {
-        matches!(&self.source, Refused::Socket(error) if error.raw_os_error() == Some(errno as i32))
+    pub fn is(&self, errno: Errno) -> bool {
+        matches!(&self.source, Refused::System(error) if error.raw_os_error() == Some(errno as i32))
     }
 }
 
@@ -73,10 +102,15 @@ pub struct Kernel {
     handle: Handle,
     /// Its dumps hold only what was asked for, so that a table of a million foreign routes costs nothing.
     strict: Handle,
-    _connections: JoinSet<()>,
+    connections: JoinSet<()>,
 }
 
 impl Kernel {
+    /// Whether both connections live. One whose socket fails ends, and answers nothing any more.
+    pub fn is_connected(&mut self) -> bool {
+        self.connections.try_join_next().is_none()
+    }
+
     /// Connects.
     pub fn open() -> Result<Self, KernelError> {
         let mut connections = JoinSet::new();
@@ -85,10 +119,41 @@ impl Kernel {
         let (connection, strict, _) =
             rtnetlink::new_connection_with_strict_check().map_err(KernelError::socket)?;
         connections.spawn(connection);
-        Ok(Self { handle, strict, _connections: connections })
+        Ok(Self { handle, strict, connections })
     }
+}
+
+/// Version and patch level of the running kernel.
+pub fn release() -> Option<(u32, u32)> {
+    let text = nix::sys::utsname::uname().ok()?.release().to_str()?.to_owned();
+    parse_release(&text)
+}
+
+fn parse_release(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read_however_they_go_on() {
+        for (text, release) in [
+            ("6.18.44-cloud", Some((6, 18))),
+            ("5.6", Some((5, 6))),
+            ("4.18.0-553.el8_10.x86_64", Some((4, 18))),
+            ("5", None),
+            ("linux-6.1", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_release(text), release, "{text:?}");
+        }
+        assert!(release().is_some_and(|release| release > (3, 0)));
+    }
 }

@@ -38,8 +38,8 @@ pub const RULE_PRIORITY: u32 = 30_084;
 pub enum Reach {
     /// It is on this link.
     OnLink(u32),
-    /// Behind a router.
-    Routed,
+    /// Behind a router, by this link unless by several.
+    Routed(Option<u32>),
     /// The kernel knows no way.
     Unknown,
 }
@@ -51,6 +51,9 @@ pub struct Underlay {
     pub reach: BTreeMap<IpAddr, Reach>,
     /// MTU of the link that carries our address, by family.
     pub mtu: BTreeMap<Family, u32>,
+    /// Whether this kernel leaves wrong checksums on packets that are masqueraded and then go through VXLAN,
+    /// when hardware is to compute them. Linux did before 5.7, and whoever used Services waited a minute.
+    pub has_broken_checksums: bool,
 }
 
 /// Through which device a route leads.
@@ -128,6 +131,16 @@ pub enum Unlinked {
         /// The prefix.
         prefix: IpNetwork,
     },
+    /// The admin wants direct routes, and they do not lead over another family.
+    #[error(
+        "{prefix}: the peer has no InternalIP of its family but {address}, and backend is \"direct\"; set it to \"auto\""
+    )]
+    OtherFamily {
+        /// The prefix.
+        prefix: IpNetwork,
+        /// The peer's address.
+        address: IpAddr,
+    },
     /// The admin wants direct routes, and the peer is behind a router.
     #[error(
         "{prefix}: {address} is not on a link of this node, and backend is \"direct\"; set it to \"auto\""
@@ -181,6 +194,9 @@ fn way(
             Ok(Way::Direct { device: *device, gateway: address })
         }
         (Backend::Auto, _) => Ok(overlay),
+        (Backend::Direct, _) if address.is_ipv4() != prefix.is_ipv4() => {
+            Err(Unlinked::OtherFamily { prefix, address })
+        }
         (Backend::Direct, _) => Err(Unlinked::NotOnLink { prefix, address }),
     }
 }
@@ -219,6 +235,12 @@ impl Mesh {
     /// The address with which this node speaks to others of a family.
     pub fn source_towards(&self, is_ipv4: bool) -> Option<IpAddr> {
         self.sources.iter().copied().find(|ip| ip.is_ipv4() == is_ipv4)
+    }
+
+    /// How many next hops there are on links that are not ours.
+    pub fn neighbours_on_links(&self) -> usize {
+        let direct = self.routes.iter().filter(|route| matches!(route.device, Device::Link(_)));
+        direct.map(|route| route.gateway).collect::<BTreeSet<_>>().len()
     }
 
     fn has_nodes_of(&self, cidr: &IpNetwork) -> bool {

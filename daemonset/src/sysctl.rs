@@ -53,6 +53,36 @@ pub fn close_overlays(root: &Path) -> Result<(), SysctlError> {
     Ok(())
 }
 
+/// Makes room in the kernel's tables for so many neighbours, where it has less: past `gc_thresh3` none is
+/// added, and a node that cannot be asked for is not reached. Only the machine's own network has these
+/// parameters.
+pub fn make_room(root: &Path, neighbours: usize) {
+    for (name, wanted) in thresholds(neighbours) {
+        for family in ["ipv4", "ipv6"] {
+            let key = format!("{family}/neigh/default/{name}");
+            let found = fs::read_to_string(root.join(&key))
+                .ok()
+                .and_then(|text| text.trim_end().parse::<usize>().ok());
+            if found.is_none_or(|found| found >= wanted) {
+                continue;
+            }
+            match tripod_cni::sysctl::set(root, &key, &wanted.to_string()) {
+                Ok(()) => tracing::info!(key, wanted, "made room for neighbours"),
+                Err(error) => tracing::debug!(key, wanted, %error, "no room for more neighbours"),
+            }
+        }
+    }
+}
+
+/// The kernel's own, and each neighbour once, twice and four times more: the first is what it always keeps.
+fn thresholds(neighbours: usize) -> [(&'static str, usize); 3] {
+    [
+        ("gc_thresh1", 128 + neighbours),
+        ("gc_thresh2", 512 + 2 * neighbours),
+        ("gc_thresh3", 1024 + 4 * neighbours),
+    ]
+}
+
 fn is_forwarding6(root: &Path) -> bool {
     fs::read_to_string(root.join(FORWARDING6)).is_ok_and(|value| value.trim_end() == "1")
 }
@@ -93,6 +123,20 @@ mod tests {
              {ZERO} 00 {ZERO} 00 {ROUTER} 00000400 00000001 00000000 00000003     eth1\n\
              {ZERO} 00 {ZERO} 00 {ZERO} ffffffff 00000001 00000000 00200200       lo\n"
         )
+    }
+
+    #[test]
+    fn thresholds_are_raised_and_never_lowered() {
+        let node = tempfile::tempdir().unwrap();
+        let folder = node.path().join("ipv4/neigh/default");
+        fs::create_dir_all(&folder).unwrap();
+        for (name, value) in [("gc_thresh1", "128\n"), ("gc_thresh2", "80000\n"), ("gc_thresh3", "1024\n")] {
+            fs::write(folder.join(name), value).unwrap();
+        }
+        make_room(node.path(), 1000);
+        let read = |name| fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!(["gc_thresh1", "gc_thresh2", "gc_thresh3"].map(read), ["1128", "80000\n", "5024"]);
+        assert!(!node.path().join("ipv6").exists(), "what a network does not have is not made");
     }
 
     #[test]

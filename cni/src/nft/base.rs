@@ -118,7 +118,7 @@ pub(super) const LOOPBACK4: Ipv4Network = match Ipv4Network::new_checked(Ipv4Add
 pub(super) const ROUTER_ADVERTISEMENT: u8 = 134;
 pub(super) const REDIRECT: u8 = 137;
 
-fn from_pods() -> Vec<Expr> {
+pub(super) fn from_pods() -> Vec<Expr> {
     vec![Expr::IncomingGroup, Expr::Equal(LINK_GROUP.to_ne_bytes().to_vec())]
 }
 

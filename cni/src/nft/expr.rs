@@ -15,6 +15,8 @@ const FIRST_WORD: u32 = 8;
 pub enum Verdict {
     /// It is gone.
     Drop,
+    /// This table is done with it, and it goes on.
+    Accept,
     /// This chain is done with it.
     Return,
 }
@@ -270,6 +272,7 @@ fn compare(operation: u32, value: &[u8]) -> Attributes {
 fn immediate(verdict: Verdict) -> Attributes {
     let code: i32 = match verdict {
         Verdict::Drop => 0,
+        Verdict::Accept => 1,
         Verdict::Return => -5,
     };
     let verdict = Attributes::new().bytes(1, &code.to_be_bytes());

@@ -4,21 +4,22 @@
 use std::fmt;
 use std::io;
 
+use ipnetwork::IpNetwork;
+
 use super::base::TABLE;
+use super::message::Place;
+use super::passage::Passage;
 use super::socket::Nft;
 use crate::netlink::{Reader, text};
 
-/// A chain that forwarded packets do not pass unless one of its rules lets them.
+/// A base chain on hook forward, outside our table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForwardDrop {
-    /// Family of its table as `nft` writes it: `ip`, `ip6` or `inet`.
-    pub family: &'static str,
-    /// Its table.
-    pub table: String,
-    /// Its name.
-    pub chain: String,
-    /// What stops them.
-    pub cause: Cause,
+pub struct ForwardChain {
+    pub(super) place: Place,
+    /// What stops packets that no rule of the chain lets pass; none where they pass.
+    pub cause: Option<Cause>,
+    /// Our rules in it.
+    pub passages: Vec<Passage>,
 }
 
 /// What stops a packet at the end of a chain.
@@ -30,56 +31,93 @@ pub enum Cause {
     LastRule,
 }
 
-impl fmt::Display for ForwardDrop {
+impl ForwardChain {
+    /// Its table and itself as in `nft` commands: `ip filter FORWARD`.
+    pub fn path(&self) -> String {
+        let Place { table, chain, .. } = &self.place;
+        format!("{} {table} {chain}", self.layer())
+    }
+
+    /// Family of its table as `nft` writes it: `ip`, `ip6` or `inet`.
+    pub fn layer(&self) -> &'static str {
+        layer(self.place.family).unwrap_or_default()
+    }
+
+    /// The prefixes whose packets pass the chain.
+    pub fn concerned<'a>(&self, pods: &'a [IpNetwork]) -> impl Iterator<Item = &'a IpNetwork> {
+        let (ipv4, ipv6) = (self.layer() != "ip6", self.layer() != "ip");
+        pods.iter().filter(move |prefix| if prefix.is_ipv4() { ipv4 } else { ipv6 })
+    }
+}
+
+impl fmt::Display for ForwardChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { family, table, chain, cause } = self;
-        let cause = match cause {
-            Cause::Policy => "has policy drop",
-            Cause::LastRule => "ends in a rule that drops or rejects",
+        let Place { table, chain, .. } = &self.place;
+        let cause = match self.cause {
+            Some(Cause::Policy) => " has policy drop",
+            Some(Cause::LastRule) => " ends in a rule that drops or rejects",
+            None => "",
         };
-        write!(f, "chain {chain} of nftables table {family} {table} on hook forward {cause}")
+        write!(f, "chain {chain} of nftables table {} {table} on hook forward{cause}", self.layer())
     }
 }
 
 /// Base chains on hook forward, outside our table, that drop by policy or by their last rule. Tables of
 /// iptables in its old form (`iptables-legacy`) are not part of nf_tables and cannot be seen here.
-pub fn forward_drops(nft: &Nft) -> io::Result<Vec<ForwardDrop>> {
-    let mut drops = Vec::new();
-    for (number, chain) in nft.chains()?.iter().filter_map(|(family, chain)| forwarding(*family, chain)) {
-        let ends_in_drop =
-            || Ok::<_, io::Error>(ends_in_drop(&nft.last_rule(number, &chain.table, &chain.chain)?));
-        if chain.cause == Cause::Policy || ends_in_drop()? {
-            drops.push(chain);
-        }
-    }
-    Ok(drops)
+pub fn forward_drops(nft: &Nft) -> io::Result<Vec<ForwardChain>> {
+    let mut chains = forward_chains(nft)?;
+    chains.retain(|chain| chain.cause.is_some());
+    Ok(chains)
 }
 
-/// A chain on hook forward, by its attributes; its cause is the last rule until that has been read.
-fn forwarding(family: u8, chain: &[u8]) -> Option<(u8, ForwardDrop)> {
+/// All base chains on hook forward, outside our table.
+pub fn forward_chains(nft: &Nft) -> io::Result<Vec<ForwardChain>> {
+    let mut chains = Vec::new();
+    for (family, chain) in nft.chains()? {
+        let Some((place, has_policy_drop)) = forwarding(family, &chain) else { continue };
+        let (ends_in_drop, passages) = nft.rules(&place, |rules| {
+            let (mut is_drop, mut passages) = (false, Vec::new());
+            for rule in rules {
+                is_drop = ends_in_drop(rule);
+                passages.extend(Passage::read(rule));
+            }
+            (is_drop, passages)
+        })?;
+        let last = ends_in_drop.then_some(Cause::LastRule);
+        let cause = if has_policy_drop { Some(Cause::Policy) } else { last };
+        chains.push(ForwardChain { place, cause, passages });
+    }
+    Ok(chains)
+}
+
+/// `nft`'s name of a family of tables. Bridges, ARP and devices number their hooks in their own way.
+fn layer(family: u8) -> Option<&'static str> {
+    match family {
+        1 => Some("inet"),
+        2 => Some("ip"),
+        10 => Some("ip6"),
+        _ => None,
+    }
+}
+
+/// A chain on hook forward, by its attributes, and whether its policy is to drop.
+fn forwarding(family: u8, chain: &[u8]) -> Option<(Place, bool)> {
     /// `NF_INET_FORWARD`.
     const FORWARD: u32 = 2;
     /// `NF_DROP`.
     const DROP: u32 = 0;
     let chain = Reader(chain);
-    let name = match family {
-        1 => "inet",
-        2 => "ip",
-        10 => "ip6",
-        // Bridges, ARP and devices number their hooks in their own way.
-        _ => return None,
-    };
+    let layer = layer(family)?;
     let (table, hook) = (chain.text(1)?, chain.nested(4)?.number(1)?);
-    let ours = name == "inet" && table == TABLE.name;
-    let cause = if chain.number(5) == Some(DROP) { Cause::Policy } else { Cause::LastRule };
-    let found = ForwardDrop { family: name, table, chain: chain.text(3)?, cause };
-    (hook == FORWARD && !ours).then_some((family, found))
+    let ours = layer == "inet" && table == TABLE.name;
+    let place = Place { family, table, chain: chain.text(3)? };
+    (hook == FORWARD && !ours).then_some((place, chain.number(5) == Some(DROP)))
 }
 
 /// Whether the last instruction of a rule drops or rejects, in nf_tables' own words or in those of
 /// iptables on top of it.
-fn ends_in_drop(rule: &[u8]) -> bool {
-    let Some((_, last)) = Reader(rule).nested(4).into_iter().flatten().last() else { return false };
+fn ends_in_drop(rule: Reader<'_>) -> bool {
+    let Some((_, last)) = rule.nested(4).into_iter().flatten().last() else { return false };
     let (name, data) = (Reader(last).text(1).unwrap_or_default(), Reader(last).nested(2));
     match name.as_str() {
         "reject" => true,
@@ -121,8 +159,8 @@ mod tests {
             ("target", Attributes::new().text(1, "MASQUERADE"), false),
             ("counter", Attributes::new(), false),
         ] {
-            assert_eq!(ends_in_drop(rule(name, &data).as_bytes()), drops, "{name}");
+            assert_eq!(ends_in_drop(Reader(rule(name, &data).as_bytes())), drops, "{name}");
         }
-        assert!(!ends_in_drop(&[]));
+        assert!(!ends_in_drop(Reader(&[])));
     }
 }

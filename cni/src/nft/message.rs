@@ -107,8 +107,29 @@ impl Chain {
 
 impl Rule {
     fn encode(&self) -> Attributes {
-        let list = self.exprs.iter().fold(Attributes::new(), |list, expr| list.nested(1, &expr.encode()));
+        let list = encode_all(&self.exprs);
         Attributes::new().text(1, self.chain.table.name).text(2, &self.chain.name).nested(4, &list)
+    }
+}
+
+fn encode_all(exprs: &[Expr]) -> Attributes {
+    exprs.iter().fold(Attributes::new(), |list, expr| list.nested(1, &expr.encode()))
+}
+
+/// Where a chain of another's is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// `nfgen_family` of its table.
+    pub family: u8,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub chain: String,
+}
+
+impl Place {
+    fn key(&self) -> Attributes {
+        Attributes::new().text(1, &self.table).text(2, &self.chain)
     }
 }
 
@@ -182,6 +203,17 @@ impl Batch {
         self.quiet(rule.chain.table, 6, NLM_F_CREATE | NLM_F_APPEND, &rule.encode());
     }
 
+    /// Puts a rule with a comment before all others of another's chain.
+    pub(super) fn insert_rule(&mut self, at: &Place, exprs: &[Expr], text: &str) {
+        let attributes = at.key().nested(4, &encode_all(exprs)).bytes(7, &comment(text));
+        self.say(at.family, 6, NLM_F_CREATE, &attributes);
+    }
+
+    /// Removes the rule of this handle from another's chain.
+    pub(super) fn remove_rule(&mut self, at: &Place, handle: u64) {
+        self.say(at.family, 8, 0, &at.key().bytes(3, &handle.to_be_bytes()));
+    }
+
     /// Removes all rules of `chain`.
     pub fn flush(&mut self, chain: &Chain) {
         self.change(chain.table, 8, 0, &Attributes::new().text(1, chain.table.name).text(2, &chain.name));
@@ -201,7 +233,11 @@ impl Batch {
     /// Elements and rules are many, and the answers to all of one transaction must fit the socket's buffer: only
     /// refusals are answered.
     fn quiet(&mut self, table: Table, message: u16, flags: u16, attributes: &Attributes) {
-        self.push(&question(SUBSYSTEM << 8 | message, table.layer.number(), flags, attributes));
+        self.say(table.layer.number(), message, flags, attributes);
+    }
+
+    fn say(&mut self, family: u8, message: u16, flags: u16, attributes: &Attributes) {
+        self.push(&question(SUBSYSTEM << 8 | message, family, flags, attributes));
     }
 
     fn push(&mut self, message: &Request) {
@@ -236,8 +272,8 @@ pub(super) fn get_chains() -> Request {
 }
 
 /// Asks for the rules of one chain.
-pub(super) fn get_rules(family: u8, table: &str, chain: &str) -> Request {
-    question(SUBSYSTEM << 8 | 7, family, NLM_F_DUMP, &Attributes::new().text(1, table).text(2, chain))
+pub(super) fn get_rules(at: &Place) -> Request {
+    question(SUBSYSTEM << 8 | 7, at.family, NLM_F_DUMP, &at.key())
 }
 
 /// Asks for the generation of the ruleset.

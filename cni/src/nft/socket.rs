@@ -5,9 +5,9 @@ use std::io;
 use nix::errno::Errno;
 
 use super::NFGENMSG;
-use super::message::{self, Batch, Chain, ChainState};
+use super::message::{self, Batch, Chain, ChainState, Place};
 use super::set::{self, Datum, Element, Set};
-use crate::netlink::{Answers, Protocol, Socket};
+use crate::netlink::{Answers, Protocol, Reader, Socket};
 use crate::{error, failpoint};
 
 /// A connection to nf_tables.
@@ -65,11 +65,16 @@ impl Nft {
         Ok(chains.collect())
     }
 
-    /// Attributes of the last rule of a chain; none when it has none.
-    pub(super) fn last_rule(&self, family: u8, table: &str, chain: &str) -> io::Result<Vec<u8>> {
-        let answer = unless_absent(self.socket.exchange(&message::get_rules(family, table, chain)))?;
-        let last = answer.as_ref().and_then(|answer| answer.messages().last());
-        Ok(last.map(|message| message.attributes(NFGENMSG).0.to_vec()).unwrap_or_default())
+    /// What `read` makes of the rules of a chain, which are their attributes; of none when there is no such
+    /// chain.
+    pub(super) fn rules<T>(
+        &self,
+        at: &Place,
+        read: impl FnOnce(&mut dyn Iterator<Item = Reader<'_>>) -> T,
+    ) -> io::Result<T> {
+        let answer = unless_absent(self.socket.exchange(&message::get_rules(at)))?;
+        let rules = answer.as_ref().map(Answers::messages).into_iter().flatten();
+        Ok(read(&mut rules.map(|message| message.attributes(NFGENMSG))))
     }
 }
 

@@ -4,6 +4,7 @@
 mod difference;
 mod overlay;
 mod pods;
+mod underlay;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,8 +14,8 @@ use tripod_cni::record::WayToPod;
 
 use crate::claims::Peer;
 use crate::config::NodeConfig;
-use crate::kernel::{HostRoute, Kernel, KernelError, Link, Permanent};
-use crate::mesh::{self, Family, Mesh, Reach, Underlay};
+use crate::kernel::{self, HostRoute, Kernel, KernelError, Permanent};
+use crate::mesh::{self, Mesh, Reach, Underlay};
 use crate::node_facts::NodeFacts;
 use crate::report;
 use crate::standing::{Difference, Standing};
@@ -27,10 +28,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) struct Network {
     kernel: Kernel,
-    /// How peers' addresses are reached, as long as nothing said that it changed.
+    /// How peers' addresses were reached when that was last asked.
     reach: BTreeMap<IpAddr, Reach>,
-    /// Since when that is remembered.
-    asked: Instant,
+    /// When that was asked.
+    asked: Option<Instant>,
+    has_broken_checksums: bool,
     unlinked: Standing<String>,
     failures: Standing<String>,
 }
@@ -42,16 +44,16 @@ impl Network {
         Ok(Self {
             kernel: Kernel::open()?,
             reach: BTreeMap::new(),
-            asked: Instant::now(),
+            asked: None,
+            has_broken_checksums: kernel::release().is_some_and(|release| release < (5, 7)),
             unlinked,
             failures,
         })
     }
 
-    /// Forgets how peers are reached: something changed on the way to them.
+    /// Something changed on the way to peers: how they are reached is asked again.
     pub(super) fn forget_ways(&mut self) {
-        self.reach.clear();
-        self.asked = Instant::now();
+        self.asked = None;
     }
 
     /// Decides the links with `peers`, from how each is reached now.
@@ -61,44 +63,44 @@ impl Network {
         facts: &NodeFacts,
         peers: &[Peer],
     ) -> Result<Mesh, KernelError> {
-        let mtu = self.underlay_mtu(facts).await?;
-        if self.asked.elapsed() > ASK_AGAIN {
-            self.forget_ways();
+        if !self.kernel.is_connected() {
+            tracing::warn!("lost a netlink socket; opening another");
+            self.kernel = Kernel::open()?;
         }
-        let mut reach = BTreeMap::new();
-        for address in peers.iter().flat_map(|peer| &peer.claim.addresses) {
-            let known = self.reach.get(address).copied();
-            let found = match known {
-                Some(known) => known,
-                None => self.kernel.reach(*address).await,
-            };
-            reach.insert(*address, found);
-        }
-        self.reach.clone_from(&reach);
-        let mesh = mesh::plan(config, facts, peers, &Underlay { reach, mtu });
+        let reach = self.ask(peers).await;
+        let (links, addresses) = (self.kernel.links().await?, self.kernel.addresses().await?);
+        let mtu = underlay::mtu(&facts.node_ips, &links, &addresses, &reach);
+        let underlay = Underlay { reach, mtu, has_broken_checksums: self.has_broken_checksums };
+        let mesh = mesh::plan(config, facts, peers, &underlay);
         let problems = mesh.problems.iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
         tell(&mut self.unlinked, problems, "cannot link a node");
         Ok(mesh)
     }
 
-    /// MTU of the links that carry our addresses.
-    async fn underlay_mtu(&self, facts: &NodeFacts) -> Result<BTreeMap<Family, u32>, KernelError> {
-        let (links, addresses) = (self.kernel.links().await?, self.kernel.addresses().await?);
-        let is_ours = |link: &Link| Family::ALL.iter().any(|family| family.overlay() == link.name);
-        let carries = |link: &Link, ip: IpAddr| {
-            let on_it =
-                |(index, address): &(u32, _)| *index == link.index && ipnetwork::IpNetwork::ip(address) == ip;
-            addresses.iter().any(on_it) && !is_ours(link)
-        };
-        let mtu = |ip: &IpAddr| {
-            let link = links.iter().find(|link| carries(link, *ip))?;
-            Some((Family::of(*ip), link.mtu))
-        };
-        Ok(facts.node_ips.iter().filter_map(mtu).collect())
+    /// How each address of the peers is reached. An address that is reached in no way, since a link just went
+    /// down, keeps the way it had: it has no other.
+    async fn ask(&mut self, peers: &[Peer]) -> BTreeMap<IpAddr, Reach> {
+        let is_old = self.asked.is_none_or(|asked| asked.elapsed() > ASK_AGAIN);
+        let mut reach = BTreeMap::new();
+        for address in peers.iter().flat_map(|peer| &peer.claim.addresses) {
+            let found = match self.reach.get(address) {
+                Some(known) if !is_old => *known,
+                known => match self.kernel.reach(*address).await {
+                    Reach::Unknown => known.copied().unwrap_or(Reach::Unknown),
+                    found => found,
+                },
+            };
+            reach.insert(*address, found);
+        }
+        if is_old {
+            self.asked = Some(Instant::now());
+        }
+        self.reach.clone_from(&reach);
+        reach
     }
 
-    /// Restores the ways to our own pods, and makes the rest what `mesh` says: devices, then what lies on them, then the ways that lead to
-    /// them; last goes what is not wanted any more.
+    /// Restores the ways to our own pods, and makes the rest what `mesh` says: devices, then what lies on
+    /// them, then the ways that lead to them; last goes what is not wanted any more.
     pub(super) async fn apply(&mut self, mesh: &Mesh, ways: &[WayToPod]) -> Result<(), KernelError> {
         let mut failed = Vec::new();
         let overlays = overlay::ensure(&self.kernel, &mesh.overlays, &mut failed).await?;

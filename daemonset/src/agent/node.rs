@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tripod_cni::nft::masquerade::Masquerade;
 use tripod_cni::record::WayToPod;
 
 use crate::attachments::Attachments;
@@ -10,7 +11,7 @@ use crate::claims::Peer;
 use crate::config::NodeConfig;
 use crate::conflist;
 use crate::desired::{self, Desired};
-use crate::firewall::{self, FirewallError};
+use crate::firewall::FirewallError;
 use crate::forward::Forward;
 use crate::hostfs::{self, Change, Dir, HostFsError};
 use crate::kernel::KernelError;
@@ -147,8 +148,9 @@ impl Node {
         snapshot: &Snapshot,
     ) -> Result<Vec<WayToPod>, ApplyError> {
         sysctl::apply(&self.paths.sysctl, &self.paths.proc_net, &desired.sysctls)?;
+        sysctl::make_room(&self.paths.sysctl, desired.neighbours);
         self.apply_firewall(desired)?;
-        self.forward.tell(&snapshot.facts.pod_cidrs);
+        self.forward.keep(desired.forward_drop, &snapshot.facts.pod_cidrs);
         Ok(self.attachments.restore(&self.paths.state))
     }
 
@@ -165,18 +167,15 @@ impl Node {
     }
 
     fn apply_firewall(&self, desired: &Desired) -> Result<(), FirewallError> {
-        let is_current =
-            self.applied.as_ref().is_some_and(|applied| applied.masquerade == desired.masquerade);
-        if is_current && firewall::is_whole(&desired.masquerade)? {
+        let firewall = &desired.firewall;
+        let is_current = self.applied.as_ref().is_some_and(|applied| applied.firewall == *firewall);
+        if is_current && firewall.is_whole()? {
             return Ok(());
         }
-        firewall::apply(&desired.masquerade)?;
-        let spared = node_facts::list(&desired.masquerade.spared);
-        tracing::info!(
-            pods = node_facts::list(&desired.masquerade.pods),
-            spared,
-            "applied table inet tripod"
-        );
+        firewall.apply()?;
+        let Masquerade { pods, spared, .. } = &firewall.masquerade;
+        let [pods, spared] = [pods, spared].map(node_facts::list);
+        tracing::info!(pods, spared, "applied table inet tripod");
         Ok(())
     }
 

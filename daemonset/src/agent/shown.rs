@@ -82,7 +82,7 @@ impl Shown {
         for drop in node.forward().drops() {
             let text =
                 format!("packets to and from pods may be lost in {drop}; the agent's log has the remedy");
-            events.post(Reason::ForwardDropDetected, &drop.to_string(), &text);
+            events.post(Reason::ForwardDropDetected, drop, &text);
         }
         for peer in &self.peers {
             let text = format!("node {}: {}", peer.name, peer.why);

@@ -7,7 +7,9 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde_saphyr::{Error, Location, Spanned};
 
-use super::{Backend, ConfigError, MOST_ENTRIES, Masquerading, NodeConfig, Place, Vxlan};
+use super::{
+    Backend, ChecksumOffload, ConfigError, ForwardDrop, MOST_ENTRIES, Masquerading, NodeConfig, Place, Vxlan,
+};
 
 type Text = Spanned<String>;
 
@@ -48,7 +50,7 @@ impl Raw {
         let check = Check { file };
         check.word("version", Some(&self.version), &["v1"], &[])?;
         check.word("backend", self.backend.as_ref(), &["auto", "direct", "vxlan"], &["wireguard"])?;
-        check.word("forwardDrop", self.forward_drop.as_ref(), &["report"], &["repair"])?;
+        check.word("forwardDrop", self.forward_drop.as_ref(), &["report", "repair"], &[])?;
         check.word("platform", self.platform.as_ref(), &["auto"], PLATFORMS)?;
         let masquerade =
             self.masquerade.map_or_else(|| Ok(Masquerading::default()), |it| check.masquerade(&it));
@@ -59,7 +61,19 @@ impl Raw {
             vxlan: self.vxlan.map_or_else(|| Ok(Vxlan::default()), |it| check.vxlan(it))?,
             mtu: check.mtu(self.mtu)?,
             masquerade: masquerade?,
+            forward_drop: match self.forward_drop {
+                Some(word) if word.value == "repair" => ForwardDrop::Repair,
+                _ => ForwardDrop::Report,
+            },
         })
+    }
+}
+
+fn checksum_offload(word: &str) -> ChecksumOffload {
+    match word {
+        "on" => ChecksumOffload::On,
+        "off" => ChecksumOffload::Off,
+        _ => ChecksumOffload::Auto,
     }
 }
 
@@ -101,11 +115,13 @@ impl Check<'_> {
     }
 
     fn vxlan(&self, raw: RawVxlan) -> Result<Vxlan, ConfigError> {
-        self.word("vxlan.checksumOffload", raw.checksum_offload.as_ref(), &["auto"], &["on", "off"])?;
-        let Vxlan { vni, port } = Vxlan::default();
+        let offload = raw.checksum_offload;
+        self.word("vxlan.checksumOffload", offload.as_ref(), &["auto", "on", "off"], &[])?;
+        let Vxlan { vni, port, .. } = Vxlan::default();
         Ok(Vxlan {
             vni: self.number("vxlan.vni", raw.vni, 1..=0xff_ffff)?.unwrap_or(vni),
             port: self.number("vxlan.port", raw.port, 1..=u16::MAX)?.unwrap_or(port),
+            checksum_offload: offload.map(|text| checksum_offload(&text.value)).unwrap_or_default(),
         })
     }
 

@@ -10,7 +10,7 @@ use netlink_packet_route::link::{
 };
 use rtnetlink::{LinkUnspec, LinkVxlan};
 
-use super::{Kernel, KernelError};
+use super::{Kernel, KernelError, MAKE_OVERLAY};
 use crate::mac::Mac;
 use crate::mesh::Overlay;
 
@@ -29,6 +29,8 @@ pub struct Link {
     pub group: u32,
     /// Whether it is up.
     pub is_up: bool,
+    /// Whether it leads nowhere but back.
+    pub is_loopback: bool,
     /// What it is as a VXLAN device, if it is one.
     pub vxlan: Option<VxlanLink>,
 }
@@ -73,7 +75,7 @@ impl Kernel {
             None => link,
         };
         let made = self.handle.link().add(link.build()).execute().await;
-        made.map_err(KernelError::refused("make overlay device", name))
+        made.map_err(KernelError::refused(MAKE_OVERLAY, name))
     }
 
     /// Gives a link this hardware address, which some drivers take only while it is down.
@@ -154,7 +156,8 @@ fn address_of(message: &AddressMessage) -> Option<(u32, IpNetwork)> {
 
 fn read(message: LinkMessage) -> Link {
     let is_up = message.header.flags.contains(LinkFlags::Up);
-    let mut link = Link { index: message.header.index, is_up, ..Link::default() };
+    let is_loopback = message.header.flags.contains(LinkFlags::Loopback);
+    let mut link = Link { index: message.header.index, is_up, is_loopback, ..Link::default() };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,

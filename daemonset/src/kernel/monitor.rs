@@ -17,12 +17,13 @@ use tokio::task::JoinSet;
 use tripod_cni::nft::base::LINK_GROUP;
 
 use super::{KernelError, PROTOCOL, ruleset};
+use crate::report;
 
 /// Ears for changes of links, addresses, routes, neighbours and our tables of nf_tables. They close when it is dropped.
 #[derive(Debug)]
 pub struct Monitor {
     heard: Arc<Heard>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 #[derive(Debug, Default)]
@@ -56,41 +57,57 @@ const AFTER_OVERRUN: Duration = Duration::from_secs(1);
 impl Monitor {
     /// Opens the ears.
     pub fn open() -> Result<Self, KernelError> {
-        let (connection, _handle, mut messages) =
-            rtnetlink::new_multicast_connection(&GROUPS).map_err(KernelError::socket)?;
-        let heard = Arc::new(Heard::default());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(connection);
-        let hearer = Arc::clone(&heard);
-        tasks.spawn(async move {
-            while let Some((message, _)) = messages.next().await {
-                hearer.hear(&message);
-            }
-        });
-        let ruleset = ruleset::listen().map_err(KernelError::socket)?;
-        let hearer = Arc::clone(&heard);
-        tasks.spawn(async move {
-            loop {
-                if ruleset::removal(&ruleset).await.is_err() {
-                    hearer.overruns.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(AFTER_OVERRUN).await;
-                }
-                hearer.news.notify_one();
-            }
-        });
-        Ok(Self { heard, _tasks: tasks })
+        let heard = Arc::<Heard>::default();
+        Ok(Self { tasks: listen(&heard)?, heard })
     }
 
     /// Waits until something changed.
-    pub async fn changed(&self) -> Changes {
-        self.heard.news.notified().await;
-        Changes { underlay: self.heard.underlay.swap(false, Ordering::Relaxed) }
+    pub async fn changed(&mut self) -> Changes {
+        tokio::select! {
+            () = self.heard.news.notified() => {
+                Changes { underlay: self.heard.underlay.swap(false, Ordering::Relaxed) }
+            }
+            // They hear for ever, unless their socket fails. What was said meanwhile may have been anything.
+            _ended = self.tasks.join_next() => {
+                tokio::time::sleep(AFTER_OVERRUN).await;
+                match listen(&self.heard) {
+                    Ok(tasks) => self.tasks = tasks,
+                    Err(error) => tracing::warn!(error = report::chain(&error), "cannot hear of changes; looking often"),
+                }
+                Changes { underlay: true }
+            }
+        }
     }
 
     /// How often the kernel had more to tell than it could keep. Each time everything is looked at.
     pub fn overruns(&self) -> u64 {
         self.heard.overruns.load(Ordering::Relaxed)
     }
+}
+
+fn listen(heard: &Arc<Heard>) -> Result<JoinSet<()>, KernelError> {
+    let (connection, _handle, mut messages) =
+        rtnetlink::new_multicast_connection(&GROUPS).map_err(KernelError::socket)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connection);
+    let hearer = Arc::clone(heard);
+    tasks.spawn(async move {
+        while let Some((message, _)) = messages.next().await {
+            hearer.hear(&message);
+        }
+    });
+    let ruleset = ruleset::listen().map_err(KernelError::socket)?;
+    let hearer = Arc::clone(heard);
+    tasks.spawn(async move {
+        loop {
+            if ruleset::removal(&ruleset).await.is_err() {
+                hearer.overruns.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(AFTER_OVERRUN).await;
+            }
+            hearer.news.notify_one();
+        }
+    });
+    Ok(tasks)
 }
 
 impl Heard {

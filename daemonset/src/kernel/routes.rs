@@ -12,7 +12,7 @@ use netlink_packet_route::route::{
 use nix::errno::Errno;
 use rtnetlink::RouteMessageBuilder;
 
-use super::{Kernel, KernelError, PROTOCOL};
+use super::{ADD_ROUTE, Kernel, KernelError, PROTOCOL};
 use crate::mesh::{MAIN, Reach};
 
 /// A route of ours.
@@ -128,7 +128,7 @@ impl Kernel {
     pub async fn put_route(&self, route: &HostRoute, replace: bool) -> Result<(), KernelError> {
         let request = self.handle.route().add(route.message());
         let request = if replace { request.replace() } else { request };
-        request.execute().await.map_err(KernelError::refused("add route", route))
+        request.execute().await.map_err(KernelError::refused(ADD_ROUTE, route))
     }
 
     /// Removes a route; one that is gone already is gone.
@@ -158,7 +158,7 @@ impl Kernel {
         });
         match device {
             _ if route.header.kind != RouteType::Unicast => Reach::Unknown,
-            _ if route.attributes.iter().any(is_routed) => Reach::Routed,
+            _ if route.attributes.iter().any(is_routed) => Reach::Routed(device),
             Some(device) => Reach::OnLink(device),
             None => Reach::Unknown,
         }

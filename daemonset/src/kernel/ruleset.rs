@@ -4,6 +4,7 @@ use std::io;
 
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
+use tripod_cni::nft::passage;
 
 /// `NFNLGRP_NFTABLES`.
 const GROUP: u32 = 7;
@@ -23,7 +24,7 @@ pub(super) fn listen() -> io::Result<TokioSocket> {
     Ok(socket)
 }
 
-/// Waits until something of a table of ours was removed. An error means that messages were lost.
+/// Waits until something of ours was removed. An error means that messages were lost.
 pub(super) async fn removal(socket: &TokioSocket) -> io::Result<()> {
     loop {
         let (messages, _) = socket.recv_from_full().await?;
@@ -40,12 +41,18 @@ fn removes_ours(mut messages: &[u8]) -> bool {
     while let Some([a, b, c, d, message, subsystem, ..]) = messages.first_chunk::<HEADERS>() {
         let length = u32::from_ne_bytes([*a, *b, *c, *d]) as usize;
         let Some(attributes) = messages.get(HEADERS..length) else { return false };
-        if *subsystem == NF_TABLES && REMOVALS.contains(message) && table(attributes) == Some(OURS) {
+        if *subsystem == NF_TABLES && REMOVALS.contains(message) && is_ours(attributes) {
             return true;
         }
         messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     false
+}
+
+/// Whether it is of our table, or a rule of ours in another's.
+fn is_ours(attributes: &[u8]) -> bool {
+    let mark = passage::MARK.as_bytes();
+    table(attributes) == Some(OURS) || attributes.windows(mark.len()).any(|window| window == mark)
 }
 
 /// The table that attributes begin with.
@@ -72,9 +79,10 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_taken_from_our_tables_counts() {
+    fn only_what_is_taken_from_us_counts() {
         assert!(removes_ours(&message(2, OURS)));
         assert!(removes_ours(&[message(0, b"nat\0"), message(8, OURS)].concat()));
+        assert!(removes_ours(&message(8, b"filter\0....tripod: to 10.1.0.0/24\0")));
         assert!(!removes_ours(&message(2, b"kube-proxy\0")));
         assert!(!removes_ours(&message(0, OURS)));
     }

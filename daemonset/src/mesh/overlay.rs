@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Device, Mesh, Underlay};
-use crate::config::{Backend, NodeConfig};
+use crate::config::{Backend, ChecksumOffload, NodeConfig};
 use crate::mac::Mac;
 use crate::node_facts::NodeFacts;
 
@@ -68,6 +68,8 @@ pub struct Overlay {
     pub mac: Mac,
     /// Its MTU in bytes, where the underlay's is known.
     pub mtu: Option<u32>,
+    /// Whether it leaves checksums to the hardware.
+    pub offloads_checksums: bool,
     /// Addresses on it: the node's own once more, since masquerade takes the leaving device's, and one
     /// without an address would lend that of any other.
     pub addresses: Vec<IpAddr>,
@@ -95,6 +97,11 @@ pub(super) fn wanted(
             local: *local,
             mac: Mac::of_node(&facts.uid),
             mtu,
+            offloads_checksums: match config.vxlan.checksum_offload {
+                ChecksumOffload::Auto => !underlay.has_broken_checksums,
+                ChecksumOffload::On => true,
+                ChecksumOffload::Off => false,
+            },
             addresses: facts.node_ips.iter().copied().filter(|ip| through(ip.is_ipv4())).collect(),
         })
     };

@@ -35,6 +35,7 @@ fn underlay(reach: &[(&str, Reach)]) -> Underlay {
     Underlay {
         reach: reach.iter().map(|(ip, reach)| (ip.parse().unwrap(), *reach)).collect(),
         mtu: BTreeMap::from([(Family::V4, 1500), (Family::V6, 1500)]),
+        has_broken_checksums: false,
     }
 }
 
@@ -77,7 +78,7 @@ fn a_peer_on_our_link_gets_a_route_per_family_and_nothing_else() {
 
 #[test]
 fn a_peer_behind_a_router_is_reached_through_the_overlay_and_so_is_its_node_from_pods() {
-    let mesh = with(Backend::Auto, &[dual()], &[("192.0.2.2", Reach::Routed)]);
+    let mesh = with(Backend::Auto, &[dual()], &[("192.0.2.2", Reach::Routed(None))]);
     assert_eq!(
         routes(&mesh),
         [
@@ -101,7 +102,7 @@ fn a_peer_behind_a_router_is_reached_through_the_overlay_and_so_is_its_node_from
 fn forced_backends_are_obeyed() {
     assert_eq!(with(Backend::Vxlan, &[dual()], &ON_LINK).overlays.len(), 2);
     assert_eq!(with(Backend::Vxlan, &[], &[]).overlays.len(), 2);
-    let mesh = with(Backend::Direct, &[dual()], &[("192.0.2.2", Reach::Routed), ON_LINK[1]]);
+    let mesh = with(Backend::Direct, &[dual()], &[("192.0.2.2", Reach::Routed(None)), ON_LINK[1]]);
     assert_eq!(routes(&mesh), ["fd00:2::/64 via 2001:db8::2 dev link 7 src 2001:db8::1 table 254"]);
     let (_, problem) = &mesh.problems[0];
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use tripod_cni::nft::{Nft, base, bridge};
+use tripod_cni::nft::{Nft, base, bridge, passage};
 
 use super::attachments::Remaining;
 use super::outcome::Object;
@@ -14,18 +14,20 @@ const RULES: &str = "routing rules of protocol 84";
 const ROUTES: &str = "routes of protocol 84";
 const INET: &str = "nftables table inet tripod";
 const BRIDGE: &str = "nftables table bridge tripod";
+const PASSAGES: &str = "our rules in forward chains of others";
 
 /// Removes all of it once no pod needs it: a pod's network is also the way to the pods of other nodes.
 pub(super) async fn remove(kernel: &Kernel, remaining: &Remaining) -> Vec<Object> {
     let [overlay4, overlay6] = Family::ALL.map(Family::overlay);
     if let Some(reason) = remaining.reason() {
-        let objects = [RULES, ROUTES, overlay4, overlay6, INET, BRIDGE];
+        let objects = [RULES, ROUTES, overlay4, overlay6, INET, BRIDGE, PASSAGES];
         return objects.map(|object| Object::waiting(object, reason.clone())).into();
     }
     let mut objects = vec![all(RULES, rules(kernel).await), all(ROUTES, routes(kernel).await)];
     objects.extend(overlays(kernel).await);
     objects.push(table(INET, base::remove));
     objects.push(table(BRIDGE, bridge::remove));
+    objects.push(table(PASSAGES, passage::remove));
     objects
 }
 

@@ -149,7 +149,7 @@ fn write(node: &Namespace, rules: &str) {
 
 fn drops(node: &Namespace) -> Vec<(String, Cause)> {
     let drops = node.run(|| Nft::open().and_then(|nft| forward_drops(&nft)).expect("an answer"));
-    drops.into_iter().map(|one| (format!("{} {} {}", one.family, one.table, one.chain), one.cause)).collect()
+    drops.into_iter().map(|one| (one.path(), one.cause.expect("a drop"))).collect()
 }
 
 #[test]

@@ -73,3 +73,50 @@ fn the_remedy_that_is_told_lets_pods_pass() {
     assert!(rules.contains("saddr") && rules.contains("daddr"), "{rules}");
     assert_eq!(told(&site, LOST).len(), 1, "what is known is not told again");
 }
+
+#[test]
+fn where_the_admin_wants_it_pods_pass_and_the_rest_stays_as_it_was() {
+    let Some(site) = Site::new() else { return };
+    let node = &site.lab.node;
+    let far = Namespace::sandbox();
+    node.sh(&format!("ip link set outside netns {}", far.path().display()));
+    far.sh("ip link set outside up; ip addr add 172.30.0.1/24 dev outside");
+    let pod = site.routed("web", json!([]));
+    eventually("the pod reaches the outside", || reaches(&pod.sandbox, "172.30.0.1"));
+    node.sh(DOCKER);
+    let before = node.sh("nft list table ip filter");
+    site.agent.wait_for_log(LOST);
+    assert!(!reaches(&pod.sandbox, "172.30.0.1"));
+
+    site.lab.configure("version: v1\nforwardDrop: repair\n");
+    eventually("the pod reaches the outside again", || reaches(&pod.sandbox, "172.30.0.1"));
+    site.agent.wait_for_log("this is no more");
+    let rules = node.json("nft -j list chain ip filter FORWARD");
+    let comments = rules["nftables"].as_array().expect("a list").iter();
+    let comments: Vec<_> = comments.filter_map(|object| object["rule"]["comment"].as_str()).collect();
+    assert_eq!(comments, ["tripod: to 10.244.1.0/24", "tripod: from 10.244.1.0/24"], "{rules}");
+
+    node.sh("nft flush chain ip filter FORWARD");
+    eventually("the rules are back", || reaches(&pod.sandbox, "172.30.0.1"));
+    node.sh("nft flush chain ip filter FORWARD; nft add rule ip filter FORWARD jump DOCKER-USER");
+    eventually("and before those of others", || reaches(&pod.sandbox, "172.30.0.1"));
+
+    site.lab.configure("version: v1\n");
+    eventually("all is as it was", || node.sh("nft list table ip filter") == before);
+    assert!(!reaches(&pod.sandbox, "172.30.0.1"));
+}
+
+#[test]
+fn rules_that_nothing_needs_any_more_go() {
+    let Some(site) = Site::new() else { return };
+    let node = &site.lab.node;
+    let ours = || node.sh("nft list ruleset").matches("tripod: ").count();
+    site.lab.configure("version: v1\nforwardDrop: repair\n");
+    node.sh("nft 'table inet foreign { chain one { type filter hook forward priority 0; counter drop; }; \
+         chain two { type filter hook forward priority 1; policy drop; }; }'");
+    eventually("both chains let pods pass", || ours() == 8);
+    node.sh("nft flush chain inet foreign one");
+    eventually("only one does by our rules", || ours() == 4);
+    node.sh("nft add chain inet foreign two '{ policy accept; }'");
+    eventually("none does", || ours() == 0);
+}

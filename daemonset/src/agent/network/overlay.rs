@@ -84,6 +84,11 @@ async fn repair(kernel: &Kernel, overlay: &Overlay, link: &Link) -> Result<(), K
     if let Some(mtu) = overlay.mtu.filter(|mtu| link.mtu != *mtu) {
         kernel.set_mtu(link, mtu).await?;
     }
+    if kernel.offloads_checksums(link)? != overlay.offloads_checksums {
+        kernel.offload_checksums(link, overlay.offloads_checksums)?;
+        let on = overlay.offloads_checksums;
+        tracing::info!(link = link.name, on, "set checksum offload of the overlay device");
+    }
     if !link.is_up {
         kernel.set_up(link).await?;
     }

@@ -135,3 +135,29 @@ fn without_the_definition_nothing_is_written_and_the_reason_is_told() {
     eventually("it goes on by itself", || ready().contains(" 200 OK"));
     assert!(a.log().contains("told the other nodes about this one"));
 }
+
+/// What `ethtool -k` says of checksums of what leaves by a link: `SIOCETHTOOL` with `ETHTOOL_GTXCSUM`.
+const OFFLOADS: &str = "python3 -c \"
+import ctypes, fcntl, socket, struct
+value = ctypes.create_string_buffer(struct.pack('II', 0x16, 0))
+fcntl.ioctl(socket.socket(), 0x8946, struct.pack('16sP16x', b'tripod4', ctypes.addressof(value)))
+print(struct.unpack('II', value.raw[:8])[1])\"";
+
+#[test]
+fn who_computes_checksums_is_the_admins_word() {
+    let Some(site) = Site::new(Cable::Router) else { return };
+    let (a, b) = (site.join(1, ""), site.join(2, ""));
+    let pods = [&a.attach(), &b.attach()];
+    a.waits_for_routes("linked", |routes| routes.lines().count() == 2);
+    b.waits_for_routes("linked", |routes| routes.lines().count() == 2);
+    let offloads = || a.node.sh(OFFLOADS);
+    assert_eq!(offloads(), "1\n", "this kernel is younger than the fault");
+    a.configure("vxlan: {checksumOffload: \"off\"}\n");
+    eventually("the overlay computes them", || offloads() == "0\n");
+    all_reach_all(&site, &a, &b, pods);
+    a.node.sh("ip link del tripod4");
+    eventually("a new device does too", || a.node.try_sh(OFFLOADS).stdout == b"0\n");
+    a.configure("vxlan: {checksumOffload: \"on\"}\n");
+    eventually("the hardware does", || offloads() == "1\n");
+    all_reach_all(&site, &a, &b, pods);
+}
