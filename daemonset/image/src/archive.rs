@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use crate::root::Root;
+use crate::root::{Content, Root};
 
 /// Packs `root` into a layer.
 pub(crate) fn layer(root: &Root) -> io::Result<Vec<u8>> {
@@ -30,7 +30,7 @@ pub(crate) fn layer(root: &Root) -> io::Result<Vec<u8>> {
 /// Wraps `layer` into an image called `name`.
 pub(crate) fn archive(name: &str, layer: &[u8]) -> io::Result<Vec<u8>> {
     let description = json!({
-        "architecture": "amd64",
+        "architecture": architecture(std::env::consts::ARCH),
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": {"Entrypoint": ["/tripod-node"], "Env": ["PATH=/"], "WorkingDir": "/"},
@@ -67,6 +67,21 @@ fn append(
     tar.append_data(&mut header, path, bytes)
 }
 
+/// What image descriptions call a machine that Rust calls so.
+fn architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// One digest of all files.
+pub(crate) fn digest_of(root: &Root) -> String {
+    let one = |(path, content): (&Path, &Content)| format!("{} {}\n", digest(&content.bytes), path.display());
+    digest(root.files().map(one).collect::<String>().as_bytes())
+}
+
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -76,7 +91,6 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::root::Content;
 
     fn root(paths: &[&str]) -> Root {
         let mut root = Root::default();

@@ -1,13 +1,17 @@
 //! `cargo image`: builds the release programs and writes Tripod's image without a container engine.
 //!
 //! It leaves the image's root folder in `target/image/bin`, for engines and for people, and the image
-//! itself in `target/image/tripod.tar`, for `ctr images import` and `docker load`.
+//! itself in `target/image/tripod.tar`, for `ctr images import` and `docker load`. With the programs go what
+//! they consist of (`/sbom.spdx.json`) and the licences of that (`/LICENCES`).
 
 mod archive;
+mod crates;
 mod elf;
 mod libraries;
+mod licences;
 mod programs;
 mod root;
+mod sbom;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,7 +20,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use root::Root;
+use root::{Content, Root};
 
 /// The image's name until a release gives it another.
 const NAME: &str = "tripod:dev";
@@ -34,6 +38,9 @@ pub enum Error {
     /// A program or library is not what it must be.
     #[error(transparent)]
     Elf(#[from] elf::ElfError),
+    /// Nobody knows what the programs are made of.
+    #[error(transparent)]
+    Crates(#[from] crates::CratesError),
     /// A library is not on this machine.
     #[error(transparent)]
     Library(#[from] libraries::MissingLibrary),
@@ -68,6 +75,7 @@ pub fn run(workspace: &Path, target: &Path, mut out: impl Write) -> Result<(), E
         root.add(program.file_name().map(PathBuf::from).unwrap_or_default(), &program, 0o755)?;
     }
     add_dynamic(&mut root, &programs::build_dynamic(workspace, target)?)?;
+    describe(&mut root, workspace)?;
     let image = target.join("image");
     root.write(&image.join("bin"))?;
     let layer = archive::layer(&root).map_err(failed("pack", &image))?;
@@ -89,6 +97,19 @@ fn add_dynamic(root: &mut Root, program: &Path) -> Result<(), Error> {
     for library in libraries::closure(program, &header)? {
         root.add(library.clone(), &library, 0o755)?;
     }
+    Ok(())
+}
+
+/// Adds what the image consists of, and the licences of that.
+fn describe(root: &mut Root, workspace: &Path) -> Result<(), Error> {
+    let crates = crates::shipped(workspace, &programs::target(), &programs::ALL)?;
+    let is_library = |path: &&Path| path.to_string_lossy().contains(".so");
+    let libraries = root.files().map(|(path, _)| path).filter(is_library);
+    let libraries: Vec<_> =
+        libraries.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+    let sbom = sbom::document(NAME, &archive::digest_of(root), &crates, &libraries);
+    root.insert("sbom.spdx.json".into(), Content { bytes: format!("{sbom:#}\n").into_bytes(), mode: 0o644 });
+    root.insert("LICENCES".into(), Content { bytes: licences::text(&crates)?.into_bytes(), mode: 0o644 });
     Ok(())
 }
 

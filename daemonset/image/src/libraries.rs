@@ -6,8 +6,16 @@ use std::path::{Path, PathBuf};
 use crate::elf::{self, ElfError, Header};
 
 /// Where the loaders of the usual distributions look without being told.
-const FOLDERS: [&str; 6] =
-    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+const FOLDERS: [&str; 8] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
 
 /// A library that is nowhere to be found.
 #[derive(Debug, thiserror::Error)]

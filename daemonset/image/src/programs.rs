@@ -9,7 +9,13 @@ use std::process::{Command, ExitStatus};
 const STATIC: [&str; 3] = ["tripod-cni", "tripod-credential-provider", "tripod-node"];
 const DYNAMIC: &str = "tripod-device-plugin";
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The packages whose programs are in the image.
+pub(crate) const ALL: [&str; 4] = [STATIC[0], STATIC[1], STATIC[2], DYNAMIC];
+
+/// That of the machine that builds.
+pub(crate) fn target() -> String {
+    format!("{}-unknown-linux-gnu", env::consts::ARCH)
+}
 
 /// A build that failed.
 #[derive(Debug, thiserror::Error)]
@@ -66,10 +72,11 @@ fn build(
         "--bin",
         package,
     ]);
-    command.args(["--target", TARGET]).arg("--target-dir").arg(target).envs(env.iter().copied());
+    let triple = self::target();
+    command.args(["--target", &triple]).arg("--target-dir").arg(target).envs(env.iter().copied());
     let status = command.status().map_err(|source| BuildError::Run { cargo, source })?;
     if !status.success() {
         return Err(BuildError::Failed { packages: package.to_owned(), status });
     }
-    Ok(target.join(TARGET).join("release").join(package))
+    Ok(target.join(triple).join("release").join(package))
 }

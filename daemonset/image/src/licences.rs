@@ -1,0 +1,82 @@
+//! The texts of licences: nearly all of them want to be passed on with the program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::crates::Crate;
+use crate::{Error, failed};
+
+/// Beginnings of the names of such files, in capitals.
+const NAMES: [&str; 4] = ["LICENSE", "LICENCE", "COPYING", "NOTICE"];
+
+/// No licence is longer, in bytes.
+const LONGEST: u64 = 256 << 10;
+
+/// All texts that `crates` bring, each once with those it is of, and who brings none.
+pub(crate) fn text(crates: &BTreeSet<Crate>) -> Result<String, Error> {
+    let (mut users, mut without) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
+    for it in crates.iter().filter(|it| !it.is_own) {
+        let label = format!("{} {}", it.name, it.version);
+        let files = files(&it.folder).map_err(failed("list", &it.folder))?;
+        if files.is_empty() {
+            without.push(format!("{label} ({})", it.licence.as_deref().unwrap_or("no licence named")));
+        }
+        for file in files {
+            let bytes = fs::read(&file).map_err(failed("read", &file))?;
+            let text = String::from_utf8_lossy(&bytes).trim().replace('\r', "");
+            users.entry(text).or_default().push(label.clone());
+        }
+    }
+    let mut told =
+        String::from("Tripod is under the Apache License 2.0. Its programs contain the following.\n");
+    for (text, users) in users {
+        told.push_str(&format!("\n==== {}\n\n{text}\n", users.join(", ")));
+    }
+    if !without.is_empty() {
+        told.push_str(&format!("\n==== without a file of their own\n\n{}\n", without.join("\n")));
+    }
+    Ok(told)
+}
+
+fn files(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().to_uppercase();
+        let metadata = fs::metadata(entry.path())?;
+        if NAMES.iter().any(|it| name.starts_with(it)) && metadata.is_file() && metadata.len() <= LONGEST {
+            found.insert(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_is_told_once_with_all_whose_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = |name: &str, files: &[(&str, &str)]| {
+            let folder = folder.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            files.iter().for_each(|(file, text)| fs::write(folder.join(file), text).unwrap());
+            Crate {
+                name: name.into(),
+                version: "1".into(),
+                licence: Some("MIT".into()),
+                folder,
+                is_own: false,
+            }
+        };
+        let mit = [("LICENSE-MIT", "free to use\r\n"), ("README.md", "not this")];
+        let crates = [part("a", &mit), part("b", &[("license.txt", "free to use")]), part("c", &[])].into();
+        let told = text(&crates).unwrap();
+        assert_eq!(told.matches("free to use").count(), 1);
+        assert!(told.contains("==== a 1, b 1\n\nfree to use\n"), "{told}");
+        assert!(told.ends_with("of their own\n\nc 1 (MIT)\n") && !told.contains("not this"), "{told}");
+    }
+}
