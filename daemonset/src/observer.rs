@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnetwork::IpNetwork;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch;
 use tripod_cni::record::Records;
@@ -16,6 +17,7 @@ use crate::agent::Phase;
 use crate::conflist;
 use crate::events::{Queue, Reason};
 use crate::metrics::Metrics;
+use crate::node_facts::list;
 use crate::status::{Leases, Status};
 
 /// What is shown.
@@ -96,18 +98,23 @@ impl Observer {
     pub fn hear(&self, report: &Report) {
         self.metrics.count(report);
         if report.result == Ended::Error && report.code == RANGE_EXHAUSTED {
-            let text = "tripod-cni found no free address for a pod: delete pods of this node or give it a larger CIDR";
-            self.events.post(Reason::IpExhausted, "", text);
+            let cidrs = self.with(|shown| shown.status.facts.as_ref().map(|facts| list(&facts.pod_cidrs)));
+            let text = format!(
+                "tripod-cni found no free address for a pod in {}: delete pods of this node or give it a larger CIDR",
+                cidrs.unwrap_or_default()
+            );
+            self.events.post(Reason::IpExhausted, "", &text);
         }
     }
 
     fn tell_full(&self) {
         let status = self.with(|shown| shown.status.clone());
-        for (is_ipv6, usage) in self.usage(&status) {
+        let cidrs = status.facts.iter().flat_map(|facts| &facts.pod_cidrs);
+        for (cidr, (_, usage)) in cidrs.zip(self.usage(&status)) {
             if usage.free == 0 && usage.leased > 0 {
-                let family = if is_ipv6 { "IPv6" } else { "IPv4" };
                 let text = format!(
-                    "no free {family} address is left for pods: {} leased, {} cooling down",
+                    "no free address is left for pods in {cidr}: {} leased, {} cooling down; delete pods of this \
+                     node or give it a larger CIDR",
                     usage.leased, usage.cooling
                 );
                 self.events.post(Reason::IpExhausted, "", &text);
@@ -118,7 +125,7 @@ impl Observer {
     fn usage(&self, status: &Status) -> Vec<(bool, Usage)> {
         let cidrs = status.facts.as_ref().map(|facts| facts.pod_cidrs.clone()).unwrap_or_default();
         let usage = usage(&self.state.join("ipam").join(conflist::NETWORK), &cidrs);
-        cidrs.iter().map(|cidr| cidr.is_ipv6()).zip(usage).collect()
+        cidrs.iter().map(IpNetwork::is_ipv6).zip(usage).collect()
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Shown) -> T) -> T {

@@ -13,6 +13,8 @@ mod report;
 mod rows;
 mod setup;
 mod statistics;
+#[path = "../throughput.rs"]
+mod throughput;
 mod transfer;
 
 use std::process::ExitCode;

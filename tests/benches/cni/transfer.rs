@@ -1,24 +1,13 @@
 //! Pod to pod on one node: what Tripod made against the same made by hand with `ip`, in turn.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
-use std::time::Instant;
+use std::net::Ipv4Addr;
 
 use tripod_tests::namespace::Namespace;
 
 use crate::contender::Contender;
+use crate::throughput::{self, Path};
 
-/// Pairs of transfers.
-const PAIRS: usize = 31;
-
-/// Bytes of one: a tenth of a second or so.
-const LENGTH: usize = 192 << 20;
-
-const PORT: u16 = 5001;
-
-/// Ratios of throughput, ours to the hand-made pods', one per pair of transfers, and the median of the
-/// latter in Gbit/s.
+/// Ratios of throughput, ours to the hand-made pods', one per pair of transfers, and the latter in Gbit/s.
 pub(crate) fn ratios(tripod: &Contender) -> (Vec<f64>, Vec<f64>) {
     let ours = [Namespace::sandbox(), Namespace::sandbox()];
     for (number, pod) in ours.iter().enumerate() {
@@ -26,86 +15,12 @@ pub(crate) fn ratios(tripod: &Contender) -> (Vec<f64>, Vec<f64>) {
     }
     tripod.node.sh("sysctl -qw net.ipv4.ip_forward=1");
     let by_hand = [Namespace::sandbox(), Namespace::sandbox()];
-    for (number, pod) in by_hand.iter().enumerate() {
-        make(&tripod.node, pod, number, address_by_hand(number));
+    let addresses = [Ipv4Addr::new(10, 9, 0, 2), Ipv4Addr::new(10, 9, 0, 3)];
+    for (number, (pod, address)) in by_hand.iter().zip(addresses).enumerate() {
+        throughput::make_by_hand(&tripod.node, pod, number, address, 1500);
     }
-    let (mut ratios, mut by_hand_rates) = (Vec::new(), Vec::new());
-    let our_address = address(&ours[1]);
-    // Once for neighbours, routes and the clock of the processor.
-    rate(&ours, our_address);
-    for pair in 0..PAIRS {
-        let mut both = [0.0; 2];
-        for turn in 0..2 {
-            let which = (turn + pair) % 2;
-            both[which] =
-                if which == 0 { rate(&ours, our_address) } else { rate(&by_hand, address_by_hand(1)) };
-        }
-        ratios.push(both[0] / both[1]);
-        by_hand_rates.push(both[1]);
-    }
-    (ratios, by_hand_rates)
-}
-
-fn address_by_hand(number: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 9, 0, u8::try_from(number).expect("two") + 2)
-}
-
-/// A pod with the same links, routes and neighbours, in Tripod's group, so that its guard rules apply.
-fn make(node: &Namespace, pod: &Namespace, number: usize, address: Ipv4Addr) {
-    let group = tripod_cni::nft::base::LINK_GROUP;
-    let netns = pod.path();
-    let netns = netns.display();
-    // `ip` takes a namespace by a process's number or by a name below /run/netns.
-    node.sh(&format!(
-        "mkdir -p /run/netns; ln -s {netns} /run/netns/hand{number}; \
-         ip link add hand{number} address ee:ee:ee:ee:ee:ee mtu 1500 group {group} type veth \
-           peer name eth0 address 02:00:00:00:00:0{number} mtu 1500 netns hand{number}; \
-         ip link set hand{number} up; sysctl -qw net.ipv6.conf.hand{number}.accept_ra=0"
-    ));
-    pod.sh(&format!(
-        "ip address add {address}/32 dev eth0; ip link set eth0 up; \
-         ip neighbour add 169.254.1.1 lladdr ee:ee:ee:ee:ee:ee nud permanent dev eth0; \
-         ip route add default via 169.254.1.1 dev eth0 onlink"
-    ));
-    node.sh(&format!(
-        "ip neighbour add {address} lladdr 02:00:00:00:00:0{number} nud permanent dev hand{number}; \
-         ip route add {address} dev hand{number}"
-    ));
-}
-
-fn address(pod: &Namespace) -> Ipv4Addr {
-    let addresses = pod.json("ip -j -4 address show dev eth0");
-    addresses[0]["addr_info"][0]["local"].as_str().and_then(|text| text.parse().ok()).expect("an address")
-}
-
-/// Gbit/s from the first pod to the second.
-fn rate(pods: &[Namespace; 2], to: Ipv4Addr) -> f64 {
-    let (listening, ready) = mpsc::channel();
-    let receiver = &pods[1];
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            receiver.run(move || {
-                let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).expect("a free port");
-                listening.send(()).expect("the sender waits");
-                let (mut stream, _) = listener.accept().expect("a connection");
-                let mut buffer = vec![0; 256 << 10];
-                while stream.read(&mut buffer).expect("bytes") > 0 {}
-                stream.write_all(b".").expect("the sender waits for the end");
-            });
-        });
-        ready.recv().expect("the receiver listens");
-        pods[0].run(move || send(SocketAddr::from((to, PORT))))
-    })
-}
-
-fn send(to: SocketAddr) -> f64 {
-    let mut stream = TcpStream::connect(to).expect("a connection");
-    let buffer = vec![0; 256 << 10];
-    let begin = Instant::now();
-    for _ in 0..LENGTH / buffer.len() {
-        stream.write_all(&buffer).expect("it is read");
-    }
-    stream.shutdown(std::net::Shutdown::Write).expect("the end");
-    stream.read_exact(&mut [0]).expect("everything arrived");
-    LENGTH as f64 * 8.0 / begin.elapsed().as_secs_f64() / 1e9
+    throughput::ratios(
+        &Path { from: &ours[0], to: &ours[1], address: throughput::address(&ours[1]) },
+        &Path { from: &by_hand[0], to: &by_hand[1], address: addresses[1] },
+    )
 }

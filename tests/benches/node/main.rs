@@ -4,24 +4,32 @@
 //! The release build on a node of its own, with the API server's stand-in: how long from its start until
 //! everything that links it with all peers is in the kernel, on one link (a route each) and behind a router
 //! (a route, a table entry, a neighbour and a forwarding entry each); how soon one more peer has its routes;
-//! what it costs to do nothing; and its memory. Ends in one JSON line.
+//! what it costs to do nothing; and its memory. Before that, how much pods of two nodes send each other beside
+//! links made by hand. Ends in one JSON line.
 
 #[path = "../device/latency.rs"]
 #[expect(dead_code, reason = "other benches need more of it")]
 mod latency;
+mod links;
 #[path = "../options.rs"]
 mod options;
 #[path = "../device/report.rs"]
 #[expect(dead_code, reason = "other benches need more of it")]
 mod report;
 mod site;
+#[path = "../cni/statistics.rs"]
+mod statistics;
+#[path = "../throughput.rs"]
+mod throughput;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use latency::Latency;
+use links::Backend;
 use options::Options;
 use report::Report;
+use serde_json::json;
 use site::{Site, Way};
 
 fn main() -> ExitCode {
@@ -30,11 +38,28 @@ fn main() -> ExitCode {
     if !tripod_tests::namespace::privileged() {
         return ExitCode::SUCCESS;
     }
+    for backend in [Backend::Direct, Backend::Vxlan] {
+        pod_to_pod(&mut report, backend);
+    }
     for way in [Way::Link, Way::Router] {
         measure(&mut report, options, way);
     }
     let kept = report.finish();
     if kept || !options.gate { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn pod_to_pod(report: &mut Report, backend: Backend) {
+    let name = format!("pod to pod, {}", backend.name());
+    let (ratios, by_hand) = links::ratios(backend);
+    let (low, high) = statistics::median_interval(&ratios);
+    let (median, rate) = (statistics::median(&ratios), statistics::median(&by_hand));
+    println!(
+        "{name}: {median:.3} times the hand-made links' {rate:.1} Gbit/s, 95 % interval {low:.3} to {high:.3}, {} pairs",
+        ratios.len()
+    );
+    report.figure(&name, json!({"median": median, "low": low, "high": high, "by_hand_gbit": rate}));
+    // Missed when the interval says so, not when chance does.
+    report.at_most(&format!("{name}: hand-made, times ours (lower end)"), 1.0 / high, 1.0 / 0.97);
 }
 
 fn measure(report: &mut Report, options: Options, way: Way) {
@@ -49,12 +74,19 @@ fn measure(report: &mut Report, options: Options, way: Way) {
         &format!("{peers} peers {name}: processor time until then, ms"),
         millis(site.processor_time()),
     );
+    report.plain(&format!("{peers} peers {name}: bytes on the wire until then, MB"), site.wire_bytes() / 1e6);
     let joined: Vec<Duration> = (0..10).map(|extra| joins(&site, peers + extra)).collect();
     report.times(&format!("{peers} peers {name}: one more is linked"), &Latency::new(joined));
     // What the last of them set off is over by then.
     std::thread::sleep(Duration::from_secs(3));
     let (before, window) = (site.processor_time(), Duration::from_secs(20));
+    let bytes = site.wire_bytes();
     std::thread::sleep(window);
+    let hourly = (site.wire_bytes() - bytes) * 3600.0 / window.as_secs_f64();
+    report.plain(
+        &format!("{peers} peers {name}: bytes on the wire while nothing happens, MB an hour"),
+        hourly / 1e6,
+    );
     let idle = (site.processor_time() - before).as_secs_f64() / window.as_secs_f64();
     report.plain(&format!("{peers} peers {name}: idle, % of a processor"), 100.0 * idle);
     report.plain(&format!("{peers} peers {name}: memory, MiB"), site.memory_mib());

@@ -108,6 +108,11 @@ impl Site {
         Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 
+    /// What has gone over the wire to and from the API server, with all headers: nobody else speaks on it.
+    pub(crate) fn wire_bytes(&self) -> f64 {
+        self.node.json("ip -j -s link show lo")[0]["stats64"]["rx"]["bytes"].as_f64().expect("a number")
+    }
+
     /// The most memory it has had, in MiB.
     pub(crate) fn memory_mib(&self) -> f64 {
         let status = self.read("status");

@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tripod_tests::eventually;
+use tripod_tests::exec::Call;
+use tripod_tests::namespace::Namespace;
 use tripod_tests::programs::program;
 
 use super::agent::{DUAL, Lab, node};
@@ -148,4 +150,52 @@ fn what_an_admin_should_see_is_an_event_once() {
     }
     let ignored = events.iter().find(|event| event["reason"] == "PeerIgnored").expect("an event");
     assert!(ignored["note"].as_str().expect("text").contains("192.168.9.0/24"), "{ignored}");
+}
+
+#[test]
+fn what_keeps_pods_or_peers_without_a_network_is_an_event_too() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.configure("version: v1\nbackend: direct\nclusterCIDRs: [10.244.0.0/16]\n");
+    lab.cluster.set_node(Some(node(&["10.244.1.0/29"])));
+    lab.cluster.set_tripod_node(json!({
+        "apiVersion": "tripod.dev/v1alpha1", "kind": "TripodNode", "metadata": {"name": "n9"},
+        "spec": {"nodeUID": "u9", "addresses": ["203.0.113.9"], "podCIDRs": ["10.244.9.0/29"],
+            "vtepMAC": tripod_node::mac::Mac::of_node("u9"), "protocol": 1}}));
+    let _agent = lab.agent();
+    lab.wait_until_ready();
+    let note = |reason: &str| {
+        let events = lab.cluster.written_events();
+        let event = events.iter().find(|event| event["reason"] == reason)?;
+        Some(event["note"].as_str().expect("text").to_owned())
+    };
+    let told = |reason: &'static str| {
+        eventually(reason, || note(reason).is_some());
+        note(reason).expect("it was there")
+    };
+    let unlinked = told("PeerUnlinked");
+    assert!(unlinked.contains("n9") && unlinked.contains("203.0.113.9"), "{unlinked}");
+
+    let list: Value = serde_json::from_str(&lab.conflist()).expect("a conflist");
+    let mut conf = list["plugins"][0].clone();
+    conf["name"] = list["name"].clone();
+    conf["cniVersion"] = json!("1.1.0");
+    // Five addresses: eight without network, gateway and broadcast.
+    let sandboxes: Vec<_> = (0..6).map(|_| Namespace::sandbox()).collect();
+    let codes: Vec<_> = sandboxes
+        .iter()
+        .zip(0..)
+        .map(|(sandbox, number)| {
+            let call = Call::new("ADD", &conf).container(&format!("c{number}")).netns(&sandbox.path());
+            call.run(&lab.node).code()
+        })
+        .collect();
+    assert_eq!(codes, [None, None, None, None, None, Some(11)]);
+    let exhausted = told("IPExhausted");
+    assert!(exhausted.contains("10.244.1.0/29"), "{exhausted}");
+
+    std::fs::remove_file(lab.path("net.d/10-tripod.conflist")).expect("a file");
+    std::fs::create_dir(lab.path("net.d/10-tripod.conflist")).expect("a folder in its place");
+    let failed = told("ReconcileFailed");
+    assert!(failed.contains("10-tripod.conflist"), "{failed}");
 }

@@ -1,5 +1,9 @@
 //! What others break, agents repair; what is out of reach changes nothing.
 
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tripod_node::mac::Mac;
 use tripod_tests::eventually;
 
 use super::site::{Cable, Node, Site};
@@ -160,4 +164,36 @@ fn who_computes_checksums_is_the_admins_word() {
     a.configure("vxlan: {checksumOffload: \"on\"}\n");
     eventually("the hardware does", || offloads() == "1\n");
     all_reach_all(&site, &a, &b, pods);
+}
+
+#[test]
+fn a_node_that_leaves_takes_only_its_own_with_it() {
+    let Some(site) = Site::new(Cable::Router) else { return };
+    let (a, _b, c) = (site.join(1, ""), site.join(2, ""), site.join(3, ""));
+    a.waits_for_routes("linked with both", |routes| routes.lines().count() == 4);
+    drop(c);
+    let monitor = a.node.run(|| {
+        let mut command = Command::new("timeout");
+        command.args(["--signal=INT", "10", "ip", "monitor", "route", "neigh"]).stdout(Stdio::piped());
+        command.spawn().expect("a monitor")
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    site.cluster.delete_tripod_node("n3");
+    a.waits_for_routes("linked with one", |routes| routes.lines().count() == 2);
+    let told = monitor.wait_with_output().expect("its output").stdout;
+    let told = String::from_utf8(told).expect("text");
+    // Who is on the way to other nodes is asked for now and then.
+    let ours: Vec<_> =
+        told.lines().filter(|line| line.contains("proto 84") || line.contains("dev tripod")).collect();
+    let mac = Mac::of_node("uid-3");
+    let its = [
+        &*mac.to_string(),
+        &mac.link_local().to_string(),
+        "10.244.3.0",
+        "fd00:10:244:3::",
+        "192.0.3.3",
+        "fd00:30:3::3",
+    ];
+    assert!(ours.len() >= 6, "{told}");
+    assert!(ours.iter().all(|line| its.iter().any(|it| line.contains(it))), "{told}");
 }
