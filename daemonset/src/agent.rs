@@ -20,7 +20,7 @@ pub use node::{ApplyError, Paths};
 pub use phase::Phase;
 
 use crate::api::{self, Access, Peers, Posts};
-use crate::claims::{self, Peer, Standpoint};
+use crate::claims::{self, Disputed, Peer, Standpoint};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::desired;
 use crate::health::{self, ListenError};
@@ -91,8 +91,16 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     let (servers, known_servers) = watch::channel(config.api_servers.clone());
     let (ours, told) = watch::channel(None);
     let (peers, known_peers) = watch::channel(Peers::Unknown(None));
+    let (disputed, asked) = watch::channel(Disputed::new());
     let observer = Arc::new(Observer::new(&settings.node_name, &settings.paths.state));
-    let posts = Posts { seen: sight, phase: phases.clone(), ours: told, peers, observer: observer.clone() };
+    let posts = Posts {
+        seen: sight,
+        phase: phases.clone(),
+        ours: told,
+        peers,
+        disputed: asked,
+        observer: observer.clone(),
+    };
     // Dropping the set ends the tasks.
     let mut tasks = JoinSet::new();
     let access = settings.access.clone();
@@ -122,6 +130,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
         phase,
         servers,
         ours,
+        disputed,
     };
     let answers = health::probes(phases).merge(health::status_of(observer));
     tokio::select! {
@@ -152,6 +161,8 @@ struct Agent<'a> {
     phase: watch::Sender<Phase>,
     servers: watch::Sender<Vec<String>>,
     ours: watch::Sender<Option<Claim>>,
+    /// Claims of which Node objects decide.
+    disputed: watch::Sender<Disputed>,
 }
 
 /// Changes come in bursts; one look answers all of them.
@@ -209,6 +220,7 @@ impl Agent<'_> {
             config: &self.config,
             facts,
             services: &known.services,
+            peers: self.peers.as_deref().unwrap_or_default(),
         };
         let judged = claims::judge(&known.claims, &known.verdicts, us);
         self.shown.refused.clone_from(&judged.refused);
@@ -220,6 +232,11 @@ impl Agent<'_> {
         for claim in gone {
             tracing::info!(claim, "this TripodNode is not ignored any more");
         }
+        self.disputed.send_if_modified(|disputed| {
+            let is_new = *disputed != judged.disputed;
+            *disputed = judged.disputed;
+            is_new
+        });
         self.peers = Some(judged.peers);
         self.is_judged = true;
     }

@@ -1,5 +1,7 @@
 //! The other nodes, followed through their `TripodNode` objects, and our own object, kept.
 
+mod decide;
+
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
-use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -15,10 +16,10 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{ANSWER, ApiError, SHORTEST_PAUSE};
+use super::{ANSWER, ApiError};
 use crate::agent::Phase;
-use crate::claims::{self, Claims, Verdict, Verdicts};
-use crate::node_facts::{NodeFacts, Seen};
+use crate::claims::{Claims, Disputed, Verdicts};
+use crate::node_facts::Seen;
 use crate::observer::Observer;
 use crate::report;
 use crate::tripod_node::{Claim, TripodNode};
@@ -28,8 +29,8 @@ use crate::tripod_node::{Claim, TripodNode};
 pub struct Neighbourhood {
     /// What each node says, ourselves among them.
     pub claims: Arc<Claims>,
-    /// What Node objects say of those whose claims overlap.
-    pub verdicts: Verdicts,
+    /// What Node objects say of those that are disputed.
+    pub verdicts: Arc<Verdicts>,
     /// Addresses of Services.
     pub services: Vec<IpNetwork>,
 }
@@ -47,8 +48,6 @@ pub enum Peers {
 const MANAGER: &str = "tripod-node";
 /// Nodes join in bursts; one look answers all of them.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How many Node objects are read for one telling: honest nodes do not overlap.
-const MOST_VERDICTS: usize = 64;
 /// Who deletes our object may go on doing so.
 const WRITE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a refused write of our own object rests.
@@ -65,45 +64,33 @@ pub struct Posts {
     pub ours: watch::Receiver<Option<Claim>>,
     /// What is known of others.
     pub peers: watch::Sender<Peers>,
+    /// Claims of which Node objects decide.
+    pub disputed: watch::Receiver<Disputed>,
     /// What has events to be written.
     pub observer: Arc<Observer>,
 }
 
 /// Follows the other nodes for ever, and writes what `posts` says of ourselves.
 pub(super) async fn follow(client: Client, name: &str, posts: &mut Posts) -> ApiError {
-    let mut follower = Follower::new(client, name);
-    let objects = watcher(follower.objects.clone(), watcher::Config::default());
-    let mut stream = pin!(objects.default_backoff());
-    loop {
-        tokio::select! {
-            next = stream.next() => match next {
-                Some(Ok(event)) => follower.take(event),
-                Some(Err(error)) => follower.complain(posts, &ApiError::WatchPeers(error)),
-                None => return ApiError::Ended,
-            },
-            Ok(()) = posts.ours.changed() => follower.write_at = Some(Instant::now()),
-            () = sleep_until(follower.tell_at.unwrap_or_else(Instant::now)), if follower.tell_at.is_some() => {
-                follower.tell(posts).await;
-            }
-            () = sleep_until(follower.write_at.unwrap_or_else(Instant::now)), if follower.write_at.is_some() => {
-                let ours = posts.ours.borrow_and_update().clone();
-                follower.write(ours).await;
-            }
-        }
+    let (verdicts, decided) = watch::channel(Arc::default());
+    let decisions = decide::follow(Api::all(client.clone()), posts.disputed.clone(), verdicts);
+    let follower = Follower::new(client, name, decided);
+    tokio::select! {
+        never = decisions => match never {},
+        error = follower.follow(posts) => error,
     }
 }
 
 struct Follower<'a> {
     name: &'a str,
     objects: Api<TripodNode>,
-    nodes: Api<Node>,
     service_cidrs: Api<ServiceCIDR>,
     /// A list that is still coming.
     coming: Claims,
     claims: Claims,
     /// Whether the list has come once.
     is_synced: bool,
-    verdicts: Verdicts,
+    decided: watch::Receiver<Arc<Verdicts>>,
     services: Option<Vec<IpNetwork>>,
     tell_at: Option<Instant>,
     write_at: Option<Instant>,
@@ -111,20 +98,42 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(client: Client, name: &'a str) -> Self {
+    fn new(client: Client, name: &'a str, decided: watch::Receiver<Arc<Verdicts>>) -> Self {
         Self {
             name,
             objects: Api::all(client.clone()),
-            nodes: Api::all(client.clone()),
             service_cidrs: Api::all(client),
             coming: BTreeMap::new(),
             claims: BTreeMap::new(),
             is_synced: false,
-            verdicts: BTreeMap::new(),
+            decided,
             services: None,
             tell_at: None,
             write_at: None,
             complaint: None,
+        }
+    }
+
+    async fn follow(mut self, posts: &mut Posts) -> ApiError {
+        let objects = watcher(self.objects.clone(), watcher::Config::default());
+        let mut stream = pin!(objects.default_backoff());
+        loop {
+            tokio::select! {
+                next = stream.next() => match next {
+                    Some(Ok(event)) => self.take(event),
+                    Some(Err(error)) => self.complain(posts, &ApiError::WatchPeers(error)),
+                    None => return ApiError::Ended,
+                },
+                Ok(()) = self.decided.changed() => self.tell_soon(),
+                Ok(()) = posts.ours.changed() => self.write_at = Some(Instant::now()),
+                () = sleep_until(self.tell_at.unwrap_or_else(Instant::now)), if self.tell_at.is_some() => {
+                    self.tell(posts).await;
+                }
+                () = sleep_until(self.write_at.unwrap_or_else(Instant::now)), if self.write_at.is_some() => {
+                    let ours = posts.ours.borrow_and_update().clone();
+                    self.write(ours).await;
+                }
+            }
         }
     }
 
@@ -145,60 +154,37 @@ impl<'a> Follower<'a> {
                 self.write_at = Some(Instant::now());
             }
             watcher::Event::Apply(object) => {
-                // What its Node object said was about another claim.
-                self.verdicts.remove(object.name());
-                self.claims.insert(object.name().to_owned(), object.claim());
+                drop(self.claims.insert(object.name().to_owned(), object.claim()))
             }
-            watcher::Event::Delete(object) => {
-                self.verdicts.remove(object.name());
-                self.claims.remove(object.name());
-            }
+            watcher::Event::Delete(object) => drop(self.claims.remove(object.name())),
         }
-        if self.is_synced {
-            self.tell_at.get_or_insert_with(|| Instant::now() + SETTLE);
-        }
+        self.tell_soon();
         if touches_ours && self.is_synced {
             self.write_at.get_or_insert_with(|| Instant::now() + WRITE_PAUSE);
         }
     }
 
-    /// Tells the agent, once Node objects have decided between claims that overlap. Until they have, the
-    /// agent keeps what it knew.
+    fn tell_soon(&mut self) {
+        if self.is_synced {
+            self.tell_at.get_or_insert_with(|| Instant::now() + SETTLE);
+        }
+    }
+
     async fn tell(&mut self, posts: &Posts) {
         self.tell_at = None;
-        self.verdicts.retain(|name, _| self.claims.contains_key(name));
-        if let Err(error) = self.decide().await {
-            tracing::warn!(error = report::chain(&error), "nodes claim the same pod CIDRs; trying again");
-            self.tell_at = Some(Instant::now() + SHORTEST_PAUSE * 10);
-            return;
-        }
         if self.services.is_none() {
             self.services = self.service_cidrs().await;
         }
         let services = self.services.clone().unwrap_or_default();
         self.complaint = None;
         let claims = Arc::new(self.claims.clone());
-        let news = Peers::Known(Neighbourhood { claims, verdicts: self.verdicts.clone(), services });
+        let verdicts = self.decided.borrow_and_update().clone();
+        let news = Peers::Known(Neighbourhood { claims, verdicts, services });
         posts.peers.send_if_modified(|peers| {
             let is_new = *peers != news;
             *peers = news;
             is_new
         });
-    }
-
-    async fn decide(&mut self) -> Result<(), ApiError> {
-        for name in claims::undecided(&self.claims, &self.verdicts).into_iter().take(MOST_VERDICTS) {
-            let node = timeout(ANSWER, self.nodes.get_opt(&name)).await;
-            let node = node.map_err(|_elapsed| ApiError::Silent(ANSWER))?.map_err(ApiError::Read)?;
-            let facts = node.as_ref().and_then(|node| NodeFacts::inspect(node).ok());
-            let verdict = facts.map(|facts| {
-                let NodeFacts { uid, pod_cidrs, node_ips } = facts;
-                Verdict { uid, pod_cidrs, addresses: node_ips }
-            });
-            tracing::warn!(node = name, ?verdict, "its claim overlaps another's; its Node object decides");
-            self.verdicts.insert(name, verdict);
-        }
-        Ok(())
     }
 
     /// What the cluster gives to Services; none while it cannot be asked. Clusters before Kubernetes 1.33 do

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use super::*;
 use crate::mac::Mac;
 
@@ -15,13 +17,22 @@ fn claim(uid: &str, address: &str, cidrs: &[&str]) -> Claim {
     }
 }
 
-fn verdict(uid: &str, cidrs: &[&str]) -> Option<Verdict> {
+/// What a Node object says.
+fn node(uid: &str, cidrs: &[&str]) -> Option<NodeFacts> {
     let address = format!("192.0.2.{}", uid.trim_start_matches('u')).parse();
-    Some(Verdict { uid: uid.into(), pod_cidrs: networks(cidrs), addresses: address.into_iter().collect() })
+    Some(NodeFacts { uid: uid.into(), pod_cidrs: networks(cidrs), node_ips: address.into_iter().collect() })
 }
 
-/// As node `n1` of a cluster whose pods are 10.244.0.0/16 and fd00:244::/48.
-fn judge(claims: &[(&str, Claim)], verdicts: &[(&str, Option<Verdict>)]) -> (Vec<String>, Vec<String>) {
+/// As node `n1` of a cluster whose pods are 10.244.0.0/16 and fd00:244::/48, which knows nobody yet.
+fn judge(claims: &[(&str, Claim)], nodes: &[(&str, Option<NodeFacts>)]) -> (Vec<String>, Vec<String>) {
+    judge_knowing(&[], claims, nodes)
+}
+
+fn judge_knowing(
+    known: &[(&str, Claim)],
+    claims: &[(&str, Claim)],
+    nodes: &[(&str, Option<NodeFacts>)],
+) -> (Vec<String>, Vec<String>) {
     let config =
         NodeConfig { cluster_cidrs: networks(&["10.244.0.0/16", "fd00:244::/48"]), ..NodeConfig::default() };
     let facts = NodeFacts {
@@ -29,10 +40,16 @@ fn judge(claims: &[(&str, Claim)], verdicts: &[(&str, Option<Verdict>)]) -> (Vec
         pod_cidrs: networks(&["10.244.1.0/24", "fd00:244:0:1::/64"]),
         node_ips: vec!["192.0.2.1".parse().unwrap()],
     };
+    let of = |name: &str| claims.iter().find(|(claimant, _)| *claimant == name).unwrap().1.clone();
+    let verdict = |(name, node): &(&str, Option<NodeFacts>)| {
+        ((*name).to_owned(), Verdict::new(of(name), node.as_ref()))
+    };
+    let verdicts = nodes.iter().map(verdict).collect();
     let claims = claims.iter().map(|(name, claim)| ((*name).to_owned(), Ok(claim.clone()))).collect();
-    let verdicts = verdicts.iter().map(|(name, verdict)| ((*name).to_owned(), verdict.clone())).collect();
+    let peers: Vec<_> =
+        known.iter().map(|(name, claim)| Peer { name: (*name).to_owned(), claim: claim.clone() }).collect();
     let services = networks(&["10.244.200.0/25"]);
-    let us = Standpoint { name: "n1", config: &config, facts: &facts, services: &services };
+    let us = Standpoint { name: "n1", config: &config, facts: &facts, services: &services, peers: &peers };
     let judged = super::judge(&claims, &verdicts, us);
     (
         judged.peers.into_iter().map(|peer| peer.name).collect(),
@@ -85,16 +102,12 @@ fn of_two_that_overlap_the_node_objects_decide() {
         ("n2", claim("u2", "192.0.2.2", &["10.244.2.0/24"])),
         ("n3", claim("u3", "192.0.2.3", &["10.244.2.0/24"])),
     ];
-    let right = ("n2", verdict("u2", &["10.244.2.0/24"]));
+    let right = ("n2", node("u2", &["10.244.2.0/24"]));
     let cases = [
-        (vec![right.clone(), ("n3", verdict("u3", &["10.244.3.0/24"]))], vec!["n2"]),
+        (vec![right.clone(), ("n3", node("u3", &["10.244.3.0/24"]))], vec!["n2"]),
         // Made anew since: its object is an earlier one's.
-        (
-            vec![("n2", verdict("other", &["10.244.2.0/24"])), ("n3", verdict("u3", &["10.244.2.0/24"]))],
-            vec!["n3"],
-        ),
+        (vec![("n2", node("other", &["10.244.2.0/24"])), ("n3", node("u3", &["10.244.2.0/24"]))], vec!["n3"]),
         (vec![right, ("n3", None)], vec!["n2"]),
-        (vec![], vec![]),
     ];
     for (verdicts, expected) in cases {
         let (peers, refused) = judge(&claims, &verdicts);
@@ -110,8 +123,8 @@ fn of_two_that_overlap_the_node_objects_decide() {
 #[test]
 fn nobody_is_another_node() {
     let honest = ("n2", claim("u2", "192.0.2.2", &["10.244.2.0/24"]));
-    let right = ("n2", verdict("u2", &["10.244.2.0/24"]));
-    let thief = ("n3", verdict("u3", &["10.244.3.0/24"]));
+    let right = ("n2", node("u2", &["10.244.2.0/24"]));
+    let thief = ("n3", node("u3", &["10.244.3.0/24"]));
     for (claim, what) in [
         (claim("u3", "192.0.2.2", &["10.244.3.0/24"]), "192.0.2.2"),
         (claim("u2", "192.0.2.3", &["10.244.3.0/24"]), "UID u2"),
@@ -129,20 +142,67 @@ fn nobody_is_another_node() {
 }
 
 #[test]
-fn only_overlapping_claims_are_undecided() {
-    let claims: Claims = [
-        ("a", claim("a", "192.0.2.1", &["10.0.0.0/8"])),
-        ("b", claim("b", "192.0.2.2", &["10.1.0.0/16"])),
-        ("c", claim("c", "192.0.2.3", &["10.1.2.0/24"])),
-        ("d", claim("d", "192.0.2.4", &["11.0.0.0/8"])),
-        ("e", claim("e", "192.0.2.5", &["10.200.0.0/16"])),
-    ]
-    .into_iter()
-    .map(|(name, claim)| (name.to_owned(), Ok(claim)))
-    .collect();
-    let names = |verdicts: &Verdicts| undecided(&claims, verdicts).into_iter().collect::<Vec<_>>();
-    assert_eq!(names(&Verdicts::new()), ["a", "b", "c", "e"]);
-    assert_eq!(names(&Verdicts::from([("a".into(), None), ("e".into(), None)])), ["b", "c"]);
+fn until_node_objects_decide_who_was_believed_stays_and_a_newcomer_waits() {
+    let old = ("n2", claim("u2", "192.0.2.2", &["10.244.2.0/24"]));
+    let new = ("n3", claim("u3", "192.0.2.3", &["10.244.2.0/24"]));
+    let apart = ("n4", claim("u4", "192.0.2.4", &["10.244.4.0/24"]));
+    let claims = [old.clone(), new, apart];
+    let waits = |name: &str, other: &str, awaited: &str| {
+        format!("{name}: it claims 10.244.2.0/24, as node {other} does; waiting for Node object {awaited}")
+    };
+    let (peers, refused) = judge_knowing(std::slice::from_ref(&old), &claims, &[]);
+    assert_eq!((peers, refused), (vec!["n2".to_owned(), "n4".to_owned()], vec![waits("n3", "n2", "n3")]));
+    // As long as the one may be right, the other must not come beside it.
+    let right = ("n3", node("u3", &["10.244.2.0/24"]));
+    let (peers, refused) = judge_knowing(&[old.clone()], &claims, &[right.clone()]);
+    assert_eq!((peers, refused), (vec!["n2".to_owned(), "n4".to_owned()], vec![waits("n3", "n2", "n2")]));
+    let (peers, _) = judge_knowing(&[old.clone()], &claims, &[right, ("n2", None)]);
+    assert_eq!(peers, ["n3", "n4"]);
+    // What was believed is another claim by now.
+    let moved = ("n2", claim("u2", "192.0.2.22", &["10.244.2.0/24"]));
+    for known in [vec![], vec![moved]] {
+        let (peers, refused) = judge_knowing(&known, &claims, &[]);
+        assert_eq!(
+            (peers, refused),
+            (vec!["n4".to_owned()], vec![waits("n2", "n3", "n2"), waits("n3", "n2", "n3")])
+        );
+    }
+}
+
+#[test]
+fn a_verdict_is_about_one_claim() {
+    let claims = |address: &str| -> Claims {
+        [
+            ("n2", claim("u2", address, &["10.244.2.0/24"])),
+            ("n3", claim("u3", "192.0.2.3", &["10.244.2.0/24"])),
+        ]
+        .into_iter()
+        .map(|(name, claim)| (name.to_owned(), Ok(claim)))
+        .collect()
+    };
+    let facts = NodeFacts { pod_cidrs: networks(&["10.244.1.0/24"]), ..NodeFacts::default() };
+    let config = NodeConfig { cluster_cidrs: networks(&["10.244.0.0/16"]), ..NodeConfig::default() };
+    let us = Standpoint { name: "n1", config: &config, facts: &facts, services: &[], peers: &[] };
+    let said = node("u2", &["10.244.2.0/24"]);
+    let about = claim("u2", "192.0.2.2", &["10.244.2.0/24"]);
+    let verdicts = Verdicts::from([("n2".to_owned(), Verdict::new(about, said.as_ref()))]);
+    let judged = |address: &str| super::judge(&claims(address), &verdicts, us);
+    assert_eq!(judged("192.0.2.2").peers.len(), 1);
+    assert_eq!(judged("192.0.2.4").peers, []);
+    assert_eq!(judged("192.0.2.4").disputed.into_keys().collect::<Vec<_>>(), ["n2", "n3"]);
+}
+
+#[test]
+fn what_is_refused_anyway_is_not_disputed() {
+    let (peers, refused) = judge(
+        &[
+            ("n2", claim("u2", "192.0.2.2", &["10.244.2.0/24"])),
+            ("n3", claim("u3", "192.0.2.3", &["0.0.0.0/0"])),
+            ("n4", claim("u4", "192.0.2.4", &["10.244.2.0/25"])),
+        ],
+        &[],
+    );
+    assert_eq!((peers, refused.len()), (vec!["n2".to_owned()], 2));
 }
 
 #[test]
@@ -161,8 +221,9 @@ fn five_thousand_nodes_are_judged_at_once() {
             (name(index), Ok(claim))
         })
         .collect();
-    assert!(undecided(&claims, &Verdicts::new()).is_empty());
     let facts = NodeFacts { pod_cidrs: networks(&["10.0.0.0/24"]), ..NodeFacts::default() };
-    let us = Standpoint { name: "n0", config: &NodeConfig::default(), facts: &facts, services: &[] };
-    assert_eq!(super::judge(&claims, &Verdicts::new(), us).peers.len(), 4999);
+    let us =
+        Standpoint { name: "n0", config: &NodeConfig::default(), facts: &facts, services: &[], peers: &[] };
+    let judged = super::judge(&claims, &Verdicts::new(), us);
+    assert_eq!((judged.peers.len(), judged.disputed.len()), (4999, 0));
 }

@@ -1,5 +1,6 @@
 //! Nodes linked with one another: real agents on real networks, judged from pods.
 
+mod claims;
 mod closed;
 mod faults;
 mod site;

@@ -65,7 +65,11 @@ async fn read_node(
     State(cluster): State<Cluster>,
     axum::extract::Path(name): axum::extract::Path<String>,
 ) -> Response {
-    match cluster.state().objects.get(&(Kind::Node, name)) {
+    let state = cluster.state();
+    if state.fails_reads {
+        return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcdserver: request timed out");
+    }
+    match state.objects.get(&(Kind::Node, name)) {
         Some(node) => Json(node.clone()).into_response(),
         None => failure(StatusCode::NOT_FOUND, "NotFound", "no such Node"),
     }

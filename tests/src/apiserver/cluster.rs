@@ -47,6 +47,8 @@ pub(super) struct Stored {
     pub(super) events: Vec<Event>,
     /// Whether the cluster knows no TripodNodes.
     pub(super) lacks_tripod_nodes: bool,
+    /// Whether reading a single Node fails.
+    pub(super) fails_reads: bool,
     pub(super) patches: Vec<Value>,
     pub(super) node_patches: Vec<Value>,
     pub(super) refuse_patches: bool,
@@ -92,6 +94,11 @@ impl Cluster {
     /// Whether the definition of TripodNodes is missing, from now on.
     pub fn lack_tripod_nodes(&self, lacks: bool) {
         self.state().lacks_tripod_nodes = lacks;
+    }
+
+    /// Fails, from now on, to read single Nodes; watches go on.
+    pub fn fail_reads(&self, fail: bool) {
+        self.state().fails_reads = fail;
     }
 
     pub(super) fn store(&self, state: &mut Stored, kind: Kind, name: &str, object: Option<Value>) {

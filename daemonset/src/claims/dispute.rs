@@ -1,0 +1,130 @@
+//! Claims that cannot all be true: what Node objects say of them, and what holds until they have said it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::{Disputed, Refusal, Standpoint, Verdicts};
+use crate::tripod_node::Claim;
+
+/// What came of the disputes.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Whose Node objects are needed.
+    pub(super) disputed: Disputed,
+    /// Who is not believed.
+    pub(super) losers: BTreeMap<String, Refusal>,
+}
+
+/// What only one node can have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Property<'a> {
+    /// All sound prefixes of a family are of one length, so that two overlap only if they are the same.
+    Prefix(IpNetwork),
+    Address(IpAddr),
+    Uid(&'a str),
+}
+
+impl Property<'_> {
+    fn name(&self) -> String {
+        match self {
+            Self::Prefix(cidr) => cidr.to_string(),
+            Self::Address(address) => address.to_string(),
+            Self::Uid(uid) => format!("UID {uid}"),
+        }
+    }
+
+    fn refusal(&self, other: &str) -> Refusal {
+        let other = other.to_owned();
+        match self {
+            Self::Prefix(claimed) => Refusal::Overlap { claimed: *claimed, other },
+            _ => Refusal::Twin { what: self.name(), other },
+        }
+    }
+}
+
+/// What is known of one claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ruling {
+    Right,
+    Wrong,
+    /// Its Node object has not been read, and it was believed until now.
+    Held,
+    /// Its Node object has not been read, and it is new.
+    New,
+}
+
+/// Settles the disputes among `sound` claims.
+pub(super) fn settle(sound: &BTreeMap<&str, Claim>, verdicts: &Verdicts, us: Standpoint<'_>) -> Outcome {
+    let believed = us.peers.iter().map(|peer| (peer.name.as_str(), &peer.claim)).collect();
+    let mut court = Court { sound, verdicts, believed, outcome: Outcome::default() };
+    for (property, names) in owners(sound) {
+        if names.len() > 1 {
+            court.contest(&property, &names);
+        }
+    }
+    court.outcome
+}
+
+/// Who claims what only one can have.
+fn owners<'a>(sound: &'a BTreeMap<&str, Claim>) -> BTreeMap<Property<'a>, Vec<&'a str>> {
+    let mut owners = BTreeMap::<_, Vec<_>>::new();
+    for (name, claim) in sound {
+        let prefixes = claim.pod_cidrs.iter().map(|cidr| Property::Prefix(*cidr));
+        let addresses = claim.addresses.iter().map(|address| Property::Address(*address));
+        for property in prefixes.chain(addresses).chain([Property::Uid(&claim.node_uid)]) {
+            owners.entry(property).or_default().push(*name);
+        }
+    }
+    owners
+}
+
+struct Court<'a> {
+    sound: &'a BTreeMap<&'a str, Claim>,
+    verdicts: &'a Verdicts,
+    believed: BTreeMap<&'a str, &'a Claim>,
+    outcome: Outcome,
+}
+
+impl Court<'_> {
+    fn contest(&mut self, property: &Property<'_>, names: &[&str]) {
+        let rulings: Vec<_> = names.iter().map(|name| (*name, self.ruling(name))).collect();
+        let held = rulings.iter().find(|(_, ruling)| *ruling == Ruling::Held).map(|(name, _)| *name);
+        for (name, ruling) in rulings {
+            let other = names.iter().find(|other| **other != name).copied().unwrap_or_default();
+            let wait = |awaited: &str| Refusal::Waiting {
+                what: property.name(),
+                other: other.to_owned(),
+                awaited: awaited.to_owned(),
+            };
+            match (ruling, held) {
+                (Ruling::Wrong, _) => self.refuse(name, property.refusal(other)),
+                (Ruling::New, _) => self.refuse(name, wait(name)),
+                (Ruling::Right, Some(held)) if !self.is_believed(name) => self.refuse(name, wait(held)),
+                (Ruling::Right | Ruling::Held, _) => {}
+            }
+        }
+    }
+
+    /// Makes it known that the claim of `name` is disputed, and says how it stands.
+    fn ruling(&mut self, name: &str) -> Ruling {
+        let Some(claim) = self.sound.get(name) else { return Ruling::Wrong };
+        self.outcome.disputed.insert(name.to_owned(), claim.clone());
+        match self.verdicts.get(name).filter(|verdict| verdict.claim == *claim) {
+            Some(verdict) if verdict.is_right => Ruling::Right,
+            Some(_) => Ruling::Wrong,
+            None if self.is_believed(name) => Ruling::Held,
+            None => Ruling::New,
+        }
+    }
+
+    fn is_believed(&self, name: &str) -> bool {
+        self.sound.get(name).is_some_and(|claim| self.believed.get(name) == Some(&claim))
+    }
+
+    /// The first reason is the one that is told.
+    fn refuse(&mut self, name: &str, refusal: Refusal) {
+        self.outcome.losers.entry(name.to_owned()).or_insert(refusal);
+    }
+}

@@ -1,0 +1,82 @@
+//! Why claims are not used.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use crate::tripod_node::ClaimError;
+
+/// Why a claim is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It makes no sense.
+    #[error(transparent)]
+    Nonsense(#[from] ClaimError),
+    /// It claims what is not the cluster's.
+    #[error("{0} is in none of clusterCIDRs of node.yaml")]
+    Outside(IpNetwork),
+    /// It claims more or less than a node gets.
+    #[error("{claimed} is no /{ours}, which is what this cluster's nodes get: this node has one")]
+    Mask {
+        /// What it claims.
+        claimed: IpNetwork,
+        /// Length of our own prefix.
+        ours: u8,
+    },
+    /// It claims what is ours.
+    #[error("{claimed} overlaps {ours} of this node")]
+    Ours {
+        /// What it claims.
+        claimed: IpNetwork,
+        /// What is ours.
+        ours: IpNetwork,
+    },
+    /// It claims what Services have.
+    #[error("{claimed} overlaps {services}, which Services have")]
+    Services {
+        /// What it claims.
+        claimed: IpNetwork,
+        /// What Services have.
+        services: IpNetwork,
+    },
+    /// It claims a family that this cluster's pods do not have.
+    #[error("{0} is of a family of which this node has no pods")]
+    Family(IpNetwork),
+    /// It says that it is at an address of ours.
+    #[error("it claims {0}, the address of this node")]
+    Us(IpAddr),
+    /// It claims what another node is, too, and its Node object does not agree.
+    #[error("it claims {what}, as node {other} does, and its Node object does not have it")]
+    Twin {
+        /// An address, or a UID.
+        what: String,
+        /// Who else claims it.
+        other: String,
+    },
+    /// It claims the address of a node.
+    #[error("{claimed} holds {address}, the address of a node")]
+    Node {
+        /// What it claims.
+        claimed: IpNetwork,
+        /// The node's address.
+        address: IpAddr,
+    },
+    /// It overlaps the claim of another, and Node objects say that it is wrong, or there is no such Node.
+    #[error("{claimed} overlaps the claim of node {other}, and its Node object does not have it")]
+    Overlap {
+        /// What it claims.
+        claimed: IpNetwork,
+        /// Who else claims it.
+        other: String,
+    },
+    /// It claims what another node is or has, too, and not all of their Node objects have been read.
+    #[error("it claims {what}, as node {other} does; waiting for Node object {awaited}")]
+    Waiting {
+        /// An address, a UID or a prefix.
+        what: String,
+        /// Who else claims it.
+        other: String,
+        /// Whose Node object is awaited.
+        awaited: String,
+    },
+}

@@ -1,0 +1,37 @@
+//! Whose claims are believed, and when.
+
+use serde_json::{Value, json};
+use tripod_node::mac::Mac;
+
+use super::site::{Cable, Site};
+
+/// What node `number` on the switch says, if it says that it has these prefixes.
+fn claim(name: &str, number: u8, cidrs: &[&str]) -> Value {
+    let uid = format!("uid-{number}");
+    json!({
+        "metadata": {"name": name},
+        "spec": {"nodeUID": uid, "addresses": [format!("192.0.2.{number}")], "podCIDRs": cidrs,
+            "vtepMAC": Mac::of_node(&uid), "protocol": 1},
+    })
+}
+
+#[test]
+fn a_node_object_that_cannot_be_read_holds_nothing_else_back() {
+    let Some(site) = Site::new(Cable::Switch) else { return };
+    let (a, _b) = (site.join(1, ""), site.join(2, ""));
+    a.waits_for_routes("n1 has routes to n2", |routes| routes.contains("10.244.2.0/24 via 192.0.2.2"));
+    site.cluster.fail_reads(true);
+    site.cluster.set_tripod_node(claim("thief", 9, &["10.244.2.0/24"]));
+    let agent = a.agent.as_ref().unwrap();
+    agent.wait_for_log("etcdserver: request timed out");
+    site.cluster.set_tripod_node(claim("n7", 7, &["10.244.7.0/24"]));
+    a.waits_for_routes("who is not disputed is linked", |routes| {
+        routes.contains("10.244.7.0/24 via 192.0.2.7")
+    });
+    let routes = a.routes();
+    assert!(routes.contains("10.244.2.0/24 via 192.0.2.2") && !routes.contains("192.0.2.9"), "{routes}");
+    agent.wait_for_log("as node n2 does; waiting for Node object thief");
+    site.cluster.fail_reads(false);
+    agent.wait_for_log("10.244.2.0/24 overlaps the claim of node n2, and its Node object does not have it");
+    assert!(a.routes().contains("10.244.2.0/24 via 192.0.2.2"));
+}
