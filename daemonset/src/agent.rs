@@ -20,7 +20,7 @@ pub use node::{ApplyError, Paths};
 pub use phase::Phase;
 
 use crate::api::{self, Access, Peers, Posts};
-use crate::claims::{self, Disputed, Peer, Standpoint};
+use crate::claims::{self, Disputed, Peer, Refusal, Standpoint};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::desired;
 use crate::health::{self, ListenError};
@@ -222,7 +222,9 @@ impl Agent<'_> {
             services: &known.services,
             peers: self.peers.as_deref().unwrap_or_default(),
         };
-        let judged = claims::judge(&known.claims, &known.verdicts, us);
+        let mut judged = claims::judge(&known.claims, &known.verdicts, us);
+        // A claim that is merely new is no news to anybody.
+        judged.refused.retain(|(_, refusal)| *refusal != Refusal::Unread);
         self.shown.refused.clone_from(&judged.refused);
         let ignored = judged.refused.iter().map(|(name, refusal)| format!("{name}: {refusal}")).collect();
         let Difference { come, gone } = self.ignored.replace(ignored);

@@ -4,7 +4,7 @@
 //! claim is used only if it lies in `clusterCIDRs`, is as long as our own prefix of its family (the cluster
 //! gives every node the same), holds neither a Service nor an address of a node, and overlaps nobody's. Where
 //! two overlap, their Node objects decide, which no node may write; until they have, who was believed stays,
-//! and a newcomer waits.
+//! and a newcomer waits. Without `clusterCIDRs` they decide about every claim.
 
 mod dispute;
 mod refusal;

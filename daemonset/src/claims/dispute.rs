@@ -64,6 +64,9 @@ pub(super) fn settle(sound: &BTreeMap<&str, Claim>, verdicts: &Verdicts, us: Sta
             court.contest(&property, &names);
         }
     }
+    if us.config.cluster_cidrs.is_empty() {
+        court.confirm_all();
+    }
     court.outcome
 }
 
@@ -103,6 +106,18 @@ impl Court<'_> {
                 (Ruling::New, _) => self.refuse(name, wait(name)),
                 (Ruling::Right, Some(held)) if !self.is_believed(name) => self.refuse(name, wait(held)),
                 (Ruling::Right | Ruling::Held, _) => {}
+            }
+        }
+    }
+
+    /// Where no prefix is the cluster's by the admin's word, each claim needs that of its Node object.
+    fn confirm_all(&mut self) {
+        let sound = self.sound;
+        for name in sound.keys() {
+            match self.ruling(name) {
+                Ruling::Wrong => self.refuse(name, Refusal::Unconfirmed),
+                Ruling::New => self.refuse(name, Refusal::Unread),
+                Ruling::Right | Ruling::Held => {}
             }
         }
     }

@@ -79,4 +79,10 @@ pub enum Refusal {
         /// Whose Node object is awaited.
         awaited: String,
     },
+    /// Nobody said which prefixes are the cluster's, and its Node object does not have what it claims.
+    #[error("its Node object does not have what it claims, and clusterCIDRs of node.yaml is empty")]
+    Unconfirmed,
+    /// Nobody said which prefixes are the cluster's, and its Node object has not been read.
+    #[error("waiting for its Node object, as clusterCIDRs of node.yaml is empty")]
+    Unread,
 }

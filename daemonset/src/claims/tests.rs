@@ -33,8 +33,16 @@ fn judge_knowing(
     claims: &[(&str, Claim)],
     nodes: &[(&str, Option<NodeFacts>)],
 ) -> (Vec<String>, Vec<String>) {
-    let config =
-        NodeConfig { cluster_cidrs: networks(&["10.244.0.0/16", "fd00:244::/48"]), ..NodeConfig::default() };
+    judge_within(&["10.244.0.0/16", "fd00:244::/48"], known, claims, nodes)
+}
+
+fn judge_within(
+    cluster_cidrs: &[&str],
+    known: &[(&str, Claim)],
+    claims: &[(&str, Claim)],
+    nodes: &[(&str, Option<NodeFacts>)],
+) -> (Vec<String>, Vec<String>) {
+    let config = NodeConfig { cluster_cidrs: networks(cluster_cidrs), ..NodeConfig::default() };
     let facts = NodeFacts {
         uid: "u1".into(),
         pod_cidrs: networks(&["10.244.1.0/24", "fd00:244:0:1::/64"]),
@@ -193,6 +201,24 @@ fn a_verdict_is_about_one_claim() {
 }
 
 #[test]
+fn without_cluster_cidrs_each_claim_needs_its_node_object() {
+    let claims = [
+        ("n2", claim("u2", "192.0.2.2", &["10.7.2.0/24"])),
+        ("n3", claim("u3", "192.0.2.3", &["8.8.8.0/24"])),
+        ("n4", claim("u4", "192.0.2.4", &["10.7.4.0/24"])),
+        ("n5", claim("u5", "192.0.2.5", &["10.7.5.0/24"])),
+    ];
+    let nodes = [("n2", node("u2", &["10.7.2.0/24"])), ("n3", node("u3", &["10.7.3.0/24"]))];
+    let (peers, refused) = judge_within(&[], &[claims[3].clone()], &claims, &nodes);
+    assert_eq!(peers, ["n2", "n5"]);
+    let expected = [
+        "n3: its Node object does not have what it claims, and clusterCIDRs of node.yaml is empty",
+        "n4: waiting for its Node object, as clusterCIDRs of node.yaml is empty",
+    ];
+    assert_eq!(refused, expected);
+}
+
+#[test]
 fn what_is_refused_anyway_is_not_disputed() {
     let (peers, refused) = judge(
         &[
@@ -222,8 +248,8 @@ fn five_thousand_nodes_are_judged_at_once() {
         })
         .collect();
     let facts = NodeFacts { pod_cidrs: networks(&["10.0.0.0/24"]), ..NodeFacts::default() };
-    let us =
-        Standpoint { name: "n0", config: &NodeConfig::default(), facts: &facts, services: &[], peers: &[] };
+    let config = NodeConfig { cluster_cidrs: networks(&["10.0.0.0/8"]), ..NodeConfig::default() };
+    let us = Standpoint { name: "n0", config: &config, facts: &facts, services: &[], peers: &[] };
     let judged = super::judge(&claims, &Verdicts::new(), us);
     assert_eq!((judged.peers.len(), judged.disputed.len()), (4999, 0));
 }

@@ -35,3 +35,20 @@ fn a_node_object_that_cannot_be_read_holds_nothing_else_back() {
     agent.wait_for_log("10.244.2.0/24 overlaps the claim of node n2, and its Node object does not have it");
     assert!(a.routes().contains("10.244.2.0/24 via 192.0.2.2"));
 }
+
+#[test]
+fn without_cluster_cidrs_node_objects_decide_about_each_claim() {
+    let Some(site) = Site::new(Cable::Switch) else { return };
+    let mut a = site.join(1, "");
+    drop(a.agent.take());
+    a.configure_alone();
+    site.start(&mut a);
+    let _b = site.join(2, "");
+    a.waits_for_routes("n1 has routes to n2", |routes| routes.contains("10.244.2.0/24 via 192.0.2.2"));
+    site.cluster.set_tripod_node(claim("n7", 7, &["8.8.8.0/24"]));
+    let agent = a.agent.as_ref().unwrap();
+    agent.wait_for_log(
+        "n7: its Node object does not have what it claims, and clusterCIDRs of node.yaml is empty",
+    );
+    assert!(!a.routes().contains("8.8.8.0/24"));
+}

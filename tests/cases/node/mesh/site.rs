@@ -144,9 +144,16 @@ impl Node {
     }
 
     pub(super) fn configure(&self, settings: &str) {
-        let text = format!(
-            "version: v1\nclusterCIDRs: [10.244.0.0/16, \"fd00:10:244::/48\"]\napiServers: [\"https://{API}\"]\n{settings}"
-        );
+        self.configure_exactly(&format!("clusterCIDRs: [10.244.0.0/16, \"fd00:10:244::/48\"]\n{settings}"));
+    }
+
+    /// Leaves the admin's word out: which prefixes are the cluster's.
+    pub(super) fn configure_alone(&self) {
+        self.configure_exactly("");
+    }
+
+    fn configure_exactly(&self, settings: &str) {
+        let text = format!("version: v1\napiServers: [\"https://{API}\"]\n{settings}");
         std::fs::create_dir_all(self.folder.join("config")).expect("a folder");
         std::fs::write(self.folder.join("config/node.yaml"), text).expect("a file");
     }
