@@ -94,7 +94,7 @@ pub fn judge(claims: &Claims, verdicts: &Verdicts, us: Standpoint<'_>) -> Judged
             Err(refusal) => judged.refused.push((name.clone(), refusal)),
         }
     }
-    let Outcome { disputed, losers } = dispute::settle(&sound, verdicts, us);
+    let Outcome { disputed, losers } = dispute::settle(claims, &sound, verdicts, us);
     for (name, refusal) in losers {
         sound.remove(name.as_str());
         judged.refused.push((name, refusal));

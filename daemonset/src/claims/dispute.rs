@@ -1,11 +1,11 @@
 //! Claims that cannot all be true: what Node objects say of them, and what holds until they have said it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::{Disputed, Refusal, Standpoint, Verdicts};
+use super::{Claims, Disputed, Refusal, Standpoint, Verdicts};
 use crate::tripod_node::Claim;
 
 /// What came of the disputes.
@@ -56,13 +56,21 @@ enum Ruling {
 }
 
 /// Settles the disputes among `sound` claims.
-pub(super) fn settle(sound: &BTreeMap<&str, Claim>, verdicts: &Verdicts, us: Standpoint<'_>) -> Outcome {
+pub(super) fn settle(
+    claims: &Claims,
+    sound: &BTreeMap<&str, Claim>,
+    verdicts: &Verdicts,
+    us: Standpoint<'_>,
+) -> Outcome {
     let believed = us.peers.iter().map(|peer| (peer.name.as_str(), &peer.claim)).collect();
-    let mut court = Court { sound, verdicts, believed, outcome: Outcome::default() };
+    let mut court = Court { claims, sound, verdicts, believed, outcome: Outcome::default() };
     for (property, names) in owners(sound) {
         if names.len() > 1 {
             court.contest(&property, &names);
         }
+    }
+    for guest in guests(claims, sound, us.name) {
+        court.evict(&guest);
     }
     if us.config.cluster_cidrs.is_empty() {
         court.confirm_all();
@@ -83,14 +91,46 @@ fn owners<'a>(sound: &'a BTreeMap<&str, Claim>) -> BTreeMap<Property<'a>, Vec<&'
     owners
 }
 
+/// A node whose address lies in what another claims for its pods.
+struct Guest<'a> {
+    name: &'a str,
+    address: IpAddr,
+    host: &'a str,
+    claimed: IpNetwork,
+}
+
+/// All nodes count, whatever their own claims are worth, but for ours, whose address no sound claim holds.
+fn guests<'a>(claims: &'a Claims, sound: &BTreeMap<&'a str, Claim>, us: &str) -> Vec<Guest<'a>> {
+    let all = claims.iter().filter(|(name, _)| *name != us);
+    let all = all.filter_map(|(name, claim)| Some((name.as_str(), claim.as_ref().ok()?)));
+    let addresses: BTreeSet<_> =
+        all.flat_map(|(name, claim)| claim.addresses.iter().map(move |address| (*address, name))).collect();
+    let mut guests = Vec::new();
+    for (host, claim) in sound {
+        for claimed in &claim.pod_cidrs {
+            let inside = addresses.range((claimed.network(), "")..);
+            let inside = inside.take_while(|(address, _)| claimed.contains(*address));
+            let guest = |(address, name): &(IpAddr, &'a str)| Guest {
+                name,
+                address: *address,
+                host,
+                claimed: *claimed,
+            };
+            guests.extend(inside.map(guest));
+        }
+    }
+    guests
+}
+
 struct Court<'a> {
+    claims: &'a Claims,
     sound: &'a BTreeMap<&'a str, Claim>,
     verdicts: &'a Verdicts,
     believed: BTreeMap<&'a str, &'a Claim>,
     outcome: Outcome,
 }
 
-impl Court<'_> {
+impl<'a> Court<'a> {
     fn contest(&mut self, property: &Property<'_>, names: &[&str]) {
         let rulings: Vec<_> = names.iter().map(|name| (*name, self.ruling(name))).collect();
         let held = rulings.iter().find(|(_, ruling)| *ruling == Ruling::Held).map(|(name, _)| *name);
@@ -110,6 +150,29 @@ impl Court<'_> {
         }
     }
 
+    /// An address that is a node's by its Node object is no pod's, whoever else claims it; one that only the
+    /// node itself knows of takes nothing from anybody.
+    fn evict(&mut self, guest: &Guest<'_>) {
+        let Guest { name, address, host, claimed } = *guest;
+        let wait = |what: String, other: &str| Refusal::Waiting {
+            what,
+            other: other.to_owned(),
+            awaited: name.to_owned(),
+        };
+        match self.ruling(name) {
+            Ruling::Right => self.refuse(host, Refusal::Node { claimed, address }),
+            Ruling::Wrong => self.refuse(name, Refusal::Guest { address, claimed, other: host.to_owned() }),
+            Ruling::Held if self.is_believed(host) => {}
+            Ruling::Held => self.refuse(host, wait(claimed.to_string(), name)),
+            Ruling::New => {
+                self.refuse(name, wait(address.to_string(), host));
+                if !self.is_believed(host) {
+                    self.refuse(host, wait(claimed.to_string(), name));
+                }
+            }
+        }
+    }
+
     /// Where no prefix is the cluster's by the admin's word, each claim needs that of its Node object.
     fn confirm_all(&mut self) {
         let sound = self.sound;
@@ -124,7 +187,7 @@ impl Court<'_> {
 
     /// Makes it known that the claim of `name` is disputed, and says how it stands.
     fn ruling(&mut self, name: &str) -> Ruling {
-        let Some(claim) = self.sound.get(name) else { return Ruling::Wrong };
+        let Some(claim) = self.claim(name) else { return Ruling::Wrong };
         self.outcome.disputed.insert(name.to_owned(), claim.clone());
         match self.verdicts.get(name).filter(|verdict| verdict.claim == *claim) {
             Some(verdict) if verdict.is_right => Ruling::Right,
@@ -135,11 +198,17 @@ impl Court<'_> {
     }
 
     fn is_believed(&self, name: &str) -> bool {
-        self.sound.get(name).is_some_and(|claim| self.believed.get(name) == Some(&claim))
+        self.claim(name).is_some_and(|claim| self.believed.get(name) == Some(&claim))
+    }
+
+    fn claim(&self, name: &str) -> Option<&'a Claim> {
+        self.claims.get(name)?.as_ref().ok()
     }
 
     /// The first reason is the one that is told.
     fn refuse(&mut self, name: &str, refusal: Refusal) {
-        self.outcome.losers.entry(name.to_owned()).or_insert(refusal);
+        if self.sound.contains_key(name) {
+            self.outcome.losers.entry(name.to_owned()).or_insert(refusal);
+        }
     }
 }

@@ -61,6 +61,16 @@ pub enum Refusal {
         /// The node's address.
         address: IpAddr,
     },
+    /// It says that it is at an address of another's pods, and its Node object does not agree.
+    #[error("it claims {address} in {claimed} of node {other}, and its Node object does not have it")]
+    Guest {
+        /// Its address.
+        address: IpAddr,
+        /// Prefix of the other's pods.
+        claimed: IpNetwork,
+        /// Whose pods.
+        other: String,
+    },
     /// It overlaps the claim of another, and Node objects say that it is wrong, or there is no such Node.
     #[error("{claimed} overlaps the claim of node {other}, and its Node object does not have it")]
     Overlap {
@@ -70,7 +80,7 @@ pub enum Refusal {
         other: String,
     },
     /// It claims what another node is or has, too, and not all of their Node objects have been read.
-    #[error("it claims {what}, as node {other} does; waiting for Node object {awaited}")]
+    #[error("it claims {what}, which is in dispute with node {other}; waiting for Node object {awaited}")]
     Waiting {
         /// An address, a UID or a prefix.
         what: String,

@@ -154,17 +154,19 @@ fn until_node_objects_decide_who_was_believed_stays_and_a_newcomer_waits() {
     let old = ("n2", claim("u2", "192.0.2.2", &["10.244.2.0/24"]));
     let new = ("n3", claim("u3", "192.0.2.3", &["10.244.2.0/24"]));
     let apart = ("n4", claim("u4", "192.0.2.4", &["10.244.4.0/24"]));
-    let claims = [old.clone(), new, apart];
+    let claims = [old, new, apart];
     let waits = |name: &str, other: &str, awaited: &str| {
-        format!("{name}: it claims 10.244.2.0/24, as node {other} does; waiting for Node object {awaited}")
+        format!(
+            "{name}: it claims 10.244.2.0/24, which is in dispute with node {other}; waiting for Node object {awaited}"
+        )
     };
-    let (peers, refused) = judge_knowing(std::slice::from_ref(&old), &claims, &[]);
+    let (peers, refused) = judge_knowing(&claims[..1], &claims, &[]);
     assert_eq!((peers, refused), (vec!["n2".to_owned(), "n4".to_owned()], vec![waits("n3", "n2", "n3")]));
     // As long as the one may be right, the other must not come beside it.
     let right = ("n3", node("u3", &["10.244.2.0/24"]));
-    let (peers, refused) = judge_knowing(&[old.clone()], &claims, &[right.clone()]);
+    let (peers, refused) = judge_knowing(&claims[..1], &claims, std::slice::from_ref(&right));
     assert_eq!((peers, refused), (vec!["n2".to_owned(), "n4".to_owned()], vec![waits("n3", "n2", "n2")]));
-    let (peers, _) = judge_knowing(&[old.clone()], &claims, &[right, ("n2", None)]);
+    let (peers, _) = judge_knowing(&claims[..1], &claims, &[right, ("n2", None)]);
     assert_eq!(peers, ["n3", "n4"]);
     // What was believed is another claim by now.
     let moved = ("n2", claim("u2", "192.0.2.22", &["10.244.2.0/24"]));
@@ -198,6 +200,39 @@ fn a_verdict_is_about_one_claim() {
     assert_eq!(judged("192.0.2.2").peers.len(), 1);
     assert_eq!(judged("192.0.2.4").peers, []);
     assert_eq!(judged("192.0.2.4").disputed.into_keys().collect::<Vec<_>>(), ["n2", "n3"]);
+}
+
+#[test]
+fn no_pods_are_at_the_address_of_any_node() {
+    let thief = ("n2", claim("u2", "192.0.2.2", &["10.244.9.0/24"]));
+    let honest = ("n3", claim("u3", "10.244.9.3", &["10.244.3.0/24"]));
+    // Its own prefix is of no use, and still it is a node.
+    let apart = ("n3", claim("u3", "10.244.9.3", &["10.9.3.0/24"]));
+    let says = |name| {
+        (
+            name,
+            Some(NodeFacts {
+                uid: "u3".into(),
+                pod_cidrs: networks(&["10.244.3.0/24"]),
+                node_ips: vec!["10.244.9.3".parse().unwrap()],
+            }),
+        )
+    };
+    let holds = "n2: 10.244.9.0/24 holds 10.244.9.3, the address of a node".to_owned();
+    let claims = [thief.clone(), honest.clone()];
+    assert_eq!(judge(&claims, &[says("n3")]), (vec!["n3".to_owned()], vec![holds]));
+    let waits = "n2: it claims 10.244.9.0/24, which is in dispute with node n3; waiting for Node object n3";
+    let (peers, refused) = judge_knowing(&[honest], &claims, &[]);
+    assert_eq!((peers, refused), (vec!["n3".to_owned()], vec![waits.to_owned()]));
+    let (peers, refused) = judge(&[thief.clone(), apart], &[]);
+    assert_eq!((peers.len(), refused.iter().any(|why| why == waits)), (0, true), "{refused:?}");
+    // An address that only the claim has takes nobody's prefix.
+    let liar = ("n3", claim("u3", "10.244.9.7", &["10.244.3.0/24"]));
+    let lies = "n3: it claims 10.244.9.7 in 10.244.9.0/24 of node n2, and its Node object does not have it";
+    let (peers, refused) = judge(&[thief.clone(), liar.clone()], &[says("n3")]);
+    assert_eq!((peers, refused), (vec!["n2".to_owned()], vec![lies.to_owned()]));
+    let (peers, _) = judge_knowing(std::slice::from_ref(&thief), &[thief.clone(), liar], &[]);
+    assert_eq!(peers, ["n2"]);
 }
 
 #[test]

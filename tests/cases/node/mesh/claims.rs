@@ -30,7 +30,7 @@ fn a_node_object_that_cannot_be_read_holds_nothing_else_back() {
     });
     let routes = a.routes();
     assert!(routes.contains("10.244.2.0/24 via 192.0.2.2") && !routes.contains("192.0.2.9"), "{routes}");
-    agent.wait_for_log("as node n2 does; waiting for Node object thief");
+    agent.wait_for_log("in dispute with node n2; waiting for Node object thief");
     site.cluster.fail_reads(false);
     agent.wait_for_log("10.244.2.0/24 overlaps the claim of node n2, and its Node object does not have it");
     assert!(a.routes().contains("10.244.2.0/24 via 192.0.2.2"));
@@ -51,4 +51,22 @@ fn without_cluster_cidrs_node_objects_decide_about_each_claim() {
         "n7: its Node object does not have what it claims, and clusterCIDRs of node.yaml is empty",
     );
     assert!(!a.routes().contains("8.8.8.0/24"));
+}
+
+#[test]
+fn no_node_takes_the_address_of_another() {
+    let Some(site) = Site::new(Cable::Switch) else { return };
+    let a = site.join(1, "");
+    let mut honest = claim("n7", 7, &["10.244.7.0/24"]);
+    honest["spec"]["addresses"] = json!(["10.244.9.7"]);
+    site.cluster.set_node(Some(json!({
+        "metadata": {"name": "n7", "uid": "uid-7"},
+        "spec": {"podCIDRs": ["10.244.7.0/24"]},
+        "status": {"addresses": [{"type": "InternalIP", "address": "10.244.9.7"}]},
+    })));
+    site.cluster.set_tripod_node(honest);
+    site.cluster.set_tripod_node(claim("n9", 9, &["10.244.9.0/24"]));
+    let agent = a.agent.as_ref().unwrap();
+    agent.wait_for_log("n9: 10.244.9.0/24 holds 10.244.9.7, the address of a node");
+    assert!(!a.routes().contains("10.244.9.0/24"));
 }
