@@ -5,6 +5,7 @@ mod peers;
 mod taint;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -35,6 +36,15 @@ pub struct Access {
     pub service_account: PathBuf,
 }
 
+impl Access {
+    /// The address of the cluster's own Service: one of those that no pod has, also where nothing else says
+    /// which they are.
+    fn service(&self) -> Option<IpAddr> {
+        let uri = self.in_cluster.as_ref()?.parse::<Uri>().ok()?;
+        uri.host()?.trim_matches(['[', ']']).parse().ok()
+    }
+}
+
 /// Why an API server is of no use now.
 #[derive(Debug, thiserror::Error)]
 enum ApiError {
@@ -52,6 +62,8 @@ enum ApiError {
     WatchPeers(#[source] watcher::Error),
     #[error("cannot read a Node object")]
     Read(#[source] kube::Error),
+    #[error("cannot list ServiceCIDR objects (resource servicecidrs.networking.k8s.io)")]
+    Services(#[source] kube::Error),
     #[error("cannot write this node's TripodNode object")]
     Write(#[source] kube::Error),
     #[error("the watch ended")]
@@ -127,11 +139,12 @@ impl Follower {
     /// Follows at one address. Returns only when it is of no more use.
     async fn follow(&mut self, address: &str, was_heard: &mut bool) -> Result<Infallible, ApiError> {
         let client = self.client(address)?;
+        let known_service = self.access.service();
         let (name, mut posts, events) = (self.name.clone(), self.posts.clone(), self.posts.clone());
         tokio::select! {
             ended = self.follow_own(address, client.clone(), was_heard) => ended,
             error = events::write(client.clone(), &name, &events) => Err(error),
-            error = peers::follow(client, &name, &mut posts) => Err(error),
+            error = peers::follow(client, &name, &mut posts, known_service) => Err(error),
         }
     }
 
@@ -298,6 +311,18 @@ mod tests {
         assert!(condition.wants_patch());
         condition.observe(Some(&node("False")));
         assert!(!condition.wants_patch());
+    }
+
+    #[test]
+    fn the_clusters_own_service_is_known_by_its_address() {
+        for (in_cluster, expected) in [
+            ("https://10.96.0.1:443", Some("10.96.0.1")),
+            ("https://[fd00:96::1]:443", Some("fd00:96::1")),
+            ("https://kubernetes.default.svc:443", None),
+        ] {
+            let access = Access { in_cluster: Some(in_cluster.into()), service_account: PathBuf::new() };
+            assert_eq!(access.service(), expected.map(|address| address.parse().unwrap()));
+        }
     }
 
     #[test]

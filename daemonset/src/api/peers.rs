@@ -1,15 +1,16 @@
 //! The other nodes, followed through their `TripodNode` objects, and our own object, kept.
 
 mod decide;
+mod services;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
-use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -70,13 +71,22 @@ pub struct Posts {
     pub observer: Arc<Observer>,
 }
 
-/// Follows the other nodes for ever, and writes what `posts` says of ourselves.
-pub(super) async fn follow(client: Client, name: &str, posts: &mut Posts) -> ApiError {
+/// Follows the other nodes for ever, and writes what `posts` says of ourselves. `known_service` is the address
+/// of the cluster's own Service.
+pub(super) async fn follow(
+    client: Client,
+    name: &str,
+    posts: &mut Posts,
+    known_service: Option<IpAddr>,
+) -> ApiError {
     let (verdicts, decided) = watch::channel(Arc::default());
     let decisions = decide::follow(Api::all(client.clone()), posts.disputed.clone(), verdicts);
-    let follower = Follower::new(client, name, decided);
+    let (services, given) = watch::channel(None);
+    let looks = services::follow(client.clone(), known_service, services);
+    let follower = Follower::new(client, name, decided, given);
     tokio::select! {
         never = decisions => match never {},
+        never = looks => match never {},
         error = follower.follow(posts) => error,
     }
 }
@@ -84,30 +94,34 @@ pub(super) async fn follow(client: Client, name: &str, posts: &mut Posts) -> Api
 struct Follower<'a> {
     name: &'a str,
     objects: Api<TripodNode>,
-    service_cidrs: Api<ServiceCIDR>,
     /// A list that is still coming.
     coming: Claims,
     claims: Claims,
     /// Whether the list has come once.
     is_synced: bool,
     decided: watch::Receiver<Arc<Verdicts>>,
-    services: Option<Vec<IpNetwork>>,
+    /// None until they were asked for.
+    services: watch::Receiver<Option<Vec<IpNetwork>>>,
     tell_at: Option<Instant>,
     write_at: Option<Instant>,
     complaint: Option<String>,
 }
 
 impl<'a> Follower<'a> {
-    fn new(client: Client, name: &'a str, decided: watch::Receiver<Arc<Verdicts>>) -> Self {
+    fn new(
+        client: Client,
+        name: &'a str,
+        decided: watch::Receiver<Arc<Verdicts>>,
+        services: watch::Receiver<Option<Vec<IpNetwork>>>,
+    ) -> Self {
         Self {
             name,
-            objects: Api::all(client.clone()),
-            service_cidrs: Api::all(client),
+            objects: Api::all(client),
             coming: BTreeMap::new(),
             claims: BTreeMap::new(),
             is_synced: false,
             decided,
-            services: None,
+            services,
             tell_at: None,
             write_at: None,
             complaint: None,
@@ -125,9 +139,10 @@ impl<'a> Follower<'a> {
                     None => return ApiError::Ended,
                 },
                 Ok(()) = self.decided.changed() => self.tell_soon(),
+                Ok(()) = self.services.changed() => self.tell_soon(),
                 Ok(()) = posts.ours.changed() => self.write_at = Some(Instant::now()),
                 () = sleep_until(self.tell_at.unwrap_or_else(Instant::now)), if self.tell_at.is_some() => {
-                    self.tell(posts).await;
+                    self.tell(posts);
                 }
                 () = sleep_until(self.write_at.unwrap_or_else(Instant::now)), if self.write_at.is_some() => {
                     let ours = posts.ours.borrow_and_update().clone();
@@ -170,12 +185,10 @@ impl<'a> Follower<'a> {
         }
     }
 
-    async fn tell(&mut self, posts: &Posts) {
+    fn tell(&mut self, posts: &Posts) {
         self.tell_at = None;
-        if self.services.is_none() {
-            self.services = self.service_cidrs().await;
-        }
-        let services = self.services.clone().unwrap_or_default();
+        // Asking for them ends soon, one way or the other, and then there is more to tell.
+        let Some(services) = self.services.borrow_and_update().clone() else { return };
         self.complaint = None;
         let claims = Arc::new(self.claims.clone());
         let verdicts = self.decided.borrow_and_update().clone();
@@ -185,22 +198,6 @@ impl<'a> Follower<'a> {
             *peers = news;
             is_new
         });
-    }
-
-    /// What the cluster gives to Services; none while it cannot be asked. Clusters before Kubernetes 1.33 do
-    /// not say it.
-    async fn service_cidrs(&self) -> Option<Vec<IpNetwork>> {
-        match timeout(ANSWER, self.service_cidrs.get_opt("kubernetes")).await {
-            Ok(Ok(object)) => {
-                let cidrs = object.and_then(|object| object.spec?.cidrs).unwrap_or_default();
-                Some(cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect())
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(error = report::chain(&error), "cannot ask for the addresses of Services");
-                None
-            }
-            Err(_elapsed) => None,
-        }
     }
 
     /// Makes our own object say what is true, unless it does.

@@ -107,7 +107,7 @@ fn the_account_may_do_what_the_agent_does_and_no_more() {
         rule(&[""], &["nodes/status"], &["patch"]),
         rule(&["tripod.dev"], &["tripodnodes"], &["get", "list", "watch", "create", "patch", "update"]),
         rule(&["", "events.k8s.io"], &["events"], &["create", "patch"]),
-        rule(&["networking.k8s.io"], &["servicecidrs"], &["get"]),
+        rule(&["networking.k8s.io"], &["servicecidrs"], &["list"]),
     ];
     assert_eq!(object(&render(&[]), "ClusterRole", "tripod")["rules"], json!(expected));
     expected.insert(2, taint);

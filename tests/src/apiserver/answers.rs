@@ -21,6 +21,7 @@ pub(super) fn router(cluster: Cluster) -> Router {
         .route("/api/v1/nodes/{name}", get(read_node).patch(patch_node))
         .route("/api/v1/nodes/{name}/status", patch(patch_status))
         .route("/apis/events.k8s.io/v1/namespaces/{namespace}/events", post(write_event))
+        .route("/apis/networking.k8s.io/v1/servicecidrs", get(list_service_cidrs))
         .route("/apis/tripod.dev/v1alpha1/tripodnodes", get(list_tripod_nodes))
         .route("/apis/tripod.dev/v1alpha1/tripodnodes/{name}", patch(apply_tripod_node))
         .layer(middleware::from_fn(authenticate))
@@ -52,13 +53,20 @@ async fn list_nodes(State(cluster): State<Cluster>, Query(query): Asked) -> Resp
 
 async fn list_tripod_nodes(State(cluster): State<Cluster>, Query(query): Asked) -> Response {
     if cluster.state().lacks_tripod_nodes {
-        return failure(
-            StatusCode::NOT_FOUND,
-            "NotFound",
-            "the server could not find the requested resource",
-        );
+        return no_such_resource();
     }
     list_or_watch(cluster, &query, Shown { kind: Kind::TripodNode, name: None })
+}
+
+async fn list_service_cidrs(State(cluster): State<Cluster>, Query(query): Asked) -> Response {
+    if !cluster.state().objects.keys().any(|(kind, _)| *kind == Kind::ServiceCidr) {
+        return no_such_resource();
+    }
+    list_or_watch(cluster, &query, Shown { kind: Kind::ServiceCidr, name: None })
+}
+
+fn no_such_resource() -> Response {
+    failure(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource")
 }
 
 async fn read_node(

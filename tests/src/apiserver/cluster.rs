@@ -21,12 +21,14 @@ struct Shared {
 pub(super) enum Kind {
     Node,
     TripodNode,
+    ServiceCidr,
 }
 
 impl Kind {
     pub(super) fn words(self) -> [&'static str; 2] {
         match self {
             Self::Node => ["v1", "Node"],
+            Self::ServiceCidr => ["networking.k8s.io/v1", "ServiceCIDR"],
             Self::TripodNode => ["tripod.dev/v1alpha1", "TripodNode"],
         }
     }
@@ -74,6 +76,11 @@ impl Cluster {
                 names.iter().for_each(|(_, name)| self.store(&mut state, Kind::Node, name, None));
             }
         }
+    }
+
+    /// Makes a ServiceCIDR or replaces it. Without any the cluster is one that does not know them.
+    pub fn set_service_cidr(&self, object: Value) {
+        self.store(&mut self.state(), Kind::ServiceCidr, &name_of(&object), Some(object));
     }
 
     /// Makes a TripodNode or replaces it.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tripod_node::mac::Mac;
 
-use super::site::{Cable, Site};
+use super::site::{Cable, SERVICE, Site};
 
 /// What node `number` on the switch says, if it says that it has these prefixes.
 fn claim(name: &str, number: u8, cidrs: &[&str]) -> Value {
@@ -69,4 +69,25 @@ fn no_node_takes_the_address_of_another() {
     let agent = a.agent.as_ref().unwrap();
     agent.wait_for_log("n9: 10.244.9.0/24 holds 10.244.9.7, the address of a node");
     assert!(!a.routes().contains("10.244.9.0/24"));
+}
+
+#[test]
+fn no_node_takes_an_address_of_any_service() {
+    let Some(site) = Site::new(Cable::Switch) else { return };
+    let mut a = site.join(1, "");
+    let agent = a.agent.as_ref().unwrap();
+    // The cluster does not know ServiceCIDRs.
+    site.cluster.set_tripod_node(claim("n7", 7, &["10.244.96.0/24"]));
+    agent.wait_for_log(&format!("n7: 10.244.96.0/24 overlaps {SERVICE}/32, which Services have"));
+    drop(a.agent.take());
+    for (name, cidr) in [("kubernetes", "10.244.97.0/25"), ("second", "10.244.98.0/25")] {
+        site.cluster.set_service_cidr(json!({"metadata": {"name": name}, "spec": {"cidrs": [cidr]}}));
+    }
+    site.start(&mut a);
+    site.cluster.set_tripod_node(claim("n8", 8, &["10.244.97.0/24"]));
+    site.cluster.set_tripod_node(claim("n9", 9, &["10.244.98.0/24"]));
+    let agent = a.agent.as_ref().unwrap();
+    agent.wait_for_log("n8: 10.244.97.0/24 overlaps 10.244.97.0/25, which Services have");
+    agent.wait_for_log("n9: 10.244.98.0/24 overlaps 10.244.98.0/25, which Services have");
+    assert_eq!(a.routes(), "");
 }

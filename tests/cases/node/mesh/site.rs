@@ -42,6 +42,9 @@ pub(super) struct Node {
 
 const API: &str = "127.0.0.1:6443";
 
+/// Address of the cluster's own Service, in a range of pods for once.
+pub(super) const SERVICE: &str = "10.244.96.1";
+
 impl Site {
     /// `None` without root.
     pub(super) fn new(cable: Cable) -> Option<Self> {
@@ -92,6 +95,7 @@ impl Site {
 
     pub(super) fn start(&self, node: &mut Node) {
         let mut command = Command::new(program("tripod-node"));
+        command.env("KUBERNETES_SERVICE_HOST", SERVICE).env("KUBERNETES_SERVICE_PORT", "443");
         command.env("NODE_NAME", node.name()).arg("agent").args(["--resync", "60"]);
         command.arg("--config").arg(node.folder.join("config/node.yaml"));
         command.arg("--conflist").arg(node.folder.join("net.d/10-tripod.conflist"));
