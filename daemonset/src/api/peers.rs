@@ -1,6 +1,7 @@
 //! The other nodes, followed through their `TripodNode` objects, and our own object, kept.
 
 mod decide;
+mod own;
 mod services;
 
 use std::collections::BTreeMap;
@@ -11,13 +12,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use ipnetwork::IpNetwork;
-use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use super::{ANSWER, ApiError};
+use super::ApiError;
 use crate::agent::Phase;
 use crate::claims::{Claims, Disputed, Verdicts};
 use crate::node_facts::Seen;
@@ -45,8 +45,6 @@ pub enum Peers {
     Known(Neighbourhood),
 }
 
-/// Name under which the API server notes which fields are ours.
-const MANAGER: &str = "tripod-node";
 /// Nodes join in bursts; one look answers all of them.
 const SETTLE: Duration = Duration::from_millis(50);
 /// Who deletes our object may go on doing so.
@@ -71,19 +69,35 @@ pub struct Posts {
     pub observer: Arc<Observer>,
 }
 
-/// Follows the other nodes for ever, and writes what `posts` says of ourselves. `known_service` is the address
-/// of the cluster's own Service.
-pub(super) async fn follow(
-    client: Client,
-    name: &str,
-    posts: &mut Posts,
-    known_service: Option<IpAddr>,
-) -> ApiError {
+/// What a follower of the other nodes is told once.
+pub(super) struct Place<'a> {
+    /// Name of our Node.
+    pub(super) name: &'a str,
+    /// UID of our Node, as long as it exists.
+    pub(super) node_uid: watch::Receiver<Option<String>>,
+    /// Address of the cluster's own Service.
+    pub(super) service: Option<IpAddr>,
+}
+
+/// Follows the other nodes for ever, and writes what `posts` says of ourselves.
+pub(super) async fn follow(client: Client, place: Place<'_>, posts: &mut Posts) -> ApiError {
     let (verdicts, decided) = watch::channel(Arc::default());
     let decisions = decide::follow(Api::all(client.clone()), posts.disputed.clone(), verdicts);
     let (services, given) = watch::channel(None);
-    let looks = services::follow(client.clone(), known_service, services);
-    let follower = Follower::new(client, name, decided, given);
+    let looks = services::follow(client.clone(), place.service, services);
+    let follower = Follower {
+        name: place.name,
+        node_uid: place.node_uid,
+        objects: Api::all(client),
+        coming: BTreeMap::new(),
+        claims: BTreeMap::new(),
+        is_synced: false,
+        decided,
+        services: given,
+        tell_at: None,
+        write_at: None,
+        complaint: None,
+    };
     tokio::select! {
         never = decisions => match never {},
         never = looks => match never {},
@@ -93,6 +107,7 @@ pub(super) async fn follow(
 
 struct Follower<'a> {
     name: &'a str,
+    node_uid: watch::Receiver<Option<String>>,
     objects: Api<TripodNode>,
     /// A list that is still coming.
     coming: Claims,
@@ -107,27 +122,7 @@ struct Follower<'a> {
     complaint: Option<String>,
 }
 
-impl<'a> Follower<'a> {
-    fn new(
-        client: Client,
-        name: &'a str,
-        decided: watch::Receiver<Arc<Verdicts>>,
-        services: watch::Receiver<Option<Vec<IpNetwork>>>,
-    ) -> Self {
-        Self {
-            name,
-            objects: Api::all(client),
-            coming: BTreeMap::new(),
-            claims: BTreeMap::new(),
-            is_synced: false,
-            decided,
-            services,
-            tell_at: None,
-            write_at: None,
-            complaint: None,
-        }
-    }
-
+impl Follower<'_> {
     async fn follow(mut self, posts: &mut Posts) -> ApiError {
         let objects = watcher(self.objects.clone(), watcher::Config::default());
         let mut stream = pin!(objects.default_backoff());
@@ -140,6 +135,7 @@ impl<'a> Follower<'a> {
                 },
                 Ok(()) = self.decided.changed() => self.tell_soon(),
                 Ok(()) = self.services.changed() => self.tell_soon(),
+                Ok(()) = self.node_uid.changed() => self.write_at = Some(Instant::now()),
                 Ok(()) = posts.ours.changed() => self.write_at = Some(Instant::now()),
                 () = sleep_until(self.tell_at.unwrap_or_else(Instant::now)), if self.tell_at.is_some() => {
                     self.tell(posts);
@@ -200,33 +196,21 @@ impl<'a> Follower<'a> {
         });
     }
 
-    /// Makes our own object say what is true, unless it does.
+    /// Makes our own object say what is true, unless it does. Of a Node that is gone, or was made anew since, it
+    /// says nothing: the object went with it, and must not come back.
     async fn write(&mut self, ours: Option<Claim>) {
         self.write_at = None;
-        let Some(ours) =
-            ours.filter(|ours| self.is_synced && self.claims.get(self.name) != Some(&Ok(ours.clone())))
-        else {
+        let Some(ours) = ours.filter(|ours| self.node_uid.borrow().as_ref() == Some(&ours.node_uid)) else {
             return;
         };
-        let patch = Patch::Apply(ours.object(self.name));
-        let parameters = PatchParams::apply(MANAGER).force();
-        let answer = timeout(ANSWER, self.objects.patch(self.name, &parameters, &patch)).await;
-        let answer = answer.map_err(|_elapsed| ApiError::Silent(ANSWER));
-        match answer.and_then(|answer| answer.map_err(ApiError::Write)) {
-            Ok(_object) => {
-                let cidrs = crate::node_facts::list(&ours.pod_cidrs);
-                tracing::info!(node = self.name, cidrs, "told the other nodes about this one");
-                self.claims.insert(self.name.to_owned(), Ok(ours));
-            }
-            Err(error) => {
-                let error = report::chain(&error);
-                tracing::warn!(
-                    node = self.name,
-                    error,
-                    "cannot tell the other nodes about this one; trying again"
-                );
-                self.write_at = Some(Instant::now() + WRITE_AGAIN);
-            }
+        let is_written = self.claims.get(self.name) == Some(&Ok(ours.clone()));
+        if !self.is_synced || is_written {
+            return;
+        }
+        if own::write(&self.objects, self.name, &ours).await {
+            self.claims.insert(self.name.to_owned(), Ok(ours));
+        } else {
+            self.write_at = Some(Instant::now() + WRITE_AGAIN);
         }
     }
 

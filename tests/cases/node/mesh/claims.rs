@@ -1,7 +1,10 @@
 //! Whose claims are believed, and when.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tripod_node::mac::Mac;
+use tripod_tests::eventually;
 
 use super::site::{Cable, SERVICE, Site};
 
@@ -90,4 +93,25 @@ fn no_node_takes_an_address_of_any_service() {
     agent.wait_for_log("n8: 10.244.97.0/24 overlaps 10.244.97.0/25, which Services have");
     agent.wait_for_log("n9: 10.244.98.0/24 overlaps 10.244.98.0/25, which Services have");
     assert_eq!(a.routes(), "");
+}
+
+#[test]
+fn the_object_of_a_node_that_is_gone_stays_away() {
+    let Some(site) = Site::new(Cable::Switch) else { return };
+    let a = site.join(1, "");
+    let written = || site.cluster.tripod_node("n1").is_some();
+    eventually("the node is told of", written);
+    let node = site.cluster.node("n1").unwrap();
+    site.cluster.set_node(None);
+    a.agent.as_ref().unwrap().wait_for_log("there is no such Node");
+    // As the API server's garbage collector does.
+    site.cluster.delete_tripod_node("n1");
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!written(), "a Node that is gone has an object");
+    let mut renewed = node;
+    renewed["metadata"]["uid"] = json!("uid-anew");
+    site.cluster.set_node(Some(renewed));
+    eventually("the new Node is told of", || {
+        site.cluster.tripod_node("n1").is_some_and(|object| object["spec"]["nodeUID"] == "uid-anew")
+    });
 }
