@@ -3,10 +3,12 @@
 mod condition;
 mod events;
 mod node;
+mod outage;
 mod peers;
 mod taint;
 
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,6 +72,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(3);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long an agent that lost its API server waits before it lists the nodes anew: all of them lost it.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 /// How long a refused patch of the Node's condition rests.
 const PATCH_AGAIN: Duration = Duration::from_secs(30);
 
@@ -126,9 +130,15 @@ impl Follower {
     /// Twice as long, and a little more or less on each node, so that a thousand agents that lost their
     /// API server at once do not come back at once.
     fn longer(&self, pause: Duration) -> Duration {
-        let spread =
-            self.name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 500;
-        (pause * (1750 + spread) / 1000).min(LONGEST_PAUSE)
+        (pause * (1750 + spread(&self.name) / 2) / 1000).min(LONGEST_PAUSE)
+    }
+
+    /// How long to wait before all nodes are listed. An agent that knows them already has time.
+    fn rest(&self) -> Duration {
+        match *self.posts.peers.borrow() {
+            Peers::Unknown(_) => Duration::ZERO,
+            Peers::Known(_) => LONGEST_REST * spread(&self.name) / 1000,
+        }
     }
 
     /// Follows at one address. Returns only when it is of no more use.
@@ -143,7 +153,8 @@ impl Follower {
             startup_taint: self.startup_taint.clone(),
             uid,
         };
-        let place = Place { name: &name, node_uid, service: self.access.service() };
+        let (service, rest) = (self.access.service(), self.rest());
+        let place = Place { name: &name, node_uid, service, rest };
         tokio::select! {
             error = own.follow(client.clone(), was_heard) => Err(error),
             error = events::write(client.clone(), &name, &events) => Err(error),
@@ -164,9 +175,25 @@ impl Follower {
     }
 }
 
+/// In thousandths: another for each name, and always the same for one.
+fn spread(name: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    u32::try_from(hasher.finish() % 1000).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thousand_nodes_are_spread_evenly() {
+        let mut tenths = [0; 10];
+        for index in 0..1000 {
+            tenths[usize::try_from(spread(&format!("node-{index}")) / 100).unwrap()] += 1;
+        }
+        assert!(tenths.iter().all(|count| (50..200).contains(count)), "{tenths:?}");
+    }
 
     #[test]
     fn the_clusters_own_service_is_known_by_its_address() {

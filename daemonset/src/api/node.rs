@@ -6,12 +6,13 @@ use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::condition::{Condition, network_available};
+use super::outage::Outage;
 use super::taint::StartupTaint;
 use super::{ANSWER, ApiError, PATCH_AGAIN, Posts};
 use crate::agent::Phase;
@@ -33,10 +34,11 @@ impl OwnNode {
     /// Follows it until the API server is of no more use.
     pub(super) async fn follow(mut self, client: Client, was_heard: &mut bool) -> ApiError {
         let nodes = Api::<Node>::all(client);
-        let mut stream = pin!(watcher::watch_object(nodes.clone(), &self.name));
+        let mut stream = pin!(watcher::watch_object(nodes.clone(), &self.name).default_backoff());
         let Ok(mut item) = timeout(ANSWER, stream.next()).await else { return ApiError::Silent(ANSWER) };
         let mut condition = Condition::default();
         let mut taint = StartupTaint::new(self.startup_taint.clone());
+        let mut outage = Outage::default();
         loop {
             match item.take() {
                 Some(Ok(node)) => {
@@ -44,11 +46,15 @@ impl OwnNode {
                         tracing::info!(address = self.address, node = self.name, "following the Node object");
                     }
                     *was_heard = true;
+                    outage.ends();
                     condition.observe(node.as_ref());
                     taint.observe(node.as_ref());
                     self.tell(node.as_ref());
                 }
-                Some(Err(error)) => return ApiError::Watch(error),
+                Some(Err(error)) if !*was_heard || outage.is_lasting(&error, Instant::now()) => {
+                    return ApiError::Watch(error);
+                }
+                Some(Err(_)) => {}
                 None => {}
             }
             let is_ready = *self.posts.phase.borrow_and_update() == Phase::Ready;

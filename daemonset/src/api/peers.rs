@@ -15,7 +15,7 @@ use ipnetwork::IpNetwork;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ApiError;
 use crate::agent::Phase;
@@ -77,10 +77,13 @@ pub(super) struct Place<'a> {
     pub(super) node_uid: watch::Receiver<Option<String>>,
     /// Address of the cluster's own Service.
     pub(super) service: Option<IpAddr>,
+    /// How long to wait before all nodes are listed.
+    pub(super) rest: Duration,
 }
 
 /// Follows the other nodes for ever, and writes what `posts` says of ourselves.
 pub(super) async fn follow(client: Client, place: Place<'_>, posts: &mut Posts) -> ApiError {
+    sleep(place.rest).await;
     let (verdicts, decided) = watch::channel(Arc::default());
     let decisions = decide::follow(Api::all(client.clone()), posts.disputed.clone(), verdicts);
     let (services, given) = watch::channel(None);

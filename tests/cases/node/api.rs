@@ -56,6 +56,24 @@ fn an_outage_ends_and_what_happened_meanwhile_is_seen() {
 }
 
 #[test]
+fn an_api_server_that_comes_back_at_once_is_not_asked_for_all_nodes_again() {
+    let Some(lab) = Lab::new() else { return };
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let api = lab.api_server();
+    let agent = lab.agent();
+    lab.wait_until_ready();
+    eventually("the nodes were listed", || lab.cluster.lists_of_tripod_nodes() == 1);
+    drop(api);
+    agent.wait_for_log("cannot follow the Node object; trying again");
+    lab.cluster.set_node(Some(node(&["10.244.7.0/24"])));
+    let _api = lab.api_server();
+    eventually("the new pod CIDR", || lab.conflist().contains("10.244.7.0/24"));
+    agent.wait_for_log("following the Node object again");
+    assert_eq!(lab.cluster.lists_of_tripod_nodes(), 1);
+    assert!(!agent.log().contains("lost this API server"), "{}", agent.log());
+}
+
+#[test]
 fn a_node_object_that_is_made_anew_does_not_take_the_network_away() {
     let Some(lab) = Lab::new() else { return };
     lab.cluster.set_node(Some(node(&DUAL)));

@@ -92,7 +92,8 @@ fn list_or_watch(
     if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") {
         return watch_from(cluster, asked, shown);
     }
-    let state = cluster.state();
+    let mut state = cluster.state();
+    state.lists_of_tripod_nodes += usize::from(shown.kind == Kind::TripodNode);
     let version = cluster.version().to_string();
     let items = state.objects.iter().filter(|((kind, name), _)| shown.has(*kind, name));
     let items: Vec<_> = items.map(|(_, object)| object.clone()).collect();

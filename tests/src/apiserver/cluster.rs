@@ -49,6 +49,7 @@ pub(super) struct Stored {
     pub(super) events: Vec<Event>,
     /// Whether the cluster knows no TripodNodes.
     pub(super) lacks_tripod_nodes: bool,
+    pub(super) lists_of_tripod_nodes: usize,
     /// Whether reading a single Node fails.
     pub(super) fails_reads: bool,
     pub(super) patches: Vec<Value>,
@@ -101,6 +102,11 @@ impl Cluster {
     /// Whether the definition of TripodNodes is missing, from now on.
     pub fn lack_tripod_nodes(&self, lacks: bool) {
         self.state().lacks_tripod_nodes = lacks;
+    }
+
+    /// How often all TripodNodes were listed.
+    pub fn lists_of_tripod_nodes(&self) -> usize {
+        self.state().lists_of_tripod_nodes
     }
 
     /// Fails, from now on, to read single Nodes; watches go on.
