@@ -8,6 +8,7 @@
 
 mod dispute;
 mod refusal;
+mod subject;
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,8 @@
 //! Claims that cannot all be true: what Node objects say of them, and what holds until they have said it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
-use ipnetwork::IpNetwork;
-
+use super::subject::{Guest, Property, guests, owners};
 use super::{Claims, Disputed, Refusal, Standpoint, Verdicts};
 use crate::tripod_node::Claim;
 
@@ -15,33 +13,6 @@ pub(super) struct Outcome {
     pub(super) disputed: Disputed,
     /// Who is not believed.
     pub(super) losers: BTreeMap<String, Refusal>,
-}
-
-/// What only one node can have.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Property<'a> {
-    /// All sound prefixes of a family are of one length, so that two overlap only if they are the same.
-    Prefix(IpNetwork),
-    Address(IpAddr),
-    Uid(&'a str),
-}
-
-impl Property<'_> {
-    fn name(&self) -> String {
-        match self {
-            Self::Prefix(cidr) => cidr.to_string(),
-            Self::Address(address) => address.to_string(),
-            Self::Uid(uid) => format!("UID {uid}"),
-        }
-    }
-
-    fn refusal(&self, other: &str) -> Refusal {
-        let other = other.to_owned();
-        match self {
-            Self::Prefix(claimed) => Refusal::Overlap { claimed: *claimed, other },
-            _ => Refusal::Twin { what: self.name(), other },
-        }
-    }
 }
 
 /// What is known of one claim.
@@ -76,50 +47,6 @@ pub(super) fn settle(
         court.confirm_all();
     }
     court.outcome
-}
-
-/// Who claims what only one can have.
-fn owners<'a>(sound: &'a BTreeMap<&str, Claim>) -> BTreeMap<Property<'a>, Vec<&'a str>> {
-    let mut owners = BTreeMap::<_, Vec<_>>::new();
-    for (name, claim) in sound {
-        let prefixes = claim.pod_cidrs.iter().map(|cidr| Property::Prefix(*cidr));
-        let addresses = claim.addresses.iter().map(|address| Property::Address(*address));
-        for property in prefixes.chain(addresses).chain([Property::Uid(&claim.node_uid)]) {
-            owners.entry(property).or_default().push(*name);
-        }
-    }
-    owners
-}
-
-/// A node whose address lies in what another claims for its pods.
-struct Guest<'a> {
-    name: &'a str,
-    address: IpAddr,
-    host: &'a str,
-    claimed: IpNetwork,
-}
-
-/// All nodes count, whatever their own claims are worth, but for ours, whose address no sound claim holds.
-fn guests<'a>(claims: &'a Claims, sound: &BTreeMap<&'a str, Claim>, us: &str) -> Vec<Guest<'a>> {
-    let all = claims.iter().filter(|(name, _)| *name != us);
-    let all = all.filter_map(|(name, claim)| Some((name.as_str(), claim.as_ref().ok()?)));
-    let addresses: BTreeSet<_> =
-        all.flat_map(|(name, claim)| claim.addresses.iter().map(move |address| (*address, name))).collect();
-    let mut guests = Vec::new();
-    for (host, claim) in sound {
-        for claimed in &claim.pod_cidrs {
-            let inside = addresses.range((claimed.network(), "")..);
-            let inside = inside.take_while(|(address, _)| claimed.contains(*address));
-            let guest = |(address, name): &(IpAddr, &'a str)| Guest {
-                name,
-                address: *address,
-                host,
-                claimed: *claimed,
-            };
-            guests.extend(inside.map(guest));
-        }
-    }
-    guests
 }
 
 struct Court<'a> {
