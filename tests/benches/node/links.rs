@@ -41,6 +41,13 @@ impl Backend {
     }
 }
 
+/// What both nodes have in common.
+struct Site {
+    files: TempDir,
+    cluster: Cluster,
+    authority: Authority,
+}
+
 /// One of the two nodes.
 struct End {
     number: u8,
@@ -53,9 +60,9 @@ struct End {
 
 /// Ratios of throughput, ours to the hand-made links', one per pair of transfers, and the latter in Gbit/s.
 pub(crate) fn ratios(backend: Backend) -> (Vec<f64>, Vec<f64>) {
-    let (files, cluster, authority) =
-        (tempfile::tempdir().expect("a folder"), Cluster::default(), Authority::default());
-    write_service_account(&files.path().join("account"), &authority);
+    let files = tempfile::tempdir().expect("a folder");
+    let site = Site { files, cluster: Cluster::default(), authority: Authority::default() };
+    write_service_account(&site.files.path().join("account"), &site.authority);
     let nodes = [1, 2].map(|_| Namespace::node().expect("root"));
     let far = nodes[1].path();
     nodes[0].sh(&format!(
@@ -63,13 +70,13 @@ pub(crate) fn ratios(backend: Backend) -> (Vec<f64>, Vec<f64>) {
         far.display()
     ));
     let mut ends = nodes.into_iter().zip(1..).map(|(node, number)| {
-        cluster.set_node(Some(object(number)));
-        End::start(number, node, backend, &files, &cluster, &authority)
+        site.cluster.set_node(Some(object(number)));
+        End::start(number, node, backend, &site)
     });
     let [a, b] = [ends.next().expect("two"), ends.next().expect("two")];
     for (end, peer) in [(&a, &b), (&b, &a)] {
         end.wait_for_route_to(peer.number);
-        end.attach(files.path(), backend);
+        end.attach(site.files.path(), backend);
         end.link_by_hand(peer.number, backend);
     }
     throughput::ratios(
@@ -91,14 +98,8 @@ fn hand_address(number: u8) -> Ipv4Addr {
 }
 
 impl End {
-    fn start(
-        number: u8,
-        node: Namespace,
-        backend: Backend,
-        files: &TempDir,
-        cluster: &Cluster,
-        authority: &Authority,
-    ) -> Self {
+    fn start(number: u8, node: Namespace, backend: Backend, site: &Site) -> Self {
+        let Site { files, cluster, authority } = site;
         node.sh(&format!("ip addr add 10.128.0.{number}/24 dev eth0; ip link set eth0 up; ip route add default via 10.128.0.254"));
         let api = ApiServer::start(&node, "127.0.0.1:6443".parse().expect("an address"), authority, cluster);
         let folder = files.path().join(format!("n{number}"));
