@@ -1,7 +1,10 @@
 //! Files of the host: whole or not at all, at every moment.
 //!
 //! Runtimes watch these folders, execute from them and survive our crashes, so a file is written under
-//! a temporary name beside its own, gets its mode and reaches the disk, and only then takes the name.
+//! a temporary name beside its own, gets its mode and reaches the disk, and only then takes the name. A
+//! program is executed once before that.
+
+mod trial;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -16,9 +19,13 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use crate::plan::{Content, HostFile};
+pub use trial::TrialError;
 
 /// How many bytes are read or written at once.
 const CHUNK: usize = 64 * 1024;
+
+/// Permission bits of programs.
+const PROGRAM_MODE: u32 = 0o755;
 
 /// Whether the host had to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +65,15 @@ pub enum HostFsError {
         #[source]
         source: io::Error,
     },
+    /// A program that does not run on this node.
+    #[error("{path:?} stays as it was, for the new program does not run there")]
+    Unfit {
+        /// Its path.
+        path: PathBuf,
+        /// Why, and what to do.
+        #[source]
+        source: TrialError,
+    },
     /// A folder to write to in which others could replace our files.
     #[error("{path:?} {problem}")]
     UnsafeDir {
@@ -82,12 +98,9 @@ pub fn apply(file: &HostFile) -> Result<Change, HostFsError> {
     match &file.content {
         Content::Link { target } => dir.link(&file.name, target),
         Content::LinkIfAbsent { target } => dir.link_if_absent(&file.name, target),
-        Content::Copy { source, mode } => {
-            let open = || File::open(source).map_err(refused("open", source));
-            if dir.equals(&file.name, &mut open()?, *mode)? {
-                return Ok(Change::None);
-            }
-            dir.replace(&file.name, &mut open()?, *mode)
+        Content::Copy { source, mode } => dir.copy(&file.name, source, *mode, |_| Ok(())),
+        Content::Program { source, trial } => {
+            dir.copy(&file.name, source, PROGRAM_MODE, |new| trial::run(new, trial))
         }
     }
 }
@@ -99,10 +112,8 @@ pub fn preview(file: &HostFile) -> Result<&'static str, HostFsError> {
     let is_kept = match &file.content {
         Content::Link { target } => dir.links_to(&file.name, target),
         Content::LinkIfAbsent { .. } => !is_absent,
-        Content::Copy { source, mode } => {
-            let mut source = File::open(source).map_err(refused("open", source))?;
-            dir.equals(&file.name, &mut source, *mode)?
-        }
+        Content::Copy { source, mode } => dir.is_copy(&file.name, source, *mode)?,
+        Content::Program { source, .. } => dir.is_copy(&file.name, source, PROGRAM_MODE)?,
     };
     Ok(match (is_kept, is_absent) {
         (true, _) => "keep",
@@ -234,6 +245,29 @@ impl Dir {
             return Ok(false);
         }
         same_bytes(&mut file, wanted).map_err(refused("compare", &path))
+    }
+
+    fn is_copy(&self, name: &str, source: &Path, mode: u32) -> Result<bool, HostFsError> {
+        self.equals(name, &mut File::open(source).map_err(refused("open", source))?, mode)
+    }
+
+    /// Makes `name` a copy of `source`, once `check` finds nothing wrong with the copy under another name.
+    fn copy(
+        &self,
+        name: &str,
+        source: &Path,
+        mode: u32,
+        check: impl FnOnce(&Path) -> Result<(), TrialError>,
+    ) -> Result<Change, HostFsError> {
+        if self.is_copy(name, source, mode)? {
+            return Ok(Change::None);
+        }
+        let mut content = File::open(source).map_err(refused("open", source))?;
+        self.replace_by(name, |temporary| {
+            self.write_temporary(temporary, &mut content, mode)?;
+            let unfit = |source| HostFsError::Unfit { path: self.path_of(name), source };
+            check(&self.path_of(temporary)).map_err(unfit)
+        })
     }
 
     fn replace(&self, name: &str, content: &mut dyn Read, mode: u32) -> Result<Change, HostFsError> {

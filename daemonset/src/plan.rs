@@ -75,6 +75,13 @@ pub struct HostFile {
 /// What a host file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
+    /// A copy of the program `source`, which must pass `trial` before it takes its name.
+    Program {
+        /// The file to copy.
+        source: PathBuf,
+        /// How to see whether it runs.
+        trial: Trial,
+    },
     /// A copy of `source` with `mode`.
     Copy {
         /// The file to copy.
@@ -94,21 +101,35 @@ pub enum Content {
     },
 }
 
+/// How a program is called that is only to show that it runs: the call changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Its arguments.
+    pub arguments: &'static [&'static str],
+    /// Its whole environment.
+    pub environment: &'static [(&'static str, &'static str)],
+}
+
+/// The CNI specification's own question of that kind.
+const CNI_VERSION: Trial = Trial { arguments: &[], environment: &[("CNI_COMMAND", "VERSION")] };
+
+const VERSION: Trial = Trial { arguments: &["--version"], environment: &[] };
+
 /// Plans the host's files: programs before their links and the configurations that name them.
 pub fn plan(places: &Places, facts: &Facts) -> Vec<HostFile> {
-    let program = |dir: &Path, name: &str| {
-        let content = Content::Copy { source: places.source.join(name), mode: 0o755 };
+    let program = |dir: &Path, name: &str, trial| {
+        let content = Content::Program { source: places.source.join(name), trial };
         HostFile { dir: dir.to_owned(), name: name.to_owned(), content }
     };
     let link = |name: &str, content| HostFile { dir: places.cni_bin.clone(), name: name.to_owned(), content };
     let mut files = Vec::new();
     if places.legs.cni {
-        files.push(program(&places.cni_bin, CNI_PLUGIN));
+        files.push(program(&places.cni_bin, CNI_PLUGIN, CNI_VERSION));
         files.push(link(IPAM, Content::Link { target: CNI_PLUGIN }));
         files.push(link(LOOPBACK, Content::LinkIfAbsent { target: CNI_PLUGIN }));
     }
     if places.legs.credential_provider {
-        files.push(program(&places.credential_bin, CREDENTIAL_PROVIDER));
+        files.push(program(&places.credential_bin, CREDENTIAL_PROVIDER, VERSION));
     }
     files.extend(configs(places, facts));
     files
@@ -161,7 +182,7 @@ mod tests {
             "/etc/tripod/credential-provider.yaml",
         ];
         assert_eq!(paths(&files), expected);
-        assert_eq!(files[0].content, Content::Copy { source: "/tripod-cni".into(), mode: 0o755 });
+        assert_eq!(files[0].content, Content::Program { source: "/tripod-cni".into(), trial: CNI_VERSION });
         assert_eq!(files[1].content, Content::Link { target: "tripod-cni" });
         assert_eq!(files[2].content, Content::LinkIfAbsent { target: "tripod-cni" });
         assert_eq!(files[4].content, Content::Copy { source: "/config/node.yaml".into(), mode: 0o600 });

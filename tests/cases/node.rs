@@ -28,6 +28,9 @@ use tripod_tests::programs::program;
 /// What the folder of CNI plugins holds after an installation.
 const PLUGINS: [&str; 3] = ["loopback", "tripod-cni", "tripod-ipam"];
 
+/// What the programs of an image here begin with: a script that ends well, whatever follows.
+const RUNS: &str = "#!/bin/sh\nexit 0\n";
+
 /// Folders that stand for a host, an image and a mounted ConfigMap.
 struct Host {
     root: TempDir,
@@ -36,8 +39,8 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let host = Self { root: tempfile::tempdir().expect("a folder") };
-        host.image("tripod-cni", b"plugin 1");
-        host.image("tripod-credential-provider", b"provider 1");
+        host.image("tripod-cni", "plugin 1");
+        host.image("tripod-credential-provider", "provider 1");
         host.publish(&[("node.yaml", "version: v1\n"), ("note.txt", "not ours")]);
         host
     }
@@ -46,14 +49,21 @@ impl Host {
         self.root.path().join(name)
     }
 
+    /// The text of a file, or what follows in a program of the image.
     fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_default()
+        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+        text.strip_prefix(RUNS).map(str::to_owned).unwrap_or(text)
     }
 
-    /// Puts a program into the image.
-    fn image(&self, name: &str, content: &[u8]) {
+    /// Puts a program into the image that runs, and is this otherwise.
+    fn image(&self, name: &str, content: &str) {
+        self.image_file(name, format!("{RUNS}{content}").as_bytes());
+    }
+
+    /// Puts anything into the image.
+    fn image_file(&self, name: &str, bytes: &[u8]) {
         fs::create_dir_all(self.path("image")).expect("a folder");
-        fs::write(self.path("image").join(name), content).expect("a file");
+        fs::write(self.path("image").join(name), bytes).expect("a file");
     }
 
     /// Mounts a ConfigMap of this content as the kubelet does: files are links through `..data`, which

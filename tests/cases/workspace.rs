@@ -6,13 +6,15 @@ use tripod_tests::programs;
 
 /// The first starts the IPAM plugin that a configuration names, by the specification's rules of delegation; the
 /// second NVIDIA's daemon of the Multi-Process Service, which a rule with `mode: mps` asks for; the third the
-/// program that a rule names for the reset of its devices. The last is no part of a node: `kubectl-tripod` on an
+/// program that a rule names for the reset of its devices; the fourth, on installing, the two programs that the image
+/// brings for the host, once each and only to see that they run there. The last is no part of a node: `kubectl-tripod` on an
 /// admin's machine, which asks `kubectl`.
-const MAY_START_PROGRAMS: [&str; 5] = [
+const MAY_START_PROGRAMS: [&str; 6] = [
     "cni/src/delegate.rs",
     "credential-provider/src/child.rs",
     "device-plugin/src/mps/program.rs",
     "device-plugin/src/reset/hook.rs",
+    "daemonset/src/hostfs/trial.rs",
     "daemonset/src/kubectl/ask.rs",
 ];
 

@@ -1,6 +1,5 @@
 //! The installer killed at each of its steps: the host has the old file or the new one, never a part.
 
-use std::fs;
 use std::process::Command;
 
 use tripod_tests::programs::program;
@@ -8,8 +7,8 @@ use tripod_tests::programs::program;
 use super::{Host, PLUGINS, mode, names};
 
 /// More than one `write` long, so that a kill can fall between two.
-fn content(letter: u8) -> Vec<u8> {
-    vec![letter; 150 * 1024]
+fn content(letter: &str) -> String {
+    letter.repeat(150 * 1024)
 }
 
 /// Installs, and kills the installer when it enters a system call for the `nth` time. Returns whether it
@@ -40,9 +39,9 @@ fn a_killed_installer_leaves_the_old_file_or_the_new_one() {
     ] {
         for nth in 1.. {
             let host = Host::new();
-            host.image("tripod-cni", &content(b'1'));
+            host.image("tripod-cni", &content("1"));
             host.install_well();
-            host.image("tripod-cni", &content(b'2'));
+            host.image("tripod-cni", &content("2"));
             host.publish(&[("node.yaml", "version: v1\nmtu: 1400\n")]);
             if !killed_at(&host, call, nth) {
                 break;
@@ -50,7 +49,7 @@ fn a_killed_installer_leaves_the_old_file_or_the_new_one() {
             kills += 1;
             assert_whole(&host, &format!("{call} {nth}"));
             host.install_well();
-            assert_eq!(fs::read(host.path("opt/cni/bin/tripod-cni")).unwrap(), content(b'2'), "{call} {nth}");
+            assert_eq!(host.read("opt/cni/bin/tripod-cni"), content("2"), "{call} {nth}");
             assert_eq!(names(&host.path("opt/cni/bin")), PLUGINS, "{call} {nth}");
         }
     }
@@ -59,8 +58,8 @@ fn a_killed_installer_leaves_the_old_file_or_the_new_one() {
 
 fn assert_whole(host: &Host, at: &str) {
     let plugin = host.path("opt/cni/bin/tripod-cni");
-    let found = fs::read(&plugin).unwrap();
-    assert!(found == content(b'1') || found == content(b'2'), "a torn plugin, killed at {at}");
+    let found = host.read("opt/cni/bin/tripod-cni");
+    assert!(found == content("1") || found == content("2"), "a torn plugin, killed at {at}");
     assert_eq!(mode(&plugin), 0o755, "a plugin that cannot be executed, killed at {at}");
     let config = host.read("etc/tripod/node.yaml");
     assert!(["version: v1\n", "version: v1\nmtu: 1400\n"].contains(&config.as_str()), "{config:?} at {at}");

@@ -43,7 +43,7 @@ fn install_needs_no_capability() {
 fn install_replaces_by_rename_from_a_name_that_no_runtime_reads() {
     let host = Host::new();
     host.install_well();
-    host.image("tripod-cni", b"plugin 2");
+    host.image("tripod-cni", "plugin 2");
     let mut recorder = Recorder::watch(&host.path("opt/cni/bin"));
     host.install_well();
     assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 2");
@@ -99,10 +99,10 @@ fn install_repairs_a_mode_and_replaces_a_link_by_a_file() {
 #[test]
 fn a_program_that_is_being_executed_is_replaced() {
     let host = Host::new();
-    host.image("tripod-cni", &fs::read("/bin/sleep").unwrap());
-    host.install_well();
+    fs::create_dir_all(host.path("opt/cni/bin")).unwrap();
+    fs::copy("/bin/sleep", host.path("opt/cni/bin/tripod-cni")).unwrap();
     let mut running = Command::new(host.path("opt/cni/bin/tripod-cni")).arg("600").spawn().unwrap();
-    host.image("tripod-cni", b"plugin 2");
+    host.image("tripod-cni", "plugin 2");
     host.install_well();
     assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 2");
     assert!(running.try_wait().unwrap().is_none());
@@ -212,7 +212,7 @@ fn a_dry_run_tells_the_plan_and_touches_nothing() {
     assert_eq!(names(&host.path("")), ["config", "image"]);
     host.install_well();
     assert_eq!(preview(), all("keep"));
-    host.image("tripod-cni", b"plugin 2");
+    host.image("tripod-cni", "plugin 2");
     assert_eq!(preview(), all("keep").replacen("keep    ", "replace ", 1));
     assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 1");
 }
@@ -224,4 +224,84 @@ fn a_leg_that_is_off_leaves_no_trace() {
     assert_eq!(names(&host.path("opt")), ["credential"]);
     assert!(host.command(&["--legs", "cni"]).status().unwrap().success());
     assert_eq!(names(&host.path("opt/cni/bin")), PLUGINS);
+}
+
+/// Whoever depends on the plugin keeps the one that runs.
+#[test]
+fn a_program_that_does_not_run_is_refused_and_the_old_one_stays() {
+    let nonsense = (0..4096u32).map(|at| (at * 7 + 1) as u8).collect::<Vec<_>>();
+    let mut foreign = fs::read(tripod_tests::programs::program("tripod-cni")).unwrap();
+    // The header's word for the processor: AArch64.
+    foreign[18] = 183;
+    for (bytes, reason) in [
+        (
+            &nonsense[..],
+            "it is damaged or made for another processor: use an image for this node's architecture",
+        ),
+        (&foreign, "made for another processor"),
+        (&[], "made for another processor"),
+        (b"#!/nowhere\n", "it cannot be started: No such file"),
+        (b"#!/bin/sh\necho half a library >&2; exit 3\n", "exit status: 3, and said \\\"half a library\\\""),
+        (b"#!/bin/sh\nkill -SEGV $$\n", "it is damaged: have the node pull the image again"),
+    ] {
+        let host = Host::new();
+        host.install_well();
+        host.image_file("tripod-cni", bytes);
+        let error = refused(&host);
+        assert!(error.contains("opt/cni/bin/tripod-cni") && error.contains(reason), "{error}");
+        assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 1");
+        assert_eq!(names(&host.path("opt/cni/bin")), PLUGINS);
+    }
+}
+
+/// As root, who may mount: the real programs, on a folder that nobody executes from.
+#[test]
+fn a_folder_mounted_noexec_is_told_before_a_pod_tells_it() {
+    let Some(node) = tripod_tests::namespace::Namespace::node() else { return };
+    let host = Host::new();
+    for name in ["tripod-cni", "tripod-credential-provider"] {
+        host.image_file(name, &fs::read(tripod_tests::programs::program(name)).unwrap());
+    }
+    let bin = host.path("opt/cni/bin");
+    fs::create_dir_all(&bin).unwrap();
+    node.sh(&format!("mount -t tmpfs -o noexec,mode=755 none {}", bin.display()));
+    let mut install = host.command(&[]);
+    let output = node.run(move || install.output().unwrap());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("its folder is mounted noexec: mount it without"), "{error}");
+    assert_eq!(node.sh(&format!("find {} -type f", bin.display())), "");
+    // The real provider lies where it may be executed.
+    assert_eq!(names(&host.path("opt/credential")), ["tripod-credential-provider"]);
+    node.sh(&format!("mount -o remount,exec {}", bin.display()));
+    let mut install = host.command(&[]);
+    assert!(node.run(move || install.status().unwrap()).success());
+    assert_eq!(
+        node.sh(&format!("CNI_COMMAND=VERSION {}/tripod-cni | grep -c supported", bin.display())),
+        "1\n"
+    );
+}
+
+/// It neither waits for ever nor listens for ever.
+#[test]
+fn a_program_that_does_not_end_is_ended_with_all_that_it_started() {
+    for endless in ["sleep 600 & echo $! > PID; wait", "echo $$ > PID; while :; do echo more; done"] {
+        let host = Host::new();
+        host.install_well();
+        let note = host.path("pid");
+        let script =
+            format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{}\n", endless.replace("PID", note.to_str().unwrap()));
+        host.image_file("tripod-cni", script.as_bytes());
+        let error = refused(&host);
+        assert!(error.contains("it had not ended after 5s"), "{error}");
+        assert_eq!(host.read("opt/cni/bin/tripod-cni"), "plugin 1");
+        let process = format!("/proc/{}", host.read("pid").trim());
+        tripod_tests::eventually("it is gone", || !std::path::Path::new(&process).exists());
+    }
+}
+
+/// What the installer says when it fails.
+fn refused(host: &Host) -> String {
+    let output = host.install();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
 }

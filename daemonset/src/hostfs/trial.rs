@@ -1,0 +1,124 @@
+//! Whether a program runs on this node: executed once where it will be, before anybody depends on it.
+
+use std::io::{self, PipeReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::Pid;
+
+use crate::plan::Trial;
+
+/// Far beyond what a program takes to tell its version, also on a node that has just started.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often to look whether it has ended.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// How much of what it says is repeated, in bytes. Who says more than a pipe holds is stopped by the deadline.
+const LONGEST: u64 = 300;
+
+/// Why a program is not relied on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The kernel does not execute it.
+    #[error("{remedy}")]
+    Start {
+        /// What is wrong and what to do.
+        remedy: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// It goes on and on.
+    #[error(
+        "it had not ended after {DEADLINE:?}: it is damaged, or nothing else gets done on this node either"
+    )]
+    Late,
+    /// It failed at the simplest task.
+    #[error("it is damaged: have the node pull the image again. It ended with {status}, and said {said:?}")]
+    Ended {
+        /// How it ended.
+        status: ExitStatus,
+        /// The beginning of what it said.
+        said: String,
+    },
+    /// It cannot be observed.
+    #[error("it cannot be tried")]
+    Observe(#[source] io::Error),
+}
+
+/// Executes `program` once. Where this container alone may not, that says nothing about the node, and is told.
+pub(super) fn run(program: &Path, trial: &Trial) -> Result<(), TrialError> {
+    let (reader, writer) = io::pipe().map_err(TrialError::Observe)?;
+    let mut command = Command::new(program);
+    command.args(trial.arguments).env_clear().envs(trial.environment.iter().copied()).process_group(0);
+    command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(TrialError::Observe)?).stderr(writer);
+    match command.spawn() {
+        Ok(child) => judge(child, reader),
+        Err(source) => match remedy(program, &source) {
+            Some(remedy) => Err(TrialError::Start { remedy, source }),
+            None => {
+                let program = program.display();
+                tracing::warn!(%program, error = %source, "not tried: a policy forbids this container to");
+                Ok(())
+            }
+        },
+    }
+}
+
+fn judge(mut child: Child, said: PipeReader) -> Result<(), TrialError> {
+    let ended = wait(&mut child).map_err(TrialError::Observe)?;
+    let status = ended.ok_or(TrialError::Late)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(TrialError::Ended { status, said: beginning(said).map_err(TrialError::Observe)? })
+}
+
+/// Nothing after the deadline; then it is gone, with all that it started.
+fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let begin = Instant::now();
+    while begin.elapsed() < DEADLINE {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL)?;
+    child.wait()?;
+    Ok(None)
+}
+
+/// What is there by now: a child of it may still hold the other end.
+fn beginning(said: PipeReader) -> io::Result<String> {
+    fcntl(&said, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let mut bytes = Vec::new();
+    match said.take(LONGEST).read_to_end(&mut bytes) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(String::from_utf8_lossy(&bytes).trim().to_owned()),
+    }
+}
+
+/// What to do, where whoever executes it on the node would be refused as well.
+fn remedy(program: &Path, error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES) if is_noexec(program) => {
+            Some("its folder is mounted noexec: mount it without, or choose another for it")
+        }
+        Some(Errno::EACCES | Errno::EPERM) => None,
+        Some(Errno::ENOEXEC) => {
+            Some("it is damaged or made for another processor: use an image for this node's architecture")
+        }
+        _ => Some("it cannot be started"),
+    }
+}
+
+fn is_noexec(program: &Path) -> bool {
+    statvfs(program).is_ok_and(|about| about.flags().contains(FsFlags::ST_NOEXEC))
+}
