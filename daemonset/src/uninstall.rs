@@ -114,6 +114,7 @@ async fn pass(places: &Places, kernel: &Kernel) -> Vec<Object> {
     let remaining = attachments::remaining(&places.state, kernel).await;
     objects.extend(remaining.objects());
     objects.extend(kernel::remove(kernel, &remaining).await);
+    objects.extend(files::stores(&places.state, &remaining));
     objects.extend(files::sysctls(&places.sysctl));
     objects.extend(files::node_config(&places.etc));
     objects.extend(files::cdi_specs(&places.cdi));

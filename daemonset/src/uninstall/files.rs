@@ -1,14 +1,18 @@
 //! Files of the host: each goes only if it is ours by its name and by what it is.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tripod_cni::Dirs;
 
 use super::Places;
 use super::attachments::Remaining;
 use super::kubelet::Reference;
 use super::outcome::Object;
+use crate::attachments;
 use crate::hostfs::{Dir, HostFsError, Kind};
 use crate::plan;
 
@@ -17,6 +21,9 @@ const LONGEST: u64 = 4 << 20;
 
 /// Why a file stays, if it does.
 type Verdict = Result<Option<&'static str>, HostFsError>;
+
+/// Why a store stays, if it does.
+type Stored = io::Result<Option<String>>;
 
 /// Removes `name` from `folder` unless `judge` knows why not. What is not there is done.
 fn remove(folder: &Path, name: &str, judge: impl FnOnce(&Dir, Kind) -> Verdict) -> Object {
@@ -65,6 +72,58 @@ fn names_plugin(text: &[u8]) -> bool {
 /// The marker that lets ADD work, then what the agent knew. Leases and records are the pods'.
 pub(super) fn agent_state(state: &Path) -> Vec<Object> {
     ["ready", "agent.json", "agent.sock"].map(|name| remove(state, name, |_, _| Ok(None))).into()
+}
+
+/// Records of attachments and stores of leases: the pods' own, and so what goes once none of them is left.
+pub(super) fn stores(state: &Path, remaining: &Remaining) -> Vec<Object> {
+    let Dirs { attachments, leases } = attachments::dirs(state);
+    let object = |path: PathBuf, remove: fn(&Path) -> Stored| match remaining.reason() {
+        Some(reason) => Object::waiting(path.display(), reason),
+        None => match remove(&path) {
+            Ok(None) => Object::done(path.display()),
+            Ok(Some(reason)) => Object::kept(path.display(), reason),
+            Err(error) => Object::failed(path.display(), &error),
+        },
+    };
+    vec![object(attachments, |path| gone(path).map(|()| None)), object(leases, empty)]
+}
+
+/// Removes the stores of networks in which nobody has a lease any more. Others' pods may have some.
+fn empty(leases: &Path) -> Stored {
+    let networks = match fs::read_dir(leases) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        networks => networks?.map(|network| Ok(network?.path())).collect::<io::Result<Vec<_>>>()?,
+    };
+    let mut held = Vec::new();
+    for network in networks {
+        if has_lease(&network)? {
+            held.push(network.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        } else {
+            gone(&network)?;
+        }
+    }
+    if held.is_empty() {
+        return gone(leases).map(|()| None);
+    }
+    Ok(Some(format!(
+        "pods of other plugins have addresses of {}: remove it once they are gone",
+        held.join(", ")
+    )))
+}
+
+/// A lease is a file called like its address.
+fn has_lease(store: &Path) -> io::Result<bool> {
+    if !store.is_dir() {
+        return Ok(false);
+    }
+    let names = fs::read_dir(store)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    Ok(names.iter().any(|name| name.to_str().is_some_and(|name| name.parse::<IpAddr>().is_ok())))
+}
+
+/// Removes a file, or a folder with all that is in it. What is not there is gone.
+fn gone(path: &Path) -> io::Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Forwarding stays: what it was before is not known, and others may need it by now.

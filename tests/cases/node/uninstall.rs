@@ -111,8 +111,7 @@ fn assert_gone(site: &Site) {
     for (name, content) in FOREIGN {
         assert_eq!(fs::read_to_string(site.lab.path(name)).unwrap(), content);
     }
-    let run = site.lab.node.sh("ls /run/tripod");
-    assert!(!run.contains("ready") && !run.contains("agent"), "{run}");
+    assert_eq!(site.lab.node.sh("ls -A /run/tripod"), "");
     // A link of that name and another kind, and a route of another protocol.
     site.lab.node.sh("ip link show tripod6 && ip route show proto 85 | grep 10.99.0.0/24");
 }
@@ -235,6 +234,26 @@ fn a_failure_is_told_and_is_in_no_others_way() {
         "{table}"
     );
     fs::set_permissions(site.lab.path("etc"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(uninstall(&site).0);
+    assert_gone(&site);
+}
+
+/// Another main plugin may have its addresses from `tripod-ipam`.
+#[test]
+fn leases_of_other_plugins_stay() {
+    let Some(site) = site() else { return };
+    let gone = site.routed("web", json!([]));
+    site.lab.node.sh("mkdir -p /run/tripod/ipam/theirs && echo id > /run/tripod/ipam/theirs/10.9.0.2");
+    gone.del(&site);
+    let (good, objects) = uninstall(&site);
+    assert!(good, "{objects:#?}");
+    let object = of(&objects, "/run/tripod/ipam");
+    assert!(
+        object["reason"].as_str().is_some_and(|reason| reason.contains("addresses of theirs")),
+        "{object}"
+    );
+    assert_eq!(site.lab.node.sh("find /run/tripod -type f"), "/run/tripod/ipam/theirs/10.9.0.2\n");
+    site.lab.node.sh("rm /run/tripod/ipam/theirs/10.9.0.2");
     assert!(uninstall(&site).0);
     assert_gone(&site);
 }
