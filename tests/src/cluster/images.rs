@@ -1,7 +1,7 @@
 //! Small images for tests, written as docker archives: one layer, one configuration, one name.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -57,6 +57,36 @@ pub fn busybox(programs: &Programs, name: &str) -> anyhow::Result<Image> {
     Ok(Image { name: name.to_owned(), entrypoint: vec!["/bin/sh".to_owned()], entries })
 }
 
+/// Tripod's image, as its root folder `root` was built, under another `name` and with `mark` at the end of its
+/// programs: another version by all that tells versions apart, which does the same.
+pub fn release(root: &Path, name: &str, mark: &str) -> anyhow::Result<Image> {
+    let mut entries = Vec::new();
+    for path in files_below(root)? {
+        let mut entry = program(&path.strip_prefix(root)?.to_string_lossy(), &path)?;
+        if let Entry::Program { path, content } = &mut entry
+            && path.starts_with("tripod-")
+        {
+            content.extend_from_slice(mark.as_bytes());
+        }
+        entries.push(entry);
+    }
+    Ok(Image { name: name.to_owned(), entrypoint: vec!["/tripod-node".to_owned()], entries })
+}
+
+fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files.extend(files_below(&entry.path())?);
+        } else {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 fn program(path: &str, source: &Path) -> anyhow::Result<Entry> {
     let content = std::fs::read(source).with_context(|| source.display().to_string())?;
     Ok(Entry::Program { path: path.to_owned(), content })
@@ -68,6 +98,27 @@ impl Image {
     pub fn marked(mut self, name: &str) -> Self {
         self.entries.push(Entry::Folder { path: name.to_owned(), mode: 0o755 });
         self
+    }
+
+    /// The same with other bytes as its program at `path`.
+    #[must_use]
+    pub fn with_program(mut self, path: &str, bytes: &[u8]) -> Self {
+        for entry in &mut self.entries {
+            if let Entry::Program { path: own, content } = entry
+                && own == path
+            {
+                *content = bytes.to_vec();
+            }
+        }
+        self
+    }
+
+    /// The bytes of its program at `path`.
+    pub fn program(&self, path: &str) -> Option<&[u8]> {
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Program { path: own, content } if own == path => Some(content.as_slice()),
+            _ => None,
+        })
     }
 
     /// Writes the image as an archive that `ctr images import` and `docker load` read.

@@ -15,6 +15,8 @@ mod private_image;
 mod restart;
 mod service_account_image;
 mod token_image;
+mod uninstall;
+mod upgrade;
 
 use super::suite::{Case, Suite};
 use crate::cluster::addresses::Families;
@@ -121,6 +123,18 @@ pub(super) const SUITE: Suite = Suite {
             about: "restarts of the kubelet and of Tripod change nothing for a running pod",
             long: false,
             run: restart::running_pods_do_not_notice,
+        },
+        Case {
+            name: "tripod-upgrade",
+            about: "another version is rolled out and back: pods come and go meanwhile, and connections do not notice",
+            long: false,
+            run: upgrade::nobody_notices_a_roll_out,
+        },
+        Case {
+            name: "tripod-uninstall",
+            about: "uninstalled as the README says, nodes have nothing of Tripod and all of others, and can have it again",
+            long: false,
+            run: uninstall::nodes_are_rid_of_it,
         },
         Case {
             name: "tripod-hundred",

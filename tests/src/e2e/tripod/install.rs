@@ -62,7 +62,7 @@ pub(super) fn rolled_out(kubectl: &Kubectl<'_>) -> anyhow::Result<()> {
 }
 
 /// A copy of the manifests with this cluster's settings, edited where an admin edits.
-fn edited_manifests(cluster: &Cluster) -> anyhow::Result<PathBuf> {
+pub(super) fn edited_manifests(cluster: &Cluster) -> anyhow::Result<PathBuf> {
     let folder = cluster.folder().join("manifests");
     copy_tree(&programs::workspace().join("daemonset/manifests"), &folder)?;
     let config = folder.join("config");
