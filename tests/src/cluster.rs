@@ -10,6 +10,7 @@ mod containerd;
 mod controlplane;
 pub mod crictl;
 pub mod debian;
+pub mod echo;
 pub mod eventually;
 mod filesystem;
 mod golang;
@@ -18,6 +19,7 @@ pub mod images;
 pub mod interrupt;
 mod kubectl;
 mod kubelet;
+mod kubeproxy;
 pub mod machine;
 pub mod mirror;
 mod namespaces;
@@ -37,13 +39,14 @@ mod underlay;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 
 pub use self::kubectl::Kubectl;
 pub use self::programs::Programs;
 
-use self::addresses::Families;
+use self::addresses::{Families, Link};
 use self::identity::Identities;
 use self::images::Image;
 use self::machine::Machine;
@@ -65,11 +68,25 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a control plane and `nodes` nodes that have no network plugin yet. `name` is for its logs.
     pub fn start(name: &str, programs: &Programs, nodes: u8, families: Families) -> anyhow::Result<Self> {
+        Self::start_on(name, programs, &vec![Link::Near; nodes.into()], families)
+    }
+
+    /// The same with one node on each of `links`.
+    pub fn start_on(
+        name: &str,
+        programs: &Programs,
+        links: &[Link],
+        families: Families,
+    ) -> anyhow::Result<Self> {
+        let nodes = u8::try_from(links.len())?;
         let mut cluster =
             step("start the control plane", || Self::start_control_plane(name, programs, nodes, families))?;
         let images = step("write the test images", || cluster.write_test_images())?;
-        for number in 1..=nodes {
-            step(&format!("start {}", node::name(number)), || cluster.add_node(number, &images))?;
+        if links.contains(&Link::Far) {
+            cluster.underlay.lay_far_link()?;
+        }
+        for (number, link) in (1..).zip(links) {
+            step(&format!("start {}", node::name(number)), || cluster.add_node(number, *link, &images))?;
         }
         Ok(cluster)
     }
@@ -91,8 +108,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn add_node(&mut self, number: u8, images: &[PathBuf]) -> anyhow::Result<()> {
-        let node = Node::create(number, &self.programs, &self.state, &self.identities, &self.underlay)?;
+    fn add_node(&mut self, number: u8, link: Link, images: &[PathBuf]) -> anyhow::Result<()> {
+        let node =
+            Node::create(number, &self.programs, &self.state, &self.identities, (&self.underlay, link))?;
         self.nodes.push(node);
         let node = self.nodes.last().expect("a node was added");
         node.start(images).with_context(|| node.machine().describe())
@@ -126,6 +144,45 @@ impl Cluster {
         registry::start_with_tokens(self.underlay(), &self.state.path().join("registry"), port, tokens)
     }
 
+    /// Ends the API server alone.
+    pub fn stop_api_server(&self) -> anyhow::Result<()> {
+        controlplane::stop_api_server(&self.underlay)
+    }
+
+    /// Starts it again, with all it knew.
+    pub fn start_api_server(&self) -> anyhow::Result<()> {
+        controlplane::start_api_server(&self.underlay, &self.programs, &self.identities)?;
+        let kubectl = self.kubectl()?;
+        eventually::eventually("the API server is ready again", Duration::from_secs(120), || {
+            kubectl.run(&["get", "--raw", "/readyz"]).map(drop)
+        })
+    }
+
+    /// What a power cut does to the node at this place of [`Cluster::nodes`]: of all that runs and of all
+    /// namespaces nothing is left, of files only what is not in memory.
+    pub fn reboot(&mut self, at: usize) -> anyhow::Result<()> {
+        anyhow::ensure!(at < self.nodes.len(), "there is no node {at}");
+        let (number, link) = self.nodes[at].place();
+        self.underlay.disconnect(&node::name(number))?;
+        drop(self.nodes.remove(at));
+        let node = Node::boot(number, &self.programs, &self.state, (&self.underlay, link))?;
+        self.nodes.insert(at, node);
+        self.nodes[at].start(&[])
+    }
+
+    /// Starts kube-proxy on every node, in `mode`.
+    pub fn start_kube_proxy(&self, mode: &str) -> anyhow::Result<()> {
+        let start = |node: &Node| {
+            kubeproxy::start(node.machine(), &self.programs, &self.identities, self.families(), mode)
+        };
+        self.nodes.iter().try_for_each(start)
+    }
+
+    /// Ends it and takes its rules away.
+    pub fn stop_kube_proxy(&self) -> anyhow::Result<()> {
+        self.nodes.iter().try_for_each(|node| kubeproxy::stop(node.machine(), &self.programs))
+    }
+
     /// The admin's `kubectl`.
     pub fn kubectl(&self) -> anyhow::Result<Kubectl<'_>> {
         Kubectl::open(self.underlay(), &self.programs, &self.identities, self.state.path())
@@ -139,6 +196,11 @@ impl Cluster {
     /// The machine of the control plane, through which nodes reach each other and the outside.
     pub fn underlay(&self) -> &Machine {
         self.underlay.machine()
+    }
+
+    /// How many packets with a pod's address came to the router between the links.
+    pub fn dropped_by_router(&self) -> anyhow::Result<u64> {
+        self.underlay.dropped()
     }
 
     /// The families it speaks.

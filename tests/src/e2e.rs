@@ -7,6 +7,7 @@ mod runtimes;
 mod selection;
 mod site;
 mod suite;
+mod three;
 mod tripod;
 
 pub use self::selection::Selection;
@@ -16,8 +17,17 @@ use crate::cluster::state::{Turn, sweep};
 use crate::cluster::{Programs, interrupt};
 
 /// Every suite, the quick ones first.
-const SUITES: [&dyn AnySuite; 6] =
-    [&contract::SUITE, &runtimes::SUITE, &reference::SUITE, &tripod::SUITE, &families::IPV4, &families::IPV6];
+const SUITES: [&dyn AnySuite; 9] = [
+    &contract::SUITE,
+    &runtimes::SUITE,
+    &reference::SUITE,
+    &tripod::SUITE,
+    &families::IPV4,
+    &families::IPV6,
+    &three::DUAL,
+    &three::IPV4,
+    &three::IPV6,
+];
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

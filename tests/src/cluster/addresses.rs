@@ -5,10 +5,37 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// One address of each family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DualStack {
-    /// In 172.30.0.0/24 for machines of the test network.
+    /// In 172.30.0.0/24 or, on the far link, 172.30.1.0/24 for machines of the test network.
     pub v4: Ipv4Addr,
-    /// In fd00:30::/64 for machines of the test network.
+    /// In fd00:30::/64 or fd00:30:0:1::/64 for machines of the test network.
     pub v6: Ipv6Addr,
+}
+
+/// A link of the test network. A router is between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// The one that the control plane is on.
+    Near,
+    /// The one behind the router.
+    Far,
+}
+
+impl Link {
+    /// Where nodes of this link send what is for others: the router's address on it.
+    pub fn gateway(self) -> DualStack {
+        self.machine(1)
+    }
+
+    /// Address of the node with this number, from 1.
+    pub fn node(self, number: u8) -> DualStack {
+        self.machine(10 + number)
+    }
+
+    const fn machine(self, host: u8) -> DualStack {
+        let link = self as u8;
+        let v6 = Ipv6Addr::new(0xfd00, 0x30, 0, link as u16, 0, 0, 0, host as u16);
+        DualStack { v4: Ipv4Addr::new(172, 30, link, host), v6 }
+    }
 }
 
 /// Which families a cluster speaks. With both, IPv4 gives a pod its first address.
@@ -55,10 +82,10 @@ impl Families {
     }
 }
 
-/// The API server, and every node's default gateway.
-pub const CONTROL_PLANE: DualStack = machine(1);
+/// The API server, and the default gateway of the near link's nodes.
+pub const CONTROL_PLANE: DualStack = Link::Near.machine(1);
 /// The registry, also known as [`REGISTRY_NAME`].
-pub const REGISTRY: DualStack = machine(5);
+pub const REGISTRY: DualStack = Link::Near.machine(5);
 /// The registry's name in every node's hosts file.
 pub const REGISTRY_NAME: &str = "registry.tripod.test";
 /// A host beyond the default gateway that knows no way to a pod.
@@ -66,13 +93,3 @@ pub const OUTSIDE: DualStack =
     DualStack { v4: Ipv4Addr::new(198, 51, 100, 7), v6: Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 7) };
 /// The port it listens on.
 pub const REGISTRY_PORT: u16 = 5000;
-
-/// Address of the node with this number, from 1.
-pub fn node(number: u8) -> DualStack {
-    machine(10 + number)
-}
-
-const fn machine(host: u8) -> DualStack {
-    let v6 = Ipv6Addr::new(0xfd00, 0x30, 0, 0, 0, 0, 0, host as u16);
-    DualStack { v4: Ipv4Addr::new(172, 30, 0, host), v6 }
-}

@@ -12,6 +12,7 @@ use super::programs::Programs;
 use super::underlay::Underlay;
 
 const ETCD: &str = "http://127.0.0.1:2379";
+const API_SERVER: &str = "apiserver";
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Starts all four on the machine of `underlay` and returns when the API server is ready for its first pod. `folder`
@@ -24,7 +25,7 @@ pub fn start(
 ) -> anyhow::Result<()> {
     let (machine, families) = (underlay.machine(), underlay.families());
     machine.start("etcd", &mut etcd(programs, &folder.join("etcd")))?;
-    machine.start("apiserver", &mut apiserver(programs, identities, families))?;
+    start_api_server(underlay, programs, identities)?;
     let kubectl = Kubectl::open(machine, programs, identities, folder)?;
     let alive = || machine.alive();
     eventually_while("the API server is ready", READY_LIMIT, alive, || {
@@ -40,6 +41,21 @@ pub fn start(
     eventually_while("the default service account exists", READY_LIMIT, alive, || {
         kubectl.run(&["get", "serviceaccount", "default"]).map(drop)
     })
+}
+
+/// Starts the API server, which finds in etcd what it knew.
+pub fn start_api_server(
+    underlay: &Underlay,
+    programs: &Programs,
+    identities: &Identities,
+) -> anyhow::Result<()> {
+    let mut apiserver = apiserver(programs, identities, underlay.families());
+    underlay.machine().start(API_SERVER, &mut apiserver)
+}
+
+/// Ends it.
+pub fn stop_api_server(underlay: &Underlay) -> anyhow::Result<()> {
+    underlay.machine().stop(API_SERVER)
 }
 
 fn etcd(programs: &Programs, data: &Path) -> Command {

@@ -68,6 +68,11 @@ impl NodeFiles {
         Ok(files)
     }
 
+    /// The node laid out there before.
+    pub fn again(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
     /// Puts a file where the node will find it at `path`, which must lie in an overlaid folder.
     pub fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
         write(&self.upper(path.trim_start_matches('/')), text)

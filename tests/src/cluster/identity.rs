@@ -27,7 +27,7 @@ impl Identities {
     /// Makes identities for an admin, the control plane and one kubelet per node.
     pub fn create(folder: &Path, nodes: &[String], families: Families) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
-        let system = ["kube-controller-manager", "kube-scheduler"];
+        let system = ["kube-controller-manager", "kube-scheduler", "kube-proxy"];
         let mut clients = vec![client("admin", "system:masters")?];
         for user in system.map(|name| format!("system:{name}")) {
             clients.push(client(&user, "")?);

@@ -194,7 +194,8 @@ pub fn command_line<S: AsRef<str>>(words: &[S]) -> Command {
     command
 }
 
-fn succeeded(
+/// What `run` of a command printed. A failure carries stderr.
+pub(super) fn succeeded(
     command: &mut Command,
     run: impl FnOnce(&mut Command) -> anyhow::Result<Output>,
 ) -> anyhow::Result<String> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::addresses::{self, REGISTRY, REGISTRY_NAME};
+use super::addresses::{Link, REGISTRY, REGISTRY_NAME};
 use super::cgroups::Cgroup;
 use super::filesystem::NodeFiles;
 use super::identity::Identities;
@@ -18,6 +18,7 @@ use super::{containerd, kubelet};
 pub struct Node {
     machine: Machine,
     cgroup: Cgroup,
+    place: (u8, Link),
     addresses: Vec<IpAddr>,
     programs: Programs,
 }
@@ -28,23 +29,49 @@ pub fn name(number: u8) -> String {
 }
 
 impl Node {
-    /// Makes the node with this number on the network of `underlay`, without any program running.
+    /// Makes the node with this number on a link of the underlay, without any program running.
     pub fn create(
         number: u8,
         programs: &Programs,
         state: &StateFolder,
         identities: &Identities,
-        underlay: &Underlay,
+        underlay: (&Underlay, Link),
     ) -> anyhow::Result<Self> {
-        let (name, address) = (name(number), addresses::node(number));
+        let (name, files) = (name(number), NodeFiles::create(&state.path().join(name(number)))?);
         let cgroup = Cgroup::create(&format!("{}-{name}", state.mark()))?;
-        let files = NodeFiles::create(&state.path().join(&name))?;
         configure(&files, &name, &cgroup, identities)?;
-        let machine = Machine::create(&name, programs, state)?;
+        Self::on(number, (&files, cgroup), programs, state, underlay)
+    }
+
+    /// Makes it again, with the files it had when its machine ended.
+    pub fn boot(
+        number: u8,
+        programs: &Programs,
+        state: &StateFolder,
+        underlay: (&Underlay, Link),
+    ) -> anyhow::Result<Self> {
+        let cgroup = Cgroup::create(&format!("{}-{}", state.mark(), name(number)))?;
+        let files = NodeFiles::again(&state.path().join(name(number)));
+        Self::on(number, (&files, cgroup), programs, state, underlay)
+    }
+
+    fn on(
+        number: u8,
+        (files, cgroup): (&NodeFiles, Cgroup),
+        programs: &Programs,
+        state: &StateFolder,
+        (underlay, link): (&Underlay, Link),
+    ) -> anyhow::Result<Self> {
+        let machine = Machine::create(&name(number), programs, state)?;
         machine.within(|| files.mount())?;
-        underlay.connect(&machine, address)?;
-        let addresses = underlay.families().addresses(address);
-        Ok(Self { machine, cgroup, addresses, programs: programs.clone() })
+        underlay.connect(&machine, link, link.node(number))?;
+        let addresses = underlay.families().addresses(link.node(number));
+        Ok(Self { machine, cgroup, place: (number, link), addresses, programs: programs.clone() })
+    }
+
+    /// Its number, and the link it is on.
+    pub fn place(&self) -> (u8, Link) {
+        self.place
     }
 
     /// Starts the container runtime, gives it `images`, and starts the kubelet.

@@ -24,6 +24,8 @@ pub struct Pod {
     pub limits: Vec<(String, u32)>,
     /// Ports of the node that lead to one of the pod's, over TCP and UDP, as in `(8080, 80)`.
     pub host_ports: Vec<(u16, u16)>,
+    /// By what a Service finds it.
+    pub labels: Vec<(String, String)>,
     /// What else is said about it.
     pub annotations: Vec<(String, String)>,
     /// The Secret whose credentials its images are pulled with.
@@ -42,6 +44,7 @@ impl Pod {
             image: BUSYBOX.to_owned(),
             limits: Vec::new(),
             host_ports: Vec::new(),
+            labels: Vec::new(),
             annotations: Vec::new(),
             pull_secret: None,
             account: String::new(),
@@ -58,12 +61,14 @@ impl Pod {
         let ports = ports.map(|((host, own), protocol)| {
             format!("{{hostPort: {host}, containerPort: {own}, protocol: {protocol}}}")
         });
-        let annotations = self.annotations.iter().map(|(name, value)| format!("{name}: {value:?}"));
+        let pairs = |pairs: &[(String, String)]| {
+            pairs.iter().map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>().join(", ")
+        };
         let secrets = self.pull_secret.as_ref().map(|name| format!("{{name: {name}}}")).unwrap_or_default();
         format!(
             r#"apiVersion: v1
 kind: Pod
-metadata: {{name: {name}, annotations: {{{annotations}}}}}
+metadata: {{name: {name}, labels: {{{labels}}}, annotations: {{{annotations}}}}}
 spec:
   nodeSelector: {{kubernetes.io/hostname: {node}}}
   imagePullSecrets: [{secrets}]
@@ -83,7 +88,8 @@ spec:
             image = self.image,
             limits = limits.join(", "),
             ports = ports.collect::<Vec<_>>().join(", "),
-            annotations = annotations.collect::<Vec<_>>().join(", ")
+            labels = pairs(&self.labels),
+            annotations = pairs(&self.annotations)
         )
     }
 }

@@ -4,7 +4,7 @@
 use std::fs::File;
 
 use super::crictl::Cri;
-use super::machine::Machine;
+use super::machine::{Machine, command_line, succeeded};
 use super::namespaces::within_network_of;
 use super::node::Node;
 
@@ -22,6 +22,16 @@ impl SandboxNetwork {
     pub fn of_sandbox(machine: &Machine, id: &str) -> anyhow::Result<Self> {
         let path = Cri::on(machine).netns(id)?;
         Ok(Self(machine.within(|| Ok(File::open(path)?))?))
+    }
+
+    /// Another handle of the same.
+    pub fn try_clone(&self) -> anyhow::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Runs a program of the harness inside, to its end, and returns what it printed.
+    pub fn exec(&self, words: &[&str]) -> anyhow::Result<String> {
+        succeeded(&mut command_line(words), |command| self.within(|| Ok(command.output()?)))
     }
 
     /// Does `work` inside.

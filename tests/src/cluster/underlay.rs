@@ -1,12 +1,22 @@
 //! The network between the nodes: one machine with a bridge, which is also where the control plane and
-//! whatever else nodes talk to are found.
+//! whatever else nodes talk to are found. For nodes that are not to share a link with the others it has a
+//! second bridge, and is the router between the two.
 
 use std::net::IpAddr;
 
-use super::addresses::{CONTROL_PLANE, DualStack, Families, OUTSIDE, REGISTRY};
+use anyhow::Context;
+
+use super::addresses::{CONTROL_PLANE, DualStack, Families, Link, OUTSIDE, REGISTRY};
 use super::machine::Machine;
 
-const BRIDGE: &str = "nodes";
+const NEAR: &str = "nodes";
+const FAR: &str = "far";
+/// A router as clouds have them: it hands on what nodes say, and drops what carries a pod's address.
+const ROUTER: &str = "add table inet router; add counter inet router pods; \
+    add chain inet router forward { type filter hook forward priority 0; }";
+/// From one link to the other. Where frames within one link are shown to the firewall too, they are not meant.
+const CROSSING: &str = "meta iifname . meta oifname { nodes . far, far . nodes }";
+const DROP: &str = "counter name pods drop";
 
 /// The network, which speaks no other families than these.
 #[derive(Debug)]
@@ -19,13 +29,39 @@ impl Underlay {
     /// Makes the bridge on `machine`, with all addresses that nodes reach there.
     pub fn lay(machine: Machine, families: Families) -> anyhow::Result<Self> {
         let underlay = Self { machine, families };
-        underlay.machine.ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+        underlay.machine.ip(&["link", "add", NEAR, "type", "bridge"])?;
         for address in [CONTROL_PLANE, REGISTRY] {
-            underlay.add_addresses(&underlay.machine, BRIDGE, address, [24, 64])?;
+            underlay.add_addresses(&underlay.machine, NEAR, address, [24, 64])?;
         }
         underlay.add_addresses(&underlay.machine, "lo", OUTSIDE, [32, 128])?;
-        underlay.machine.ip(&["link", "set", BRIDGE, "up"])?;
+        underlay.machine.ip(&["link", "set", NEAR, "up"])?;
         Ok(underlay)
+    }
+
+    /// Makes the second link, and a router of this machine.
+    pub fn lay_far_link(&self) -> anyhow::Result<()> {
+        self.machine.ip(&["link", "add", FAR, "type", "bridge"])?;
+        self.add_addresses(&self.machine, FAR, Link::Far.gateway(), [24, 64])?;
+        self.machine.ip(&["link", "set", FAR, "up"])?;
+        self.machine.exec(&["nft", ROUTER])?;
+        for prefix in self.families.cluster_cidrs() {
+            let family = if prefix.contains(':') { "ip6" } else { "ip" };
+            for way in ["saddr", "daddr"] {
+                let rule = format!("add rule inet router forward {CROSSING} {family} {way} {prefix} {DROP}");
+                self.machine.exec(&["nft", &rule])?;
+            }
+        }
+        self.machine.exec(&["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])?;
+        Ok(())
+    }
+
+    /// How many packets with a pod's address came to the router.
+    pub fn dropped(&self) -> anyhow::Result<u64> {
+        let listing = self.machine.exec(&["nft", "-j", "list", "counter", "inet", "router", "pods"])?;
+        let listing: serde_json::Value = serde_json::from_str(&listing)?;
+        let counters = listing["nftables"].as_array().into_iter().flatten();
+        let mut packets = counters.filter_map(|entry| entry["counter"]["packets"].as_u64());
+        packets.next_back().with_context(|| format!("nft printed {listing}"))
     }
 
     /// Its machine.
@@ -38,18 +74,24 @@ impl Underlay {
         self.families
     }
 
-    /// Joins `node` to the bridge with a cable whose far end is called `eth0`.
-    pub fn connect(&self, node: &Machine, address: DualStack) -> anyhow::Result<()> {
+    /// Joins `node` to the bridge of `link` with a cable whose other end is called `eth0`.
+    pub fn connect(&self, node: &Machine, link: Link, address: DualStack) -> anyhow::Result<()> {
+        let bridge = if link == Link::Near { NEAR } else { FAR };
         let (port, owner) = (node.name(), node.init().to_string());
         self.machine.ip(&["link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", &owner])?;
-        self.machine.ip(&["link", "set", port, "master", BRIDGE, "up"])?;
+        self.machine.ip(&["link", "set", port, "master", bridge, "up"])?;
         self.add_addresses(node, "eth0", address, [24, 64])?;
         node.ip(&["link", "set", "eth0", "up"])?;
-        for gateway in self.families.addresses(CONTROL_PLANE) {
+        for gateway in self.families.addresses(link.gateway()) {
             let family = if gateway.is_ipv4() { "-4" } else { "-6" };
             node.ip(&[family, "route", "add", "default", "via", &gateway.to_string()])?;
         }
         Ok(())
+    }
+
+    /// Cuts the cable of the node of this name.
+    pub fn disconnect(&self, node: &str) -> anyhow::Result<()> {
+        self.machine.ip(&["link", "delete", node]).map(drop)
     }
 
     fn add_addresses(

@@ -4,6 +4,7 @@ mod bandwidth;
 mod chart;
 mod device;
 mod devices;
+mod echo_pods;
 pub(super) mod footprint;
 mod hostport;
 mod hundred;
@@ -12,14 +13,16 @@ mod links;
 pub(super) mod network;
 mod own_node;
 mod private_image;
+pub(super) mod proxy;
 mod restart;
 mod service_account_image;
+pub(super) mod three;
 mod token_image;
 mod uninstall;
 mod upgrade;
 
 use super::suite::{Case, Suite};
-use crate::cluster::addresses::Families;
+use crate::cluster::addresses::{Families, Link};
 use crate::cluster::progress::step;
 use crate::cluster::{Cluster, Programs};
 use crate::programs;
@@ -157,8 +160,18 @@ pub(super) fn start(
     nodes: u8,
     families: Families,
 ) -> anyhow::Result<Cluster> {
+    start_on(name, cluster_programs, &vec![Link::Near; nodes.into()], families)
+}
+
+/// The same with one node on each of `links`.
+fn start_on(
+    name: &str,
+    cluster_programs: &Programs,
+    links: &[Link],
+    families: Families,
+) -> anyhow::Result<Cluster> {
     step("build the image", build_image)?;
-    let cluster = Cluster::start(name, cluster_programs, nodes, families)?;
+    let cluster = Cluster::start_on(name, cluster_programs, links, families)?;
     step("load the image into every node", || {
         cluster.import(&programs::target_dir().join("image/tripod.tar"))
     })?;
