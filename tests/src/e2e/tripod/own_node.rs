@@ -43,8 +43,20 @@ pub(super) fn an_agent_writes_only_its_own(cluster: &Cluster) -> anyhow::Result<
         is_refused(here.apply(&tripod_node(own, "[10.1.0.0/33]")), "each of podCIDRs must be a prefix")?;
         is_refused(here.apply(&tripod_node(own, "[]")), "should have at least 1 items")
     })?;
-    step("an agent reads no Secrets", || {
-        is_refused(here.run(&["get", "secrets", "--all-namespaces"]), "forbidden")
+    step("an agent reads no Secrets and no Pods, and starts none", || {
+        is_refused(here.run(&["get", "secrets", "--all-namespaces"]), "forbidden")?;
+        is_refused(here.run(&["get", "pods", "--all-namespaces"]), "forbidden")?;
+        is_refused(here.run(&["run", "own", "--image=any", "--dry-run=server"]), "forbidden")
+    })?;
+    step("it makes no tokens, and no other pod CIDRs", || {
+        is_refused(here.run(&["create", "token", "tripod", "--namespace=tripod-system"]), "forbidden")?;
+        let patch = "--patch={\"spec\":{\"podCIDRs\":[\"10.1.0.0/24\"]}}";
+        is_refused(here.run(&["patch", "node", own, patch, "--dry-run=server"]), "forbidden")
+    })?;
+    step("it deletes no Node and no TripodNode, its own among them", || {
+        [("node", own), ("tripodnode", own), ("tripodnode", other)].into_iter().try_for_each(
+            |(kind, name)| is_refused(here.run(&["delete", kind, name, "--dry-run=server"]), "forbidden"),
+        )
     })
 }
 
