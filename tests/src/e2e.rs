@@ -17,7 +17,7 @@ use crate::cluster::state::{Turn, sweep};
 use crate::cluster::{Programs, interrupt};
 
 /// Every suite, the quick ones first.
-const SUITES: [&dyn AnySuite; 9] = [
+const SUITES: [&dyn AnySuite; 10] = [
     &contract::SUITE,
     &runtimes::SUITE,
     &reference::SUITE,
@@ -27,6 +27,7 @@ const SUITES: [&dyn AnySuite; 9] = [
     &three::DUAL,
     &three::IPV4,
     &three::IPV6,
+    &three::FAULTS,
 ];
 
 /// How a run ended.

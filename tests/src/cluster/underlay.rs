@@ -81,7 +81,7 @@ impl Underlay {
         self.machine.ip(&["link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", &owner])?;
         self.machine.ip(&["link", "set", port, "master", bridge, "up"])?;
         self.add_addresses(node, "eth0", address, [24, 64])?;
-        node.ip(&["link", "set", "eth0", "up"])?;
+        node.ip(&["link", "set", "eth0", "address", &hardware_address(address), "up"])?;
         for gateway in self.families.addresses(link.gateway()) {
             let family = if gateway.is_ipv4() { "-4" } else { "-6" };
             node.ip(&[family, "route", "add", "default", "via", &gateway.to_string()])?;
@@ -110,4 +110,10 @@ impl Underlay {
         }
         Ok(())
     }
+}
+
+/// The same again after a reboot, as that of a real card: neighbours still know it.
+fn hardware_address(address: DualStack) -> String {
+    let [a, b, c, d] = address.v4.octets();
+    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }

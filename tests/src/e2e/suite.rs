@@ -3,6 +3,7 @@
 //! A suite that was taken down is followed by a look at the machine, which must be as it was before;
 //! that look counts as a case of its own.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -141,6 +142,19 @@ fn report(name: &str, outcome: &anyhow::Result<()>) {
             println!("FAILED {name}");
             error.chain().rev().for_each(|cause| println!("{cause}"));
         }
+    }
+}
+
+/// Of which a case may take parts down and bring them up again.
+impl Ground for RefCell<Cluster> {
+    const WHAT: &'static str = Cluster::WHAT;
+
+    fn describe(&self) -> String {
+        self.borrow().describe()
+    }
+
+    fn keep(&self) -> anyhow::Result<()> {
+        Ground::keep(&*self.borrow())
     }
 }
 

@@ -1,7 +1,10 @@
 //! Tripod on three nodes with a router between two of them and the third.
 
+use std::cell::RefCell;
+
 use super::suite::{Case, Suite};
-use super::tripod::{proxy, three};
+use super::tripod::{false_claims, faults, proxy, three};
+use crate::cluster::Cluster;
 use crate::cluster::addresses::Families;
 
 pub(super) const DUAL: Suite = Suite {
@@ -26,6 +29,12 @@ pub(super) const DUAL: Suite = Suite {
             long: true,
             run: proxy::by_iptables,
         },
+        Case {
+            name: "tripod-false-claims",
+            about: "what a node that was taken over says of others' addresses is ignored, and told",
+            long: true,
+            run: false_claims::are_ignored_and_told,
+        },
     ],
 };
 
@@ -48,5 +57,17 @@ pub(super) const IPV6: Suite = Suite {
         about: "the same with IPv6 alone",
         long: true,
         run: three::all_reach_all,
+    }],
+};
+
+/// Nodes of this one are rebooted.
+pub(super) const FAULTS: Suite<RefCell<Cluster>> = Suite {
+    name: "faults",
+    prepare: |programs| Ok(RefCell::new(three::prepare("faults", programs, Families::Dual)?)),
+    cases: &[Case {
+        name: "tripod-faults",
+        about: "traffic between three nodes heals within seconds of whatever goes wrong, and nothing is left of it",
+        long: true,
+        run: faults::traffic_heals,
     }],
 };

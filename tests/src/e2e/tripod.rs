@@ -1,18 +1,23 @@
 //! Tripod itself, installed as its README says, on nodes that have nothing else.
 
+mod agents;
 mod bandwidth;
 mod chart;
 mod device;
 mod devices;
 mod echo_pods;
+pub(super) mod false_claims;
+pub(super) mod faults;
 pub(super) mod footprint;
 mod hostport;
 mod hundred;
 pub(super) mod install;
 mod links;
+mod mesh_dump;
 pub(super) mod network;
 mod own_node;
 mod private_image;
+mod prober;
 pub(super) mod proxy;
 mod restart;
 mod service_account_image;
