@@ -25,13 +25,13 @@ pub const RANGE_EXHAUSTED: u32 = 100;
 pub struct Report {
     /// Version of this form; 1.
     pub v: u8,
-    /// Which program it was: `cni`.
+    /// Which program it was: `cni` or `credential-provider`.
     pub leg: String,
-    /// What was called.
+    /// What was called; of the credential provider, whose credentials it gave.
     pub op: String,
     /// How it ended.
     pub result: Ended,
-    /// The error's code; 0 without one.
+    /// The error's code; 0 without one. Of the credential provider, 1 where an earlier run had kept them.
     pub code: u32,
     /// How long it took, in milliseconds.
     pub ms: u64,

@@ -1,5 +1,7 @@
 //! Which entry of the configuration answers for an image, and its answer.
 
+use std::cell::Cell;
+
 use crate::cache::{self, store::Store};
 use crate::config::{CacheSettings, Config, Registry};
 use crate::image::ImageRef;
@@ -39,6 +41,11 @@ impl Claim<'_> {
         self.registry.source.provider()
     }
 
+    /// What the configuration calls it.
+    pub fn provider_name(&self) -> &'static str {
+        self.registry.source.name()
+    }
+
     /// `image` as the registry calls it whose credentials are given: another one, where the asked one is its
     /// mirror.
     pub fn original(&self, image: &ImageRef) -> Result<ImageRef, FetchError> {
@@ -55,13 +62,17 @@ impl Claim<'_> {
         let Asker { service_account, variables } = asker;
         self.check_audience(service_account)?;
         let ask = Ask { image: &original, service_account, variables };
-        let fetch = |run: &Run| provider.fetch(&ask, run);
+        let is_kept = Cell::new(true);
+        let fetch = |run: &Run| {
+            is_kept.set(false);
+            provider.fetch(&ask, run)
+        };
         let kept = provider.cache_key(&ask).and_then(|key| Some((open(&self.config.cache)?, key)));
         let credential = match kept {
             Some((store, key)) => cache::through(&store, &key, run, fetch)?,
             None => fetch(run)?,
         };
-        Ok(credential.grant(self.config, image))
+        Ok(Grant { is_kept: is_kept.get(), ..credential.grant(self.config, image) })
     }
 
     /// A token for somebody else is not to reach who is asked here: the match lists of two entries of the kubelet's

@@ -27,6 +27,7 @@ pub mod report;
 pub mod secret;
 pub mod service_account;
 pub mod step;
+pub mod telemetry;
 pub mod wire;
 pub mod yaml;
 
@@ -44,6 +45,7 @@ use provider::Variables;
 use report::Finding;
 use secret::{Secret, SecretBytes};
 use service_account::{Claims, ServiceAccount};
+use telemetry::Told;
 
 /// Largest request that is read, in bytes. A service account token with all annotations an object may
 /// have is a third of it.
@@ -74,25 +76,27 @@ pub struct Outcome {
     pub stderr: String,
     /// Whether the exit code is 0.
     pub success: bool,
+    /// What became of a question of the kubelet's.
+    pub told: Option<Told>,
 }
 
 /// Does what the arguments ask for.
 pub fn run(environment: Environment<'_>) -> Outcome {
-    match dispatch(environment) {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            Outcome { stdout: SecretBytes::new(Vec::new()), stderr: complaint(&error), success: false }
-        }
-    }
+    let mut told = None;
+    let outcome = dispatch(environment, &mut told).unwrap_or_else(|error| {
+        let stderr = complaint(&error);
+        Outcome { stderr, success: false, ..text(String::new()) }
+    });
+    Outcome { told, ..outcome }
 }
 
-fn dispatch(environment: Environment<'_>) -> Result<Outcome, Error> {
+fn dispatch(environment: Environment<'_>, told: &mut Option<Told>) -> Result<Outcome, Error> {
     let Invocation { command, config } = cli::parse(environment.arguments)?;
     let Environment { start, variables, .. } = environment;
     let context = Context { start, now: SystemTime::now(), variables };
     match command {
         Command::Answer if environment.stdin_is_terminal => Err(Error::Terminal),
-        Command::Answer => answer(environment.stdin, &config, &context),
+        Command::Answer => answer(environment.stdin, &config, &context, told.insert(Told::default())),
         Command::CheckConfig { json, kubelet } => match kubelet {
             None => report(&command::check_config::check_config(&config), json),
             Some(kubelet) => report(&command::check_config::check_with_kubelet(&config, &kubelet), json),
@@ -133,15 +137,16 @@ fn service_account(Token { file, annotations }: &Token) -> Result<ServiceAccount
     Ok(ServiceAccount { token, annotations: annotations.clone() })
 }
 
-fn answer(stdin: &mut dyn Read, config: &Path, context: &Context) -> Result<Outcome, Error> {
+fn answer(stdin: &mut dyn Read, config: &Path, context: &Context, told: &mut Told) -> Result<Outcome, Error> {
     let request = file::read_bounded(stdin, LARGEST_REQUEST)
         .map_err(Error::ReadRequest)?
         .ok_or(Error::RequestTooLarge { limit: LARGEST_REQUEST })?;
-    Ok(given(command::answer::answer(request.expose(), config, context)?))
+    Ok(given(command::answer::answer(request.expose(), config, context, told)?))
 }
 
 fn given(Answer { document, complaint: error }: Answer) -> Outcome {
-    Outcome { stdout: document, stderr: error.as_ref().map(complaint).unwrap_or_default(), success: true }
+    let stderr = error.as_ref().map(complaint).unwrap_or_default();
+    Outcome { stdout: document, stderr, success: true, told: None }
 }
 
 fn report(findings: &[Finding], json: bool) -> Result<Outcome, Error> {
@@ -150,7 +155,12 @@ fn report(findings: &[Finding], json: bool) -> Result<Outcome, Error> {
 }
 
 fn text(stdout: String) -> Outcome {
-    Outcome { stdout: SecretBytes::new(stdout.into_bytes()), stderr: String::new(), success: true }
+    Outcome {
+        stdout: SecretBytes::new(stdout.into_bytes()),
+        stderr: String::new(),
+        success: true,
+        told: None,
+    }
 }
 
 fn complaint(error: &Error) -> String {

@@ -1,12 +1,12 @@
 //! The program: hands over arguments and stdin, writes what comes back.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use tripod_credential_provider::provider::Variables;
-use tripod_credential_provider::{Environment, run};
+use tripod_credential_provider::{Environment, run, telemetry};
 
 fn main() -> ExitCode {
     // A panic's own text could quote what was being read.
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         complain(&format!("tripod-credential-provider: internal error at {place}; please report it"));
     }));
+    let start = Instant::now();
     let mut stdin = io::stdin().lock();
     let outcome = run(Environment {
         arguments: std::env::args_os().skip(1).collect(),
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
             .ok()
             .and_then(|path| path.parent().map(PathBuf::from))
             .unwrap_or_default(),
-        start: Instant::now(),
+        start,
         variables: Variables::new(
             std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
     if let Err(error) = write_out(outcome.stdout.expose()) {
         complain(&format!("tripod-credential-provider: cannot write the answer to stdout: {error}"));
         return ExitCode::FAILURE;
+    }
+    if let Some(told) = outcome.told {
+        told.send(Path::new(telemetry::SOCKET), start.elapsed());
     }
     if outcome.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

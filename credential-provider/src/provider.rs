@@ -132,6 +132,8 @@ pub struct Grant {
     pub key: String,
     /// Which images the answer is for.
     pub scope: Scope,
+    /// Whether an earlier run kept it.
+    pub is_kept: bool,
 }
 
 /// Which images an answer is good for.
@@ -268,7 +270,7 @@ impl Credential {
             Coverage::Path(path) => (path.as_str(), Scope::Image),
         };
         let scope = if config.is_uniform_for(image) { scope } else { Scope::Image };
-        Grant { key: answer_key(image, path), scope, credential: self }
+        Grant { key: answer_key(image, path), scope, credential: self, is_kept: false }
     }
 }
 

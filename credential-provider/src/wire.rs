@@ -150,7 +150,7 @@ pub fn render_grant(
     grant: &Grant,
     duration: Duration,
 ) -> serde_json::Result<SecretBytes> {
-    let Grant { credential, key, scope } = grant;
+    let Grant { credential, key, scope, .. } = grant;
     let auth = RawAuth { username: credential.username.expose(), password: credential.password.expose() };
     render(&RawResponse {
         kind: RESPONSE_KIND,

@@ -51,6 +51,25 @@ const CODES: [(u32, &str); 19] = [
     (999, "999"),
 ];
 
+/// Providers of credentials; `none` where no entry matched.
+const PROVIDERS: [&str; 15] = [
+    "acr",
+    "cloudsmith",
+    "docker-config",
+    "docker-helper",
+    "ecr",
+    "ecr-public",
+    "gcp",
+    "harbor",
+    "jfrog",
+    "kubelet-plugin",
+    "none",
+    "ocir",
+    "oidc",
+    "quay",
+    "vault",
+];
+
 /// Kinds of [`ApplyError`](crate::agent::ApplyError).
 const ERRORS: [&str; 6] = ["sysctl", "kernel", "firewall", "files", "snapshot", "conflist"];
 
@@ -68,6 +87,7 @@ pub struct Metrics {
     attachments: Gauge,
     operations: Family<Labels<3>, Counter>,
     durations: Family<Labels<1>, Histogram, fn() -> Histogram>,
+    credentials: Family<Labels<3>, Counter>,
     dropped: Counter,
 }
 
@@ -85,6 +105,7 @@ impl Default for Metrics {
             attachments: Gauge::default(),
             operations: Family::default(),
             durations: Family::new_with_constructor(operation_buckets),
+            credentials: Family::default(),
             dropped: Counter::default(),
         };
         metrics.registered().with_every_series()
@@ -116,6 +137,8 @@ impl Metrics {
         registry.register("cni_operations", "Calls of tripod-cni", self.operations.clone());
         let what = "Time that a call of tripod-cni took";
         registry.register("cni_operation_duration_seconds", what, self.durations.clone());
+        let what = "Questions of the kubelet for credentials";
+        registry.register("credprov_requests", what, self.credentials.clone());
         let what = "Reports of other programs that could not be read";
         registry.register("telemetry_dropped", what, self.dropped.clone());
         self
@@ -132,6 +155,9 @@ impl Metrics {
             drop(self.operations.get_or_create(&[("op", op), ("result", "ok"), ("code", "0")]));
             drop(self.durations.get_or_create(&[("op", op)]));
         }
+        // Of the providers a node uses one or two.
+        let unclaimed = [("provider", "none"), ("result", "error"), ("cache", "miss")];
+        drop(self.credentials.get_or_create(&unclaimed));
         self.set_usage(&[(false, Usage::default()), (true, Usage::default())]);
         self
     }
@@ -190,9 +216,28 @@ impl Metrics {
 
     /// Counts what a program says of one call, if it is one that is known.
     pub fn count(&self, report: &Report) {
-        let op = OPERATIONS.into_iter().find(|op| *op == report.op);
-        let (1, "cni", Some(op)) = (report.v, report.leg.as_str(), op) else { return self.drop_report() };
         let result = if report.result == Ended::Ok { "ok" } else { "error" };
+        let known = |all: &[&'static str]| all.iter().copied().find(|op| *op == report.op);
+        match (report.v, report.leg.as_str()) {
+            (1, "cni") => match known(&OPERATIONS) {
+                Some(op) => self.count_operation(op, result, report),
+                None => self.drop_report(),
+            },
+            (1, "credential-provider") => match known(&PROVIDERS) {
+                Some(provider) => self.count_credentials(provider, result, report),
+                None => self.drop_report(),
+            },
+            _ => self.drop_report(),
+        }
+    }
+
+    fn count_credentials(&self, provider: &'static str, result: &'static str, report: &Report) {
+        let cache = if report.code == 1 { "hit" } else { "miss" };
+        let labels = [("provider", provider), ("result", result), ("cache", cache)];
+        self.credentials.get_or_create(&labels).inc();
+    }
+
+    fn count_operation(&self, op: &'static str, result: &'static str, report: &Report) {
         let code = CODES.iter().find(|(code, _)| *code == report.code).map_or("other", |(_, text)| text);
         self.operations.get_or_create(&[("op", op), ("result", result), ("code", code)]).inc();
         let spent = Duration::from_millis(report.ms);

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::image::ImageRef;
 use crate::provider::{Grant, Run};
 use crate::secret::SecretBytes;
+use crate::telemetry::Told;
 use crate::wire::{self, Request};
 
 /// A document for stdout, and a line for stderr if something had to be put up with.
@@ -20,18 +21,21 @@ pub struct Answer {
     pub complaint: Option<Error>,
 }
 
-/// Answers `request`, the bytes from stdin, by the configuration at `path`.
-pub fn answer(request: &[u8], path: &Path, context: &Context) -> Result<Answer, Error> {
+/// Answers `request`, the bytes from stdin, by the configuration at `path`. What became of it is in `told`, also
+/// where it is an error.
+pub fn answer(request: &[u8], path: &Path, context: &Context, told: &mut Told) -> Result<Answer, Error> {
     let request = Request::parse(request)?;
     let config = Config::load(path)?;
     let image = ImageRef::parse(&request.image)?;
     let Some(claim) = claim::find(&config, &image) else {
         return Err(Error::NoEntry { image: image.to_string(), config: path.to_owned() });
     };
+    told.provider = claim.provider_name();
     let asker = Asker { service_account: request.service_account.as_ref(), variables: &context.variables };
     let run = context.run(&config);
     match give(&claim, &image, asker, &run)? {
         Given::Grant(grant) => {
+            (told.is_given, told.is_kept) = (true, grant.is_kept);
             let kept = grant.credential.cache_duration(&config.defaults, run.now);
             Ok(Answer { document: wire::render_grant(request.version, &grant, kept)?, complaint: None })
         }

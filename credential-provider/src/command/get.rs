@@ -38,7 +38,7 @@ pub fn get(
     Ok(Answer { document: SecretBytes::new(text.into_bytes()), complaint })
 }
 
-fn show(Grant { credential, key, scope }: &Grant, kept: &str) -> String {
+fn show(Grant { credential, key, scope, .. }: &Grant, kept: &str) -> String {
     format!(
         "auth key       {key}\ncacheKeyType   {}\ncacheDuration  {kept}\nusername       {}\npassword       {}\nfrom           {}\n",
         wire::cache_key_type(*scope),

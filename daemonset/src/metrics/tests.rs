@@ -67,12 +67,15 @@ fn what_is_not_known_becomes_no_label() {
     report("cni", "ADD", 4711);
     report("cni", "EVIL", 5);
     report("web-7f9", "ADD", 5);
+    report("credential-provider", "ecr", 1);
+    report("credential-provider", "web-7f9", 0);
     let text = metrics.render();
     for line in [
         r#"tripod_cni_operations_total{op="ADD",result="error",code="101"} 1"#,
         r#"tripod_cni_operations_total{op="ADD",result="error",code="other"} 1"#,
         r#"tripod_cni_operation_duration_seconds_count{op="ADD"} 2"#,
-        "tripod_telemetry_dropped_total 2",
+        r#"tripod_credprov_requests_total{provider="ecr",result="error",cache="hit"} 1"#,
+        "tripod_telemetry_dropped_total 3",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

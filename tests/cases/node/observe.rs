@@ -1,7 +1,10 @@
 //! What an agent shows of itself: metrics, its status, and events.
 
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tripod_tests::eventually;
@@ -55,6 +58,42 @@ fn calls_of_the_plugin_and_the_state_of_the_node_are_counted() {
     eventually("what is too long is dropped", || {
         metrics(&site.lab).contains("tripod_telemetry_dropped_total 1")
     });
+}
+
+#[test]
+fn questions_for_credentials_are_counted() {
+    let Some(site) = Site::new() else { return };
+    eventually("the agent listens", || site.lab.node.sh("ls /run/tripod").contains("agent.sock"));
+    let (config, auth) = (site.lab.path("credentials.yaml"), site.lab.path("auth.json"));
+    std::fs::write(&auth, r#"{"auths": {"registry.example.com": {"auth": "cm9ib3Q6aHVudGVyMg=="}}}"#)
+        .expect("a file");
+    std::fs::set_permissions(&auth, Permissions::from_mode(0o600)).expect("its mode");
+    let entry = format!("match: [registry.example.com], provider: docker-config, file: {}", auth.display());
+    std::fs::write(&config, format!("version: v1\nregistries: [{{{entry}}}]\n")).expect("a file");
+    let ask = |image: &str| {
+        let request = json!({"kind": "CredentialProviderRequest", "image": image,
+            "apiVersion": "credentialprovider.kubelet.k8s.io/v1"});
+        let mut command = Command::new(program("tripod-credential-provider"));
+        command
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        site.lab.node.run(move || {
+            let mut child = command.spawn().expect("the program runs");
+            let mut stdin = child.stdin.take().expect("a pipe");
+            stdin.write_all(request.to_string().as_bytes()).expect("it reads");
+            drop(stdin);
+            child.wait().expect("it ends").success()
+        })
+    };
+    assert!(ask("registry.example.com/app"));
+    assert!(!ask("elsewhere.example.com/app"));
+    for labels in [r#"provider="docker-config",result="ok""#, r#"provider="none",result="error""#] {
+        let line = format!("tripod_credprov_requests_total{{{labels},cache=\"miss\"}} 1");
+        eventually(&line, || metrics(&site.lab).contains(&line));
+    }
 }
 
 #[test]
