@@ -5,7 +5,7 @@ use std::path::Path;
 use ipnetwork::IpNetwork;
 use tripod_cni::nft::masquerade::{MULTICAST, Masquerade};
 
-use crate::config::{ForwardDrop, NodeConfig};
+use crate::config::{Backend, ForwardDrop, NodeConfig};
 use crate::conflist;
 use crate::firewall::Firewall;
 use crate::mesh::{Family, Mesh};
@@ -49,7 +49,8 @@ pub fn decide(config: &NodeConfig, facts: &NodeFacts, mesh: &Mesh, agent_state: 
         neighbours: mesh.neighbours_on_links(),
         firewall: Firewall {
             masquerade: masquerade(config, facts),
-            overlay_port: mesh.overlays.first().map(|overlay| overlay.port),
+            // Also where this node needs no overlay: others may.
+            overlay_port: (config.backend != Backend::Direct).then_some(config.vxlan.port),
         },
         forward_drop: config.forward_drop,
         conflist: conflist::render(&facts.pod_cidrs, &facts.node_ips, mtu, agent_state),

@@ -19,7 +19,7 @@ pub struct FirewallError {
 pub struct Firewall {
     /// Which packets leave with the node's address.
     pub masquerade: Masquerade,
-    /// UDP port of the overlay, which is closed to pods; none where there is no overlay.
+    /// UDP port of overlays, which is closed to pods; none where no node has one.
     pub overlay_port: Option<u16>,
 }
 

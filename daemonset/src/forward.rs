@@ -62,37 +62,50 @@ impl Forward {
     /// None where nothing is new.
     fn look(&mut self, word: ForwardDrop, pods: &[IpNetwork]) -> io::Result<Option<Look>> {
         let nft = Nft::open()?;
-        let now = (nft.generation()?, word, pods.to_vec());
-        if self.looked.as_ref() == Some(&now) {
-            return Ok(None);
+        for _ in 0..MOST_CHANGES {
+            let now = (nft.generation()?, word, pods.to_vec());
+            if self.looked.as_ref() == Some(&now) {
+                return Ok(None);
+            }
+            let chains = foreign::forward_chains(&nft)?;
+            // Who reads while somebody writes may miss a chain; the next look sees it.
+            if nft.generation()? != now.0 {
+                return Ok(None);
+            }
+            let mut look = Look::default();
+            let has_changed = chains.iter().any(|chain| look.at((&nft, now.0), chain, word, pods));
+            if !has_changed {
+                // What failed is tried again.
+                self.looked = look.stuck.is_empty().then_some(now);
+                return Ok(Some(look));
+            }
         }
-        let chains = foreign::forward_chains(&nft)?;
-        // Who reads while somebody writes may miss a chain; the next look sees it.
-        if nft.generation()? != now.0 {
-            return Ok(None);
-        }
-        self.looked = Some(now);
-        let mut look = Look::default();
-        chains.iter().for_each(|chain| look.at(&nft, chain, word, pods));
-        Ok(Some(look))
+        Ok(None)
     }
 }
 
+/// How many chains are changed at one look. Each change is of a ruleset that nobody changed meanwhile.
+const MOST_CHANGES: usize = 32;
+
 impl Look {
-    /// Rules of ours in a chain that drops nothing any more, or that we are not to repair, go.
-    fn at(&mut self, nft: &Nft, chain: &ForwardChain, word: ForwardDrop, pods: &[IpNetwork]) {
+    /// Whether a chain was changed. Rules of ours go where nothing is dropped any more, or where they are not
+    /// wanted.
+    fn at(&mut self, at: (&Nft, u32), chain: &ForwardChain, word: ForwardDrop, pods: &[IpNetwork]) -> bool {
         let drops = chain.cause.is_some() && chain.concerned(pods).next().is_some();
         let passing = if drops && word == ForwardDrop::Repair { pods } else { &[] };
-        let changed = if chain.lets_pass(passing) { Ok(()) } else { change(nft, chain, passing) };
+        let is_right = chain.lets_pass(passing);
+        let changed = if is_right { Ok(()) } else { change(at, chain, passing) };
         if drops && (passing.is_empty() || changed.is_err()) {
             self.drops.push((chain.to_string(), remedy(chain, pods)));
         }
+        let has_changed = !is_right && changed.is_ok();
         self.stuck.extend(changed.err().map(|error| format!("{chain}: {error}")));
+        has_changed
     }
 }
 
-fn change(nft: &Nft, chain: &ForwardChain, passing: &[IpNetwork]) -> io::Result<()> {
-    chain.let_pass(nft, passing)?;
+fn change((nft, generation): (&Nft, u32), chain: &ForwardChain, passing: &[IpNetwork]) -> io::Result<()> {
+    chain.let_pass(nft, generation, passing)?;
     match passing {
         [] => tracing::info!(%chain, "removed our rules from another's table"),
         pods => {

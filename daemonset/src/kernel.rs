@@ -96,6 +96,9 @@ impl KernelError {
     }
 }
 
+/// How many sockets there are to it.
+const CONNECTIONS: usize = 2;
+
 /// A connection to the kernel. It lives on the runtime that it was made on.
 #[derive(Debug)]
 pub struct Kernel {
@@ -108,7 +111,7 @@ pub struct Kernel {
 impl Kernel {
     /// Whether both connections live. One whose socket fails ends, and answers nothing any more.
     pub fn is_connected(&mut self) -> bool {
-        self.connections.try_join_next().is_none()
+        self.connections.try_join_next().is_none() && self.connections.len() == CONNECTIONS
     }
 
     /// Connects.

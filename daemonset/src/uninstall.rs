@@ -119,7 +119,7 @@ async fn pass(places: &Places, kernel: &Kernel) -> Vec<Object> {
     objects.extend(files::node_config(&places.etc));
     objects.extend(files::cdi_specs(&places.cdi));
     objects.extend(files::credential_provider(places, &kubelet::reference(&places.proc)));
-    objects.extend(files::plugins(&places.cni_bin, &remaining));
+    objects.extend(files::plugins(&places.cni_bin, &places.state, &remaining));
     objects
 }
 

@@ -18,6 +18,8 @@ pub struct ForwardChain {
     pub(super) place: Place,
     /// What stops packets that no rule of the chain lets pass; none where they pass.
     pub cause: Option<Cause>,
+    /// Handle of the last rule, where that drops.
+    pub(super) last: Option<u64>,
     /// Our rules in it.
     pub passages: Vec<Passage>,
 }
@@ -75,19 +77,24 @@ pub fn forward_chains(nft: &Nft) -> io::Result<Vec<ForwardChain>> {
     let mut chains = Vec::new();
     for (family, chain) in nft.chains()? {
         let Some((place, has_policy_drop)) = forwarding(family, &chain) else { continue };
-        let (ends_in_drop, passages) = nft.rules(&place, |rules| {
-            let (mut is_drop, mut passages) = (false, Vec::new());
+        let (last, passages) = nft.rules(&place, |rules| {
+            let (mut last, mut passages) = (None, Vec::new());
             for rule in rules {
-                is_drop = ends_in_drop(rule);
+                last = ends_in_drop(rule).then(|| handle(rule)).flatten();
                 passages.extend(Passage::read(rule));
             }
-            (is_drop, passages)
+            (last, passages)
         })?;
-        let last = ends_in_drop.then_some(Cause::LastRule);
-        let cause = if has_policy_drop { Some(Cause::Policy) } else { last };
-        chains.push(ForwardChain { place, cause, passages });
+        let policy = has_policy_drop.then_some(Cause::Policy);
+        let cause = last.map(|_| Cause::LastRule).or(policy);
+        chains.push(ForwardChain { place, cause, last, passages });
     }
     Ok(chains)
+}
+
+/// What a rule is called in its table.
+pub(super) fn handle(rule: Reader<'_>) -> Option<u64> {
+    rule.find(3)?.try_into().ok().map(u64::from_be_bytes)
 }
 
 /// `nft`'s name of a family of tables. Bridges, ARP and devices number their hooks in their own way.
@@ -114,10 +121,14 @@ fn forwarding(family: u8, chain: &[u8]) -> Option<(Place, bool)> {
     (hook == FORWARD && !ours).then_some((place, chain.number(5) == Some(DROP)))
 }
 
-/// Whether the last instruction of a rule drops or rejects, in nf_tables' own words or in those of
-/// iptables on top of it.
+/// Whether a rule drops or rejects whatever gets to it, in nf_tables' own words or in those of iptables on top of
+/// it.
 fn ends_in_drop(rule: Reader<'_>) -> bool {
-    let Some((_, last)) = rule.nested(4).into_iter().flatten().last() else { return false };
+    let exprs: Vec<_> = rule.nested(4).into_iter().flatten().map(|(_, expr)| expr).collect();
+    let Some((last, before)) = exprs.split_last() else { return false };
+    if !before.iter().all(|expr| lets_all_through(Reader(expr))) {
+        return false;
+    }
     let (name, data) = (Reader(last).text(1).unwrap_or_default(), Reader(last).nested(2));
     match name.as_str() {
         "reject" => true,
@@ -130,6 +141,15 @@ fn ends_in_drop(rule: Reader<'_>) -> bool {
             let target = data.and_then(|data| data.find(1)).map(text).unwrap_or_default();
             ["DROP", "REJECT"].contains(&target.as_str())
         }
+        _ => false,
+    }
+}
+
+/// Whether an instruction takes note of packets and holds none back.
+fn lets_all_through(expr: Reader<'_>) -> bool {
+    match expr.text(1).unwrap_or_default().as_str() {
+        "counter" | "log" => true,
+        "match" => expr.nested(2).and_then(|data| data.text(1)).as_deref() == Some("comment"),
         _ => false,
     }
 }
@@ -162,5 +182,13 @@ mod tests {
             assert_eq!(ends_in_drop(Reader(rule(name, &data).as_bytes())), drops, "{name}");
         }
         assert!(!ends_in_drop(Reader(&[])));
+        let expr = |name: &str, data: &Attributes| Attributes::new().text(1, name).nested(2, data);
+        let preceded = |first: &Attributes| {
+            let list = Attributes::new().nested(1, first).nested(1, &expr("immediate", &verdict(0)));
+            ends_in_drop(Reader(Attributes::new().nested(4, &list).as_bytes()))
+        };
+        assert!(preceded(&expr("match", &Attributes::new().text(1, "comment"))));
+        assert!(!preceded(&expr("match", &Attributes::new().text(1, "conntrack"))));
+        assert!(!preceded(&expr("cmp", &Attributes::new())), "it drops some packets only");
     }
 }

@@ -203,10 +203,14 @@ impl Batch {
         self.quiet(rule.chain.table, 6, NLM_F_CREATE | NLM_F_APPEND, &rule.encode());
     }
 
-    /// Puts a rule with a comment before all others of another's chain.
-    pub(super) fn insert_rule(&mut self, at: &Place, exprs: &[Expr], text: &str) {
+    /// Puts a rule with a comment into another's chain: before the rule of handle `before`, else behind all.
+    pub(super) fn place_rule(&mut self, at: &Place, before: Option<u64>, exprs: &[Expr], text: &str) {
         let attributes = at.key().nested(4, &encode_all(exprs)).bytes(7, &comment(text));
-        self.say(at.family, 6, NLM_F_CREATE, &attributes);
+        match before {
+            // NFTA_RULE_POSITION; without NLM_F_APPEND the kernel takes the place before it.
+            Some(handle) => self.say(at.family, 6, NLM_F_CREATE, &attributes.bytes(6, &handle.to_be_bytes())),
+            None => self.say(at.family, 6, NLM_F_CREATE | NLM_F_APPEND, &attributes),
+        }
     }
 
     /// Removes the rule of this handle from another's chain.

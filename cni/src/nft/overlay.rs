@@ -9,13 +9,13 @@ use super::expr::{Expr, Verdict};
 use super::message::{Batch, Chain, Hook, Rule};
 use super::socket::Nft;
 
-/// Where the guard is: before connection tracking and every other rule.
+/// Behind what leads packets elsewhere (`dstnat`, -100): a Service may lead to this port as well.
 const CHAIN: Chain = Chain {
     table: TABLE,
     name: Cow::Borrowed("overlay"),
     kind: "filter",
     hook: Hook::Prerouting,
-    priority: -300,
+    priority: -90,
 };
 
 /// Drops what pods send to UDP port `port` of anybody; without one, nothing.

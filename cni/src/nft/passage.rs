@@ -31,20 +31,25 @@ pub const MARK: &str = "tripod: ";
 
 /// Removes all rules of ours from forward chains of others. A kernel that has no chains has none of ours.
 pub fn remove(nft: &Nft) -> io::Result<()> {
-    let mut chains = match foreign::forward_chains(nft) {
-        Err(error) if is_lacking(&error) || error::is(&error, Errno::EINVAL) => return Ok(()),
-        chains => chains?,
-    };
-    chains.retain(|chain| !chain.passages.is_empty());
-    chains.iter().try_for_each(|chain| chain.let_pass(nft, &[]))
+    loop {
+        let generation = nft.generation()?;
+        let chains = match foreign::forward_chains(nft) {
+            Err(error) if is_lacking(&error) || error::is(&error, Errno::EINVAL) => return Ok(()),
+            chains => chains?,
+        };
+        let Some(chain) = chains.iter().find(|chain| !chain.passages.is_empty()) else { return Ok(()) };
+        match chain.let_pass(nft, generation, &[]) {
+            Err(error) if error::is(&error, Errno::ERESTART) => {}
+            removed => removed?,
+        }
+    }
 }
 
 impl Passage {
     /// The rule of these attributes, if it is one of ours.
     pub(super) fn read(rule: Reader<'_>) -> Option<Self> {
         let text = read_comment(rule.find(7)?).filter(|text| text.starts_with(MARK))?;
-        let handle = rule.find(3)?.try_into().ok().map(u64::from_be_bytes)?;
-        Some(Self { handle, text })
+        Some(Self { handle: foreign::handle(rule)?, text })
     }
 }
 
@@ -56,15 +61,17 @@ impl ForwardChain {
         self.passages.len() == wanted.len() && wanted.iter().all(|(text, _)| texts().any(|it| it == text))
     }
 
-    /// Makes our rules in the chain those that let `pods` pass, and no others. `EPERM` where the table has
-    /// an owner who lets nobody else change it.
-    pub fn let_pass(&self, nft: &Nft, pods: &[IpNetwork]) -> io::Result<()> {
-        let mut batch = Batch::new();
+    /// Makes our rules in the chain those that let `pods` pass, and no others: at its end, or before the rule at
+    /// its end that drops, so that what others say of packets before that goes on to hold. `ERESTART` where the
+    /// ruleset is not of `generation` any more, and handles may be others'; `EPERM` where the table has an owner
+    /// who lets nobody else change it.
+    pub fn let_pass(&self, nft: &Nft, generation: u32, pods: &[IpNetwork]) -> io::Result<()> {
+        let mut batch = Batch::of_generation(generation);
         for passage in &self.passages {
             batch.remove_rule(&self.place, passage.handle);
         }
         for (text, exprs) in self.wanted(pods) {
-            batch.insert_rule(&self.place, &exprs, &text);
+            batch.place_rule(&self.place, self.last, &exprs, &text);
         }
         nft.commit(batch)
     }

@@ -11,6 +11,13 @@ use crate::{Error, failed};
 /// Beginnings of the names of such files, in capitals.
 const NAMES: [&str; 4] = ["LICENSE", "LICENCE", "COPYING", "NOTICE"];
 
+/// What is in the programs and is no crate.
+const HEAD: &str = "\
+Tripod is under the Apache License 2.0. In its programs are Rust's standard library (MIT or Apache License 2.0), the
+GNU C library (LGPL 2.1 or later; the programs can be linked with another one from their sources) and parts of
+GCC's runtime (GPL 3 with the GCC Runtime Library Exception), and the crates below.
+";
+
 /// No licence is longer, in bytes.
 const LONGEST: u64 = 256 << 10;
 
@@ -29,8 +36,7 @@ pub(crate) fn text(crates: &BTreeSet<Crate>) -> Result<String, Error> {
             users.entry(text).or_default().push(label.clone());
         }
     }
-    let mut told =
-        String::from("Tripod is under the Apache License 2.0. Its programs contain the following.\n");
+    let mut told = String::from(HEAD);
     for (text, users) in users {
         told.push_str(&format!("\n==== {}\n\n{text}\n", users.join(", ")));
     }

@@ -61,19 +61,29 @@ impl Monitor {
         Ok(Self { tasks: listen(&heard)?, heard })
     }
 
-    /// Waits until something changed.
+    /// Waits until something changed. Who stops waiting loses nothing.
     pub async fn changed(&mut self) -> Changes {
+        if self.tasks.is_empty() {
+            tokio::time::sleep(AFTER_OVERRUN).await;
+            match listen(&self.heard) {
+                Ok(tasks) => self.tasks = tasks,
+                Err(error) => {
+                    tracing::warn!(
+                        error = report::chain(&error),
+                        "cannot hear of changes; looking all the time"
+                    );
+                }
+            }
+            // What was said meanwhile may have been anything.
+            return Changes { underlay: true };
+        }
         tokio::select! {
             () = self.heard.news.notified() => {
                 Changes { underlay: self.heard.underlay.swap(false, Ordering::Relaxed) }
             }
-            // They hear for ever, unless their socket fails. What was said meanwhile may have been anything.
+            // They hear for ever, unless a socket fails. All are opened anew.
             _ended = self.tasks.join_next() => {
-                tokio::time::sleep(AFTER_OVERRUN).await;
-                match listen(&self.heard) {
-                    Ok(tasks) => self.tasks = tasks,
-                    Err(error) => tracing::warn!(error = report::chain(&error), "cannot hear of changes; looking often"),
-                }
+                self.tasks = JoinSet::new();
                 Changes { underlay: true }
             }
         }

@@ -126,11 +126,14 @@ fn gone(path: &Path) -> io::Result<()> {
     removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Forwarding stays: what it was before is not known, and others may need it by now.
+/// Forwarding stays: what it was before is not known, and others may need it by now. So do what it takes to hear
+/// a router all the same, and room for neighbours.
 pub(super) fn sysctls(root: &Path) -> Vec<Object> {
     let is_on = |key: &&str| fs::read_to_string(root.join(key)).is_ok_and(|value| value.trim_end() == "1");
     let keys = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"].into_iter().filter(is_on);
-    keys.map(|key| Object::kept(format!("net/{key}"), "on, as others on this node may need it")).collect()
+    let reason =
+        "on, as others on this node may need it; with it stay accept_ra of uplinks and neigh/default";
+    keys.map(|key| Object::kept(format!("net/{key}"), reason)).collect()
 }
 
 /// Configuration of what is gone by now. The credential provider's goes with that.
@@ -177,8 +180,11 @@ pub(super) fn credential_provider(places: &Places, reference: &Reference) -> Vec
     files.map(keep).into()
 }
 
-/// The plugin after its other names: a link that leads nowhere would be nobody's. A DEL needs all of them.
-pub(super) fn plugins(folder: &Path, remaining: &Remaining) -> Vec<Object> {
+/// The plugin after its other names: a link that leads nowhere would be nobody's. A DEL needs all of them, also
+/// that of another plugin's pod that has an address of ours. `state` holds the leases.
+pub(super) fn plugins(folder: &Path, state: &Path, remaining: &Remaining) -> Vec<Object> {
+    let lent = "pods of other plugins have addresses by it";
+    let is_lent = attachments::dirs(state).leases.exists();
     let link = |_: &Dir, kind: Kind| {
         let is_ours = kind == Kind::Link(plan::CNI_PLUGIN.to_owned());
         Ok((!is_ours).then_some("it is no link to tripod-cni, and so not ours"))
@@ -188,6 +194,9 @@ pub(super) fn plugins(folder: &Path, remaining: &Remaining) -> Vec<Object> {
         .map(|name| match remaining.reason() {
             Some(reason) if folder.join(name).exists() => {
                 Object::waiting(folder.join(name).display(), reason)
+            }
+            _ if is_lent && name != plan::LOOPBACK && folder.join(name).exists() => {
+                Object::kept(folder.join(name).display(), lent)
             }
             _ if name == plan::CNI_PLUGIN => remove(folder, name, plain),
             _ => remove(folder, name, link),

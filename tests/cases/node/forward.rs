@@ -94,12 +94,19 @@ fn where_the_admin_wants_it_pods_pass_and_the_rest_stays_as_it_was() {
     let rules = node.json("nft -j list chain ip filter FORWARD");
     let comments = rules["nftables"].as_array().expect("a list").iter();
     let comments: Vec<_> = comments.filter_map(|object| object["rule"]["comment"].as_str()).collect();
-    assert_eq!(comments, ["tripod: to 10.244.1.0/24", "tripod: from 10.244.1.0/24"], "{rules}");
+    assert_eq!(comments, ["tripod: from 10.244.1.0/24", "tripod: to 10.244.1.0/24"], "{rules}");
+    node.sh("nft add rule ip filter DOCKER-USER ip daddr 172.30.0.1 counter drop");
+    eventually("what others say of some packets holds", || !reaches(&pod.sandbox, "172.30.0.1"));
+    node.sh("nft flush chain ip filter DOCKER-USER");
 
     node.sh("nft flush chain ip filter FORWARD");
     eventually("the rules are back", || reaches(&pod.sandbox, "172.30.0.1"));
-    node.sh("nft flush chain ip filter FORWARD; nft add rule ip filter FORWARD jump DOCKER-USER");
-    eventually("and before those of others", || reaches(&pod.sandbox, "172.30.0.1"));
+    node.sh("nft flush chain ip filter FORWARD; nft add rule ip filter FORWARD jump DOCKER-USER; \
+             nft add rule ip filter FORWARD counter drop");
+    eventually("and before what drops the rest", || reaches(&pod.sandbox, "172.30.0.1"));
+    let order = node.sh("nft list chain ip filter FORWARD | grep -o 'jump DOCKER-USER\\|tripod: to\\|drop$'");
+    assert_eq!(order, "jump DOCKER-USER\ntripod: to\ndrop\n");
+    node.sh("nft delete rule ip filter FORWARD handle $(nft -a list chain ip filter FORWARD | awk '/drop # handle/ {print $NF}')");
 
     site.lab.configure("version: v1\n");
     eventually("all is as it was", || node.sh("nft list table ip filter") == before);

@@ -253,6 +253,10 @@ fn leases_of_other_plugins_stay() {
         "{object}"
     );
     assert_eq!(site.lab.node.sh("find /run/tripod -type f"), "/run/tripod/ipam/theirs/10.9.0.2\n");
+    for program in ["tripod-ipam", "tripod-cni"] {
+        let object = of(&objects, &format!("/{program}"));
+        assert_eq!(object["reason"], "pods of other plugins have addresses by it", "{object}");
+    }
     site.lab.node.sh("rm /run/tripod/ipam/theirs/10.9.0.2");
     assert!(uninstall(&site).0);
     assert_gone(&site);

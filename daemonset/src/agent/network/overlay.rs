@@ -84,11 +84,6 @@ async fn repair(kernel: &Kernel, overlay: &Overlay, link: &Link) -> Result<(), K
     if let Some(mtu) = overlay.mtu.filter(|mtu| link.mtu != *mtu) {
         kernel.set_mtu(link, mtu).await?;
     }
-    if kernel.offloads_checksums(link)? != overlay.offloads_checksums {
-        kernel.offload_checksums(link, overlay.offloads_checksums)?;
-        let on = overlay.offloads_checksums;
-        tracing::info!(link = link.name, on, "set checksum offload of the overlay device");
-    }
     if !link.is_up {
         kernel.set_up(link).await?;
     }
@@ -99,6 +94,11 @@ async fn repair(kernel: &Kernel, overlay: &Overlay, link: &Link) -> Result<(), K
     }
     for (_, stale) in on_link.iter().filter(|(_, on)| is_stale(on, &overlay.addresses)) {
         kernel.delete_address(link, *stale).await?;
+    }
+    if kernel.offloads_checksums(link)? != overlay.offloads_checksums {
+        kernel.offload_checksums(link, overlay.offloads_checksums)?;
+        let on = overlay.offloads_checksums;
+        tracing::info!(link = link.name, on, "set checksum offload of the overlay device");
     }
     Ok(())
 }

@@ -5,14 +5,23 @@ use super::install::install;
 use crate::cluster::progress::step;
 use crate::cluster::{Cluster, Kubectl};
 
-/// A TripodNode as an agent writes it, of this node and with these pod CIDRs.
-fn tripod_node(name: &str, pod_cidrs: &str) -> String {
+/// A TripodNode as an agent writes it, of the node with this UID and with these pod CIDRs.
+fn tripod_node(name: &str, uid: &str, pod_cidrs: &str) -> String {
     format!(
-        "{{apiVersion: tripod.dev/v1alpha1, kind: TripodNode, metadata: {{name: {name}}}, spec: {{\
-           nodeUID: 4e0f8a3c-6f5e-4c44-9d4f-0d1f0a6f2b11, addresses: [192.0.2.10, \"2001:db8::10\"],\
+        "{{apiVersion: tripod.dev/v1alpha1, kind: TripodNode, metadata: {{name: {name}, ownerReferences: [\
+           {{apiVersion: v1, kind: Node, name: {name}, uid: {uid}}}]}}, spec: {{\
+           nodeUID: {uid}, addresses: [192.0.2.10, \"2001:db8::10\"],\
            podCIDRs: {pod_cidrs}, vtepMAC: \"02:00:5e:00:53:01\", protocol: 1}}}}\n"
     )
 }
+
+fn uid_of(cluster: &Cluster, node: &str) -> anyhow::Result<String> {
+    let node = cluster.kubectl()?.get(&["node", node])?;
+    Ok(node["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
+}
+
+/// What agents say of their Nodes.
+const CONDITION: &str = "conditions: [{type: NetworkUnavailable, status: \"False\"}]";
 
 /// The agent of one node; or one whose token names no node.
 struct Agent<'a> {
@@ -25,23 +34,34 @@ pub(super) fn an_agent_writes_only_its_own(cluster: &Cluster) -> anyhow::Result<
     install(cluster)?;
     let [own, other, ..] = cluster.nodes() else { anyhow::bail!("two nodes are needed") };
     let (own, other) = (own.name(), other.name());
+    let (uid, other_uid) = (uid_of(cluster, own)?, uid_of(cluster, other)?);
     let agent = |node| anyhow::Ok(Agent { cluster, kubectl: cluster.kubectl()?, node });
     let (here, nowhere) = (agent(Some(own))?, agent(None)?);
     step("an agent writes its own Node's conditions and its own TripodNode", || {
-        here.patch_status(own)?;
-        here.apply(&tripod_node(own, "[10.1.0.0/24, \"fd00:1::/64\"]"))
+        here.patch_status(own, CONDITION)?;
+        here.apply(&tripod_node(own, &uid, "[10.1.0.0/24, \"fd00:1::/64\"]"))
     })?;
     step("and no other's", || {
         let told = format!("the Tripod of node {own} may change only its own node");
-        is_refused(here.patch_status(other), &told)?;
-        is_refused(here.apply(&tripod_node(other, "[10.1.0.0/24]")), &told)
+        is_refused(here.patch_status(other, CONDITION), &told)?;
+        is_refused(here.apply(&tripod_node(other, &other_uid, "[10.1.0.0/24]")), &told)
     })?;
     step("a token that names no node writes nothing", || {
-        is_refused(nowhere.patch_status(own), "names no node")
+        is_refused(nowhere.patch_status(own, CONDITION), "names no node")
+    })?;
+    step("no agent moves a Node to another address, or writes a TripodNode that outlives its Node", || {
+        let moved = "addresses: [{type: InternalIP, address: 192.0.2.66}]";
+        is_refused(here.patch_status(own, moved), "writes conditions of its Node and nothing else")?;
+        let unowned = tripod_node(own, &other_uid, "[10.1.0.0/24]")
+            .replace(&format!("uid: {other_uid}}}]"), &format!("uid: {uid}}}]"));
+        is_refused(here.apply(&unowned), "belongs to its Node, with which it goes")
     })?;
     step("a TripodNode without sense is refused by its definition", || {
-        is_refused(here.apply(&tripod_node(own, "[10.1.0.0/33]")), "each of podCIDRs must be a prefix")?;
-        is_refused(here.apply(&tripod_node(own, "[]")), "should have at least 1 items")
+        is_refused(
+            here.apply(&tripod_node(own, &uid, "[10.1.0.0/33]")),
+            "each of podCIDRs must be a prefix",
+        )?;
+        is_refused(here.apply(&tripod_node(own, &uid, "[]")), "should have at least 1 items")
     })?;
     step("an agent reads no Secrets and no Pods, and starts none", || {
         is_refused(here.run(&["get", "secrets", "--all-namespaces"]), "forbidden")?;
@@ -62,10 +82,9 @@ pub(super) fn an_agent_writes_only_its_own(cluster: &Cluster) -> anyhow::Result<
 
 impl Agent<'_> {
     /// `kubectl patch` would read the status first, which no agent may.
-    fn patch_status(&self, node: &str) -> anyhow::Result<()> {
-        let condition = "{type: NetworkUnavailable, status: \"False\"}";
+    fn patch_status(&self, node: &str, status: &str) -> anyhow::Result<()> {
         let file = self.file(&format!(
-            "{{apiVersion: v1, kind: Node, metadata: {{name: {node}}}, status: {{conditions: [{condition}]}}}}\n"
+            "{{apiVersion: v1, kind: Node, metadata: {{name: {node}}}, status: {{{status}}}}}\n"
         ))?;
         let words =
             ["apply", "--server-side", "--force-conflicts", "--subresource=status", "--dry-run=server"];

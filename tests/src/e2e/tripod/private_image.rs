@@ -53,7 +53,7 @@ fn server() -> String {
 
 fn publish(cluster: &Cluster, reference: &str) -> anyhow::Result<()> {
     cluster.start_registry()?;
-    let image = images::busybox(cluster.programs(), reference)?;
+    let image = images::busybox(cluster.programs(), reference)?.marked("private");
     registry::push(&cluster.nodes()[0], &cluster.write_image("secret", &image)?, reference)
 }
 
