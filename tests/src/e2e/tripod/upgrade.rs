@@ -153,15 +153,17 @@ fn nodes_have(cluster: &Cluster, image: &Image) -> anyhow::Result<()> {
 /// The roll-out stops at its first node, which goes on with what it has.
 fn refuse(cluster: &Cluster, kubectl: &Kubectl<'_>, images: &[Image; 2]) -> anyhow::Result<()> {
     kubectl.run(&[&SET_IMAGE[..], &[&format!("*={BROKEN}")]].concat())?;
-    let said = eventually("a container \"install\" fails", Duration::from_secs(60), || {
+    let expected =
+        ["/opt/cni/bin/tripod-cni", "stays as it was", "it is damaged or made for another processor"];
+    eventually("a container \"install\" fails and says why", Duration::from_secs(60), || {
         let pods = kubectl.get(&["pods", "--namespace=tripod-system"])?;
         let failed = pods["items"].as_array().into_iter().flatten().find(|pod| has_failed(pod));
         let name = failed.and_then(|pod| pod["metadata"]["name"].as_str()).context("none has failed")?;
-        kubectl.run(&["logs", "--namespace=tripod-system", name, "--container=install"])
+        // One that was just started again has said nothing yet.
+        let said = kubectl.run(&["logs", "--namespace=tripod-system", name, "--container=install"])?;
+        anyhow::ensure!(expected.iter().all(|words| said.contains(words)), "it said {said}");
+        Ok(())
     })?;
-    let expected =
-        ["/opt/cni/bin/tripod-cni", "stays as it was", "it is damaged or made for another processor"];
-    anyhow::ensure!(expected.iter().all(|words| said.contains(words)), "it said {said}");
     // Its other programs run, and are there.
     let plugin = images[1].program("tripod-cni");
     cluster.nodes().iter().try_for_each(|node| installed::is(node, PLUGIN, plugin))
