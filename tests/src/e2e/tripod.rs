@@ -79,6 +79,19 @@ pub(super) const SUITE: Suite = Suite {
             run: bandwidth::annotations_limit_the_pod,
         },
         Case {
+            name: "tripod-upgrade",
+            about: "another version is rolled out and back: pods come and go meanwhile, and connections do not notice",
+            long: false,
+            run: upgrade::nobody_notices_a_roll_out,
+        },
+        // Before cases in which an admin puts more on a node than Tripod does.
+        Case {
+            name: "tripod-uninstall",
+            about: "uninstalled as the README says, nodes have nothing of Tripod and all of others, and can have it again",
+            long: false,
+            run: uninstall::nodes_are_rid_of_it,
+        },
+        Case {
             name: "tripod-device",
             about: "a pod that asks for a device gets it, and the next one waits",
             long: false,
@@ -131,18 +144,6 @@ pub(super) const SUITE: Suite = Suite {
             about: "restarts of the kubelet and of Tripod change nothing for a running pod",
             long: false,
             run: restart::running_pods_do_not_notice,
-        },
-        Case {
-            name: "tripod-upgrade",
-            about: "another version is rolled out and back: pods come and go meanwhile, and connections do not notice",
-            long: false,
-            run: upgrade::nobody_notices_a_roll_out,
-        },
-        Case {
-            name: "tripod-uninstall",
-            about: "uninstalled as the README says, nodes have nothing of Tripod and all of others, and can have it again",
-            long: false,
-            run: uninstall::nodes_are_rid_of_it,
         },
         Case {
             name: "tripod-hundred",
