@@ -3,8 +3,9 @@
 //! A node that was taken over, or that came back with an old disk, may claim prefixes that are others'. A
 //! claim is used only if it lies in `clusterCIDRs`, is as long as our own prefix of its family (the cluster
 //! gives every node the same), holds neither a Service nor an address of a node, and overlaps nobody's. Where
-//! two overlap, their Node objects decide, which no node may write; until they have, who was believed stays,
-//! and a newcomer waits. Without `clusterCIDRs` they decide about every claim.
+//! two overlap, their Node objects decide: no node may write `spec.podCIDRs`, but each may write its own
+//! `status.addresses`, so an address never takes a prefix that is another's by its Node object. Until they have
+//! decided, who was believed stays, and a newcomer waits. Without `clusterCIDRs` they decide about every claim.
 
 mod dispute;
 mod refusal;

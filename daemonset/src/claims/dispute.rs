@@ -77,24 +77,36 @@ impl<'a> Court<'a> {
         }
     }
 
-    /// An address that is a node's by its Node object is no pod's, whoever else claims it; one that only the
+    /// A prefix that is a node's by its Node object stays its own, as a node writes its own addresses there but
+    /// no prefixes. Otherwise an address that is a node's by its Node object is no pod's, and one that only the
     /// node itself knows of takes nothing from anybody.
     fn evict(&mut self, guest: &Guest<'_>) {
         let Guest { name, address, host, claimed } = *guest;
-        let wait = |what: String, other: &str| Refusal::Waiting {
+        let wait = |what: String, other: &str, awaited: &str| Refusal::Waiting {
             what,
             other: other.to_owned(),
-            awaited: name.to_owned(),
+            awaited: awaited.to_owned(),
         };
-        match self.ruling(name) {
-            Ruling::Right => self.refuse(host, Refusal::Node { claimed, address }),
-            Ruling::Wrong => self.refuse(name, Refusal::Guest { address, claimed, other: host.to_owned() }),
-            Ruling::Held if self.is_believed(host) => {}
-            Ruling::Held => self.refuse(host, wait(claimed.to_string(), name)),
-            Ruling::New => {
-                self.refuse(name, wait(address.to_string(), host));
+        match (self.ruling(name), self.ruling(host)) {
+            (Ruling::Wrong, _) => {
+                self.refuse(name, Refusal::Guest { address, claimed, other: host.to_owned() });
+            }
+            (_, Ruling::Right) => {
+                self.refuse(name, Refusal::Within { address, claimed, other: host.to_owned() });
+            }
+            (Ruling::Right, Ruling::Wrong) => self.refuse(host, Refusal::Node { claimed, address }),
+            (Ruling::Right, Ruling::New) => self.refuse(host, wait(claimed.to_string(), name, host)),
+            (Ruling::Right, Ruling::Held) => {
+                if !self.is_believed(name) {
+                    self.refuse(name, wait(address.to_string(), host, host));
+                }
+            }
+            (guest, _) => {
+                if guest == Ruling::New {
+                    self.refuse(name, wait(address.to_string(), host, name));
+                }
                 if !self.is_believed(host) {
-                    self.refuse(host, wait(claimed.to_string(), name));
+                    self.refuse(host, wait(claimed.to_string(), name, name));
                 }
             }
         }

@@ -71,6 +71,16 @@ pub enum Refusal {
         /// Whose pods.
         other: String,
     },
+    /// It says that it is at an address of another's pods, and the Node object of that other agrees with it.
+    #[error("it claims {address} in {claimed}, which is node {other}'s by its Node object")]
+    Within {
+        /// Its address.
+        address: IpAddr,
+        /// Prefix of the other's pods.
+        claimed: IpNetwork,
+        /// Whose pods.
+        other: String,
+    },
     /// It overlaps the claim of another, and Node objects say that it is wrong, or there is no such Node.
     #[error("{claimed} overlaps the claim of node {other}, and its Node object does not have it")]
     Overlap {

@@ -220,7 +220,8 @@ fn no_pods_are_at_the_address_of_any_node() {
     };
     let holds = "n2: 10.244.9.0/24 holds 10.244.9.3, the address of a node".to_owned();
     let claims = [thief.clone(), honest.clone()];
-    assert_eq!(judge(&claims, &[says("n3")]), (vec!["n3".to_owned()], vec![holds]));
+    let nodes = [says("n3"), ("n2", node("u2", &["10.244.2.0/24"]))];
+    assert_eq!(judge(&claims, &nodes), (vec!["n3".to_owned()], vec![holds]));
     let waits = "n2: it claims 10.244.9.0/24, which is in dispute with node n3; waiting for Node object n3";
     let (peers, refused) = judge_knowing(&[honest], &claims, &[]);
     assert_eq!((peers, refused), (vec!["n3".to_owned()], vec![waits.to_owned()]));
@@ -233,6 +234,31 @@ fn no_pods_are_at_the_address_of_any_node() {
     assert_eq!((peers, refused), (vec!["n2".to_owned()], vec![lies.to_owned()]));
     let (peers, _) = judge_knowing(std::slice::from_ref(&thief), &[thief.clone(), liar], &[]);
     assert_eq!(peers, ["n2"]);
+}
+
+#[test]
+fn no_address_takes_a_prefix_that_a_node_object_has() {
+    let honest = ("n2", claim("u2", "192.0.2.2", &["10.244.9.0/24"]));
+    let taken_over = ("n3", claim("u3", "10.244.9.3", &["10.244.3.0/24"]));
+    // A node writes its own addresses, also into its Node object.
+    let patched = NodeFacts {
+        uid: "u3".into(),
+        pod_cidrs: networks(&["10.244.3.0/24"]),
+        node_ips: taken_over.1.addresses.clone(),
+    };
+    let (patched, right) = (("n3", Some(patched)), ("n2", node("u2", &["10.244.9.0/24"])));
+    let claims = [honest.clone(), taken_over.clone()];
+    let within = "n3: it claims 10.244.9.3 in 10.244.9.0/24, which is node n2's by its Node object";
+    for nodes in [vec![patched.clone(), right.clone()], vec![right]] {
+        let (peers, refused) = judge(&claims, &nodes);
+        assert_eq!((peers, refused), (vec!["n2".to_owned()], vec![within.to_owned()]));
+    }
+    let (peers, refused) = judge_knowing(&[honest], &claims, std::slice::from_ref(&patched));
+    let waits = "n3: it claims 10.244.9.3, which is in dispute with node n2; waiting for Node object n2";
+    assert_eq!((peers, refused), (vec!["n2".to_owned()], vec![waits.to_owned()]));
+    let (peers, refused) = judge(&claims, &[patched]);
+    let waits = "n2: it claims 10.244.9.0/24, which is in dispute with node n3; waiting for Node object n2";
+    assert_eq!((peers, refused), (vec!["n3".to_owned()], vec![waits.to_owned()]));
 }
 
 #[test]
