@@ -7,6 +7,7 @@ mod network;
 mod node;
 mod phase;
 mod shown;
+mod unread;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ use crate::watch::Watch;
 use network::Network;
 use node::Node;
 use shown::Shown;
+use unread::Unread;
 
 /// What the agent is told at its start.
 #[derive(Clone, Debug)]
@@ -125,6 +127,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
         refused: None,
         peers: None,
         is_judged: false,
+        unread: Unread::default(),
         ignored: Standing::default(),
         shown: Shown::new(observer.clone()),
         phase,
@@ -154,6 +157,7 @@ struct Agent<'a> {
     peers: Option<Vec<Peer>>,
     /// Whether `peers` are judged from all that is known by now.
     is_judged: bool,
+    unread: Unread,
     /// The claims that are not used.
     ignored: Standing<String>,
     /// What is shown of each look.
@@ -204,6 +208,7 @@ impl Agent<'_> {
                 // The senders live as long as the API task, which does not end.
                 Ok(()) = seen.changed() => {}
                 Ok(()) = known.changed() => self.is_judged = false,
+                () = self.unread.are_late() => self.is_judged = false,
                 changes = monitor.changed() => if changes.underlay { self.network.forget_ways() },
             }
             // However often the kernel has news, a tenth of a processor is enough.
@@ -223,8 +228,10 @@ impl Agent<'_> {
             peers: self.peers.as_deref().unwrap_or_default(),
         };
         let mut judged = claims::judge(&known.claims, &known.verdicts, us);
+        self.unread.note(judged.unread, tokio::time::Instant::now());
         // A claim that is merely new is no news to anybody.
-        judged.refused.retain(|(_, refusal)| *refusal != Refusal::Unread);
+        let is_fresh = self.unread.is_fresh();
+        judged.refused.retain(|(_, refusal)| !is_fresh || *refusal != Refusal::Unread);
         self.shown.refused.clone_from(&judged.refused);
         let ignored = judged.refused.iter().map(|(name, refusal)| format!("{name}: {refusal}")).collect();
         let Difference { come, gone } = self.ignored.replace(ignored);
@@ -239,7 +246,10 @@ impl Agent<'_> {
             *disputed = judged.disputed;
             is_new
         });
-        self.peers = Some(judged.peers);
+        // Who never knew anybody is not ready with nobody.
+        if self.peers.is_some() || !is_fresh {
+            self.peers = Some(judged.peers);
+        }
         self.is_judged = true;
     }
 
@@ -310,7 +320,7 @@ impl Agent<'_> {
                 match (self.peers.clone(), known) {
                     (Some(peers), _) => self.bring(watch, &facts, peers).await,
                     (None, Peers::Unknown(Some(why))) => Phase::WaitingForPeers(format!(": {why}")),
-                    (None, _) => Phase::WaitingForPeers(String::new()),
+                    (None, _) => Phase::WaitingForPeers(self.unread.why()),
                 }
             }
             (_, Some(error)) => Phase::WaitingForUsableNode(report::chain(error)),

@@ -69,6 +69,8 @@ pub struct Judged {
     pub refused: Vec<(String, Refusal)>,
     /// Those that need a Node object's verdict, also where it is known by now.
     pub disputed: Disputed,
+    /// How many of these Node objects have not been read.
+    pub unread: usize,
 }
 
 /// Where this node stands.
@@ -101,6 +103,8 @@ pub fn judge(claims: &Claims, verdicts: &Verdicts, us: Standpoint<'_>) -> Judged
         sound.remove(name.as_str());
         judged.refused.push((name, refusal));
     }
+    let is_read = |name: &String, claim: &Claim| verdicts.get(name).is_some_and(|it| it.claim == *claim);
+    judged.unread = disputed.iter().filter(|(name, claim)| !is_read(name, claim)).count();
     judged.disputed = disputed;
     judged.peers = sound.into_iter().map(|(name, claim)| Peer { name: name.to_owned(), claim }).collect();
     judged

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tripod_node::mac::Mac;
 use tripod_tests::eventually;
+use tripod_tests::programs::program;
 
 use super::site::{Cable, SERVICE, Site};
 
@@ -42,11 +43,7 @@ fn a_node_object_that_cannot_be_read_holds_nothing_else_back() {
 #[test]
 fn without_cluster_cidrs_node_objects_decide_about_each_claim() {
     let Some(site) = Site::new(Cable::Switch) else { return };
-    let mut a = site.join(1, "");
-    drop(a.agent.take());
-    a.configure_alone();
-    site.start(&mut a);
-    let _b = site.join(2, "");
+    let (a, _b) = (site.join_alone(1), site.join(2, ""));
     a.waits_for_routes("n1 has routes to n2", |routes| routes.contains("10.244.2.0/24 via 192.0.2.2"));
     site.cluster.set_tripod_node(claim("n7", 7, &["8.8.8.0/24"]));
     let agent = a.agent.as_ref().unwrap();
@@ -54,6 +51,25 @@ fn without_cluster_cidrs_node_objects_decide_about_each_claim() {
         "n7: its Node object does not have what it claims, and clusterCIDRs of node.yaml is empty",
     );
     assert!(!a.routes().contains("8.8.8.0/24"));
+}
+
+#[test]
+fn a_node_that_knows_nobody_waits_a_while_for_node_objects_and_says_so() {
+    let Some(site) = Site::new(Cable::Switch) else { return };
+    site.cluster.fail_reads(true);
+    site.cluster.set_tripod_node(claim("n7", 7, &["10.244.7.0/24"]));
+    site.cluster.set_tripod_node(claim("n8", 8, &["10.244.8.0/24"]));
+    let a = site.join_alone(1);
+    let agent = a.agent.as_ref().unwrap();
+    agent.wait_for_log("Node objects that decide about them are still to be read: 2");
+    let status = || a.node.sh(&format!("{} status --json || true", program("tripod-node").display()));
+    let early = status();
+    assert!(early.contains(r#""phase":"waiting-for-peers""#), "{early}");
+    let waits = "waiting for its Node object, as clusterCIDRs of node.yaml is empty";
+    assert!(!a.log().contains(waits), "{}", a.log());
+    agent.wait_for_log(&format!("n7: {waits}"));
+    eventually("the status has the reason", || status().matches(waits).count() == 2);
+    eventually("it goes on without them", || status().contains(r#""ready":true"#));
 }
 
 #[test]

@@ -72,6 +72,15 @@ impl Site {
 
     /// Node `n<number>` with pod CIDRs of that number, its agent started with these settings.
     pub(super) fn join(&self, number: u8, settings: &str) -> Node {
+        self.join_with(number, |node| node.configure(settings))
+    }
+
+    /// The same without the admin's word.
+    pub(super) fn join_alone(&self, number: u8) -> Node {
+        self.join_with(number, Node::configure_alone)
+    }
+
+    fn join_with(&self, number: u8, configure: impl FnOnce(&Node)) -> Node {
         let mut node = Node {
             number,
             node: Namespace::node().expect("root"),
@@ -81,7 +90,7 @@ impl Site {
             folder: self.files.path().join(format!("n{number}")),
         };
         self.connect(&node);
-        node.configure(settings);
+        configure(&node);
         self.cluster.set_node(Some(node.object()));
         self.serve(&mut node);
         self.start(&mut node);
