@@ -27,7 +27,7 @@ pub(in crate::e2e) fn are_ignored_and_told(cluster: &Cluster) -> anyhow::Result<
     let prober = Prober::start(&entered)?;
     // As long as its agent is asleep, nobody puts right what is said in its name.
     agents::signal(taken, "STOP")?;
-    let outcome = falsehoods(cluster, victim)?.into_iter().try_for_each(|(about, spec, told)| {
+    let outcome = falsehoods(cluster, taken, victim)?.into_iter().try_for_each(|(about, spec, told)| {
         step(about, || {
             say(cluster, taken, &spec)?;
             eventually("the honest nodes tell", LIMIT, || is_told(cluster, honest, &told))?;
@@ -46,8 +46,13 @@ pub(in crate::e2e) fn are_ignored_and_told(cluster: &Cluster) -> anyhow::Result<
 }
 
 /// What is said, and what is told of it.
-fn falsehoods(cluster: &Cluster, victim: &Node) -> anyhow::Result<Vec<(&'static str, Value, String)>> {
+fn falsehoods(
+    cluster: &Cluster,
+    taken: &Node,
+    victim: &Node,
+) -> anyhow::Result<Vec<(&'static str, Value, String)>> {
     let ranges = cluster.kubectl()?.pod_ranges(victim.name())?;
+    let own = cluster.kubectl()?.pod_ranges(taken.name())?;
     let cidrs = |cidrs: &[&str]| json!({"podCIDRs": cidrs});
     Ok(vec![
         (
@@ -61,7 +66,7 @@ fn falsehoods(cluster: &Cluster, victim: &Node) -> anyhow::Result<Vec<(&'static 
         ("it has Services", cidrs(&["10.96.0.0/24"]), "10.96.0.0/24 is in none of clusterCIDRs".to_owned()),
         (
             "it has the addresses of another node",
-            json!({"addresses": victim.addresses()}),
+            json!({"addresses": victim.addresses(), "podCIDRs": own}),
             format!("it claims {}, as node {} does", victim.addresses()[0], victim.name()),
         ),
     ])
