@@ -78,7 +78,8 @@ impl<'a> Cri<'a> {
     pub fn process_of(&self, id: &str) -> anyhow::Result<String> {
         let text = self.crictl(&["inspect", "--output", "json", id])?;
         let about: Value = serde_json::from_str(&text)?;
-        let process = about.pointer("/info/pid").and_then(Value::as_u64);
+        // One that has just ended is told as 0, which to `kill` is everybody in its own group: the harness.
+        let process = about.pointer("/info/pid").and_then(Value::as_u64).filter(|process| *process != 0);
         Ok(process.with_context(|| format!("container {id} has no process"))?.to_string())
     }
 
