@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tripod_tests::eventually;
 use tripod_tests::namespace::Namespace;
 
-use super::restore::Site;
+use super::restore::{Pod, Site};
 
 const LOST: &str = "packets to and from pods may be lost";
 
@@ -21,6 +21,25 @@ fn told(site: &Site, message: &str) -> Vec<Value> {
 
 fn reaches(pod: &Namespace, address: &str) -> bool {
     pod.try_sh(&format!("ping -c1 -W1 {address}")).status.success()
+}
+
+/// A node with a pod that reaches 172.30.0.1 outside of it.
+struct Outing {
+    site: Site,
+    pod: Pod,
+    _far: Namespace,
+}
+
+impl Outing {
+    fn new() -> Option<Self> {
+        let site = Site::new()?;
+        let far = Namespace::sandbox();
+        site.lab.node.sh(&format!("ip link set outside netns {}", far.path().display()));
+        far.sh("ip link set outside up; ip addr add 172.30.0.1/24 dev outside");
+        let pod = site.routed("web", json!([]));
+        eventually("the pod reaches the outside", || reaches(&pod.sandbox, "172.30.0.1"));
+        Some(Self { site, pod, _far: far })
+    }
 }
 
 #[test]
@@ -52,13 +71,8 @@ fn a_foreign_drop_is_told_once_and_again_when_it_changed() {
 
 #[test]
 fn the_remedy_that_is_told_lets_pods_pass() {
-    let Some(site) = Site::new() else { return };
+    let Some(Outing { site, pod, _far }) = Outing::new() else { return };
     let node = &site.lab.node;
-    let far = Namespace::sandbox();
-    node.sh(&format!("ip link set outside netns {}", far.path().display()));
-    far.sh("ip link set outside up; ip addr add 172.30.0.1/24 dev outside");
-    let pod = site.routed("web", json!([]));
-    eventually("the pod reaches the outside", || reaches(&pod.sandbox, "172.30.0.1"));
     node.sh(DOCKER);
     site.agent.wait_for_log(LOST);
     assert!(!reaches(&pod.sandbox, "172.30.0.1"));
@@ -76,13 +90,8 @@ fn the_remedy_that_is_told_lets_pods_pass() {
 
 #[test]
 fn where_the_admin_wants_it_pods_pass_and_the_rest_stays_as_it_was() {
-    let Some(site) = Site::new() else { return };
+    let Some(Outing { site, pod, _far }) = Outing::new() else { return };
     let node = &site.lab.node;
-    let far = Namespace::sandbox();
-    node.sh(&format!("ip link set outside netns {}", far.path().display()));
-    far.sh("ip link set outside up; ip addr add 172.30.0.1/24 dev outside");
-    let pod = site.routed("web", json!([]));
-    eventually("the pod reaches the outside", || reaches(&pod.sandbox, "172.30.0.1"));
     node.sh(DOCKER);
     let before = node.sh("nft list table ip filter");
     site.agent.wait_for_log(LOST);
