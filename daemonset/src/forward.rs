@@ -4,6 +4,7 @@
 use std::io;
 
 use ipnetwork::IpNetwork;
+use nix::errno::Errno;
 use tripod_cni::nft::Nft;
 use tripod_cni::nft::foreign::{self, ForwardChain};
 
@@ -88,13 +89,16 @@ impl Forward {
 const MOST_CHANGES: usize = 32;
 
 impl Look {
-    /// Whether a chain was changed. Rules of ours go where nothing is dropped any more, or where they are not
-    /// wanted.
+    /// Whether the ruleset is another one now: a chain was changed, or somebody else was quicker. Rules of ours go
+    /// where nothing is dropped any more, or where they are not wanted.
     fn at(&mut self, at: (&Nft, u32), chain: &ForwardChain, word: ForwardDrop, pods: &[IpNetwork]) -> bool {
         let drops = chain.cause.is_some() && chain.concerned(pods).next().is_some();
         let passing = if drops && word == ForwardDrop::Repair { pods } else { &[] };
         let is_right = chain.lets_pass(passing);
         let changed = if is_right { Ok(()) } else { change(at, chain, passing) };
+        if changed.as_ref().is_err_and(is_outrun) {
+            return true;
+        }
         if drops && (passing.is_empty() || changed.is_err()) {
             self.drops.push((chain.to_string(), remedy(chain, pods)));
         }
@@ -109,11 +113,16 @@ fn change((nft, generation): (&Nft, u32), chain: &ForwardChain, passing: &[IpNet
     match passing {
         [] => tracing::info!(%chain, "removed our rules from another's table"),
         pods => {
-            let pods = crate::node_facts::list(pods);
+            let pods = crate::node_facts::list(chain.concerned(pods));
             tracing::info!(%chain, pods, "forwardDrop is \"repair\": pods pass in another's table");
         }
     }
     Ok(())
+}
+
+/// Whether the ruleset changed between the look at it and what we wanted to do.
+fn is_outrun(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ERESTART as i32)
 }
 
 /// By addresses, not by our link group: `iptables` cannot read its own table any more with such a rule in it.

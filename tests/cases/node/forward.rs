@@ -136,3 +136,19 @@ fn rules_that_nothing_needs_any_more_go() {
     node.sh("nft add chain inet foreign two '{ policy accept; }'");
     eventually("none does", || ours() == 0);
 }
+
+#[test]
+fn a_ruleset_that_others_change_meanwhile_is_looked_at_again_and_no_error() {
+    let Some(site) = Site::new() else { return };
+    let node = &site.lab.node;
+    site.lab.configure("version: v1\nforwardDrop: repair\n");
+    let ours = || node.sh("nft list ruleset").matches("tripod: ").count();
+    for round in 0..10 {
+        node.sh(&format!(
+            "nft 'table ip other{round} {{ chain one {{ type filter hook forward priority 0; policy drop; }}; }}'; \
+             for it in $(seq 40); do nft add table ip busy; nft delete table ip busy; done"
+        ));
+        eventually("pods pass there", || ours() == 2 * (round + 1));
+    }
+    assert_eq!(told(&site, "cannot let pods pass"), Vec::<Value>::new());
+}
