@@ -29,7 +29,7 @@ impl Underlay {
     /// Makes the bridge on `machine`, with all addresses that nodes reach there.
     pub fn lay(machine: Machine, families: Families) -> anyhow::Result<Self> {
         let underlay = Self { machine, families };
-        underlay.machine.ip(&["link", "add", NEAR, "type", "bridge"])?;
+        underlay.add_bridge(NEAR, "02:fe:00:00:00:01")?;
         for address in [CONTROL_PLANE, REGISTRY] {
             underlay.add_addresses(&underlay.machine, NEAR, address, [24, 64])?;
         }
@@ -40,7 +40,7 @@ impl Underlay {
 
     /// Makes the second link, and a router of this machine.
     pub fn lay_far_link(&self) -> anyhow::Result<()> {
-        self.machine.ip(&["link", "add", FAR, "type", "bridge"])?;
+        self.add_bridge(FAR, "02:fe:00:00:00:02")?;
         self.add_addresses(&self.machine, FAR, Link::Far.gateway(), [24, 64])?;
         self.machine.ip(&["link", "set", FAR, "up"])?;
         self.machine.exec(&["nft", ROUTER])?;
@@ -92,6 +92,12 @@ impl Underlay {
     /// Cuts the cable of the node of this name.
     pub fn disconnect(&self, node: &str) -> anyhow::Result<()> {
         self.machine.ip(&["link", "delete", node]).map(drop)
+    }
+
+    /// With an address of its own, as a router has: the kernel would take the least one of its ports, and another
+    /// one when a node is rebooted.
+    fn add_bridge(&self, name: &str, address: &str) -> anyhow::Result<()> {
+        self.machine.ip(&["link", "add", name, "address", address, "type", "bridge"]).map(drop)
     }
 
     fn add_addresses(
