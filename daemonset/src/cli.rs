@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::log::Log;
+
 /// Makes a Kubernetes node ready for Tripod.
 #[derive(Debug, Parser)]
 #[command(name = "tripod-node", version, about)]
@@ -13,6 +15,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// How to log.
+    #[command(flatten)]
+    pub log: Log,
 }
 
 /// What the program can do.
@@ -28,6 +33,8 @@ pub enum Command {
     Collect(Collect),
     /// Tells what the agent of this node knows and has done; ends well only when pods have their network
     Status(Status),
+    /// Writes kubectl's plugin to standard output, for a file kubectl-tripod in a folder of an admin's PATH
+    KubectlPlugin,
     /// Keeps the node's pod network in the state that its Node object and node.yaml decide
     Agent(Box<Agent>),
 }

@@ -3,6 +3,7 @@
 
 mod ask;
 mod collect;
+pub(crate) mod plugin;
 mod rows;
 
 use std::io::Write;

@@ -38,6 +38,7 @@ pub mod hostfs;
 pub mod install;
 pub mod kernel;
 pub mod kubectl;
+pub mod log;
 pub mod mac;
 pub mod mesh;
 pub mod metrics;
@@ -106,6 +107,9 @@ pub enum Error {
     /// The agent says that it is not ready. It was told on standard output.
     #[error("this node is not ready")]
     NotReady,
+    /// The program itself could not be told.
+    #[error("cannot write kubectl's plugin")]
+    Plugin(#[source] std::io::Error),
     /// The agent failed.
     #[error("cannot run the agent")]
     Agent(#[from] AgentError),
@@ -140,6 +144,7 @@ pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(
             Ok(())
         }
         Command::Uninstall(flags) => Ok(uninstall(*flags, stop).await?),
+        Command::KubectlPlugin => kubectl::plugin::write(&mut std::io::stdout()).map_err(Error::Plugin),
         Command::Agent(flags) => Ok(agent::run(&settings(*flags, env)?, stop).await?),
     }
 }

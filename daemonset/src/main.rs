@@ -8,8 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use tripod_node::{Env, cli::Cli, kubectl, report};
+use tripod_node::{Env, cli::Cli, kubectl, log, report};
 
 fn main() -> ExitCode {
     let asks_cluster = env::args_os().next().is_some_and(|name| Path::new(&name).ends_with(kubectl::NAME));
@@ -17,14 +16,7 @@ fn main() -> ExitCode {
         return ask_cluster(&kubectl::Cli::parse());
     }
     let cli = Cli::parse();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info,kube_client=off"));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_writer(io::stderr)
-        .with_env_filter(filter)
-        .init();
+    log::begin(cli.log);
     let result = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anything);
     let result = result.and_then(|runtime| runtime.block_on(run(cli)));
     match result {

@@ -20,9 +20,21 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
-    /// How much to log, as JSON lines on standard error.
+    /// How much to log on standard error: off, error, warn, info, debug or trace.
     #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
     pub log_level: LevelFilter,
+    /// Objects for programs, or lines for people.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+}
+
+/// The shape of a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// TIME LEVEL MESSAGE key=value.
+    Text,
 }
 
 const CONFIG_HELP: &str = "\

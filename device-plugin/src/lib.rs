@@ -22,7 +22,7 @@
 //! | [`lifecycle`], [`readiness`], [`folder_watch`], `telemetry` | the running process |
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -60,7 +60,7 @@ mod stock;
 mod telemetry;
 mod vanished;
 
-use cli::{Cli, Verb};
+use cli::{Cli, LogFormat, Verb};
 use error::RunError;
 
 /// Runs the program with `args`, the program's name first. Exit code 0 is success, 1 failure (a config
@@ -70,7 +70,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, stdout: &mut dyn Write) -> 
         Ok(cli) => cli,
         Err(usage) => return explain(&usage),
     };
-    log_to_stderr(cli.log_level);
+    log_to_stderr(cli.log_level, cli.log_format);
     let outcome = match cli.verb {
         Verb::Run(args) => command::run::run(*args).map(|()| true),
         Verb::Discover(args) => command::discover::run(&args, stdout).map(|()| true),
@@ -94,14 +94,13 @@ fn explain(usage: &clap::Error) -> ExitCode {
     if printed && usage.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
 
-fn log_to_stderr(level: tracing::level_filters::LevelFilter) {
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_target(false)
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .init();
+fn log_to_stderr(level: tracing::level_filters::LevelFilter, format: LogFormat) {
+    let lines =
+        tracing_subscriber::fmt().with_target(false).with_max_level(level).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
 }
 
 /// A config with several problems is reported whole: who mends one line wants to know of the others.

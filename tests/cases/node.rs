@@ -8,6 +8,7 @@ mod drift;
 mod forward;
 mod install;
 mod kubectl;
+mod log;
 mod mesh;
 mod observe;
 mod orphans;

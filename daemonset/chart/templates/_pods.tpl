@@ -77,6 +77,11 @@ securityContext:
 {{- define "tripod.containerImage" -}}
 image: {{ include "tripod.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.log }}
+{{- if or (ne .level "info") (ne .format "json") }}
+args: ["--log-level={{ .level }}", "--log-format={{ .format }}"]
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Rights of a container; `add` is a list of capabilities. */}}

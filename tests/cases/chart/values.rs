@@ -32,6 +32,23 @@ fn an_unknown_value_is_refused_by_name() {
 }
 
 #[test]
+fn every_container_logs_as_the_admin_wants() {
+    let Some(_) = helm() else { return };
+    let all = |settings: &[&str]| {
+        let objects = render(&[&["split=true", "nvidia.enabled=true"], settings].concat());
+        let daemonsets = of_kind(&objects, "DaemonSet").into_iter();
+        let pods = daemonsets.map(|it| it["spec"]["template"]["spec"].clone()).collect::<Vec<_>>();
+        let lists = pods.iter().flat_map(|pod| [&pod["initContainers"], &pod["containers"]]);
+        let containers = lists.filter_map(Value::as_array).flatten().map(|it| it["args"].clone());
+        containers.collect::<Vec<_>>()
+    };
+    assert!(all(&[]).iter().all(Value::is_null));
+    let told = all(&["log.level=debug", "log.format=text"]);
+    let wanted = serde_json::json!(["--log-level=debug", "--log-format=text"]);
+    assert!(told.len() > 4 && told.iter().all(|args| *args == wanted), "{told:?}");
+}
+
+#[test]
 fn the_schema_is_closed_but_for_what_others_judge() {
     let text = std::fs::read_to_string(chart().join("values.schema.json")).expect("the schema");
     let schema: Value = serde_json::from_str(&text).expect("JSON");

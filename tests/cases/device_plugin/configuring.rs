@@ -174,3 +174,19 @@ async fn discover_prints_what_would_be_offered() {
     assert!(table.starts_with("RESOURCE            ID        KIND"), "{table}");
     assert_eq!(table.lines().count(), 3);
 }
+
+#[test]
+fn the_log_is_objects_for_programs_or_text_for_people() {
+    let Some(node) = Node::new("version: v1\nresources:\n- name: serial\n") else { return };
+    let log = |flags: &[&str]| {
+        let mut command = std::process::Command::new(program("tripod-device-plugin"));
+        let output = command.args(["discover", "--config"]).arg(node.config()).args(flags).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let is_object = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    let (objects, text) = (log(&[]), log(&["--log-format=text"]));
+    assert!(!objects.is_empty() && objects.lines().all(is_object), "{objects}");
+    assert!(text.contains(" ERROR ") && !text.lines().any(is_object) && !text.contains('\u{1b}'), "{text}");
+    assert_eq!(log(&["--log-level=off"]), "");
+}

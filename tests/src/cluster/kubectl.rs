@@ -1,6 +1,7 @@
 //! The admin's view of the cluster, by the real `kubectl`.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::controlplane::kube;
 use super::identity::Identities;
-use super::machine::Machine;
+use super::machine::{Machine, command_line};
 use super::programs::Programs;
 
 /// `kubectl` with the admin's identity, run on the control plane's machine.
@@ -61,10 +62,25 @@ impl<'a> Kubectl<'a> {
         output.with_context(|| format!("manifest:\n{manifest}"))
     }
 
+    /// Runs a line of a shell in an admin's folder of programs, where `kubectl` is and its plugins can be.
+    pub fn shell(&self, line: &str) -> anyhow::Result<String> {
+        let folder = self.home.join("bin");
+        std::fs::create_dir_all(&folder)?;
+        let script = format!("#!/bin/sh\nexec {} kubectl \"$@\"\n", self.programs.kube().display());
+        let kubectl = folder.join("kubectl");
+        std::fs::write(&kubectl, script)?;
+        std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o755))?;
+        let line = format!("cd {0} && export PATH={0}:$PATH && {line}", folder.display());
+        self.machine.run(self.as_admin(&mut command_line(&["sh", "-c", &line])))
+    }
+
     fn command<S: AsRef<str>>(&self, words: &[S]) -> Command {
         let mut kubectl = kube(&self.programs, "kubectl");
-        kubectl.env("HOME", &self.home).env("KUBECONFIG", &self.kubeconfig);
-        kubectl.args(words.iter().map(AsRef::as_ref));
+        self.as_admin(&mut kubectl).args(words.iter().map(AsRef::as_ref));
         kubectl
+    }
+
+    fn as_admin<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("HOME", &self.home).env("KUBECONFIG", &self.kubeconfig)
     }
 }

@@ -16,6 +16,7 @@ mod links;
 mod mesh_dump;
 pub(super) mod network;
 mod own_node;
+mod plugin;
 mod private_image;
 mod prober;
 pub(super) mod proxy;
@@ -96,6 +97,12 @@ pub(super) const SUITE: Suite = Suite {
             about: "a pod that asks for a device gets it, and the next one waits",
             long: false,
             run: device::one_pod_gets_the_device,
+        },
+        Case {
+            name: "tripod-kubectl",
+            about: "kubectl tripod, taken from the cluster, tells of all nodes, and which of them does not answer",
+            long: false,
+            run: plugin::all_nodes_are_asked,
         },
         Case {
             name: "tripod-cdi",

@@ -56,7 +56,8 @@ pub(super) fn stop_second(node: &Node) -> anyhow::Result<()> {
     node.machine().stop(SECOND)
 }
 
-fn process(node: &Node) -> anyhow::Result<String> {
+/// The process id of the agent of `node`, there.
+pub(super) fn process(node: &Node) -> anyhow::Result<String> {
     let cri = Cri::on(node.machine());
     cri.process_of(&cri.running_container("net")?)
 }

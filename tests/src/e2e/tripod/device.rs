@@ -16,8 +16,7 @@ pub(super) fn one_pod_gets_the_device(cluster: &Cluster) -> anyhow::Result<()> {
     install::install(cluster)?;
     let kubectl = cluster.kubectl()?;
     let node = &cluster.nodes()[0];
-    node.exec(&["mknod", "-m", "666", DEVICE, "c", "1", "5"])?;
-    step("the node offers a device that was just plugged in", || offers(&kubectl, node, "1"))?;
+    step("the node offers a device that was just plugged in", || plug_in(&kubectl, node))?;
     let [first, second] = ["first", "second"].map(|name| asking(node, name));
     step("a pod that asks for it runs and can read it", || {
         kubectl.run_pods(std::slice::from_ref(&first))?;
@@ -32,8 +31,19 @@ pub(super) fn one_pod_gets_the_device(cluster: &Cluster) -> anyhow::Result<()> {
         kubectl.wait_for_phase(&second.name, "Running")
     })?;
     kubectl.delete_pod(&second.name)?;
+    step("a device that was unplugged is offered no longer", || unplug(&kubectl, node))
+}
+
+/// Makes the device, and waits until it is offered.
+pub(super) fn plug_in(kubectl: &Kubectl<'_>, node: &Node) -> anyhow::Result<()> {
+    node.exec(&["mknod", "-m", "666", DEVICE, "c", "1", "5"])?;
+    offers(kubectl, node, "1")
+}
+
+/// Takes it away, and waits until it is no longer offered.
+pub(super) fn unplug(kubectl: &Kubectl<'_>, node: &Node) -> anyhow::Result<()> {
     node.exec(&["rm", DEVICE])?;
-    step("a device that was unplugged is offered no longer", || offers(&kubectl, node, "0"))
+    offers(kubectl, node, "0")
 }
 
 fn asking(node: &Node, name: &str) -> Pod {
