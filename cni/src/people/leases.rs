@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 
 use super::{Answer, Format};
@@ -79,7 +80,7 @@ fn given_elsewhere(records: &Records, record: &Record) -> Vec<Row> {
         container_id: record.container_id.clone(),
         ifname: record.ifname.clone(),
         since: since.clone(),
-        alive: Some(is_alive(&record.netns)),
+        alive: is_alive(record),
         netns: Some(record.netns.clone()),
     };
     record.addresses.iter().map(row).collect()
@@ -102,15 +103,15 @@ fn stores(dirs: &Dirs, records: &[Record]) -> Vec<PathBuf> {
 fn row(store: &Path, (address, holder): (IpAddr, Option<Holder>), records: &[Record]) -> Row {
     let holder = holder.unwrap_or_else(|| Holder { container_id: String::new(), ifname: None });
     let is_its = |record: &&Record| record.store == store && record.owner().is(&holder);
-    let netns = records.iter().find(is_its).map(|record| record.netns.clone());
+    let record = records.iter().find(is_its);
     Row {
         network: store.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         address,
         since: since(&store.join(address.to_string())),
-        alive: netns.as_deref().map(is_alive),
+        alive: record.and_then(is_alive),
         container_id: holder.container_id,
         ifname: holder.ifname.unwrap_or_default(),
-        netns,
+        netns: record.map(|record| record.netns.clone()),
     }
 }
 
@@ -124,10 +125,20 @@ fn since(file: &Path) -> Option<String> {
     Some(humantime::format_rfc3339_seconds(given).to_string())
 }
 
+/// Whether the sandbox is still there. From a container the host's folder of namespaces cannot be seen, but our ends
+/// of links to them can.
+fn is_alive(record: &Record) -> Option<bool> {
+    if record.netns.parent().is_some_and(Path::exists) {
+        return Some(is_namespace(&record.netns));
+    }
+    let link = Some(&record.host_ifname).filter(|name| !name.is_empty());
+    link.map(|name| if_nametoindex(name.as_str()).is_ok())
+}
+
 /// Namespaces are files of a file system of their own; what is left of a mount point is not.
-fn is_alive(netns: &Path) -> bool {
+fn is_namespace(path: &Path) -> bool {
     let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
-    device(netns).is_some_and(|dev| Some(dev) == device(Path::new("/proc/self/ns/net")))
+    device(path).is_some_and(|dev| Some(dev) == device(Path::new("/proc/self/ns/net")))
 }
 
 fn table(rows: &[Row]) -> String {
@@ -167,6 +178,18 @@ fn render(line: &[String; 7], widths: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_namespaces_cannot_be_seen_the_link_to_one_says_whether_it_is_there() {
+        let seen_from_a_container = |ifname: &str| {
+            let netns = PathBuf::from("/nowhere/cni-1");
+            is_alive(&Record { netns, host_ifname: ifname.to_owned(), ..Record::for_test("c1") })
+        };
+        let told = ["lo", "tp0123456789", ""].map(seen_from_a_container);
+        assert_eq!(told, [Some(true), Some(false), None]);
+        let gone = Record { netns: "/proc/self/ns/none".into(), ..Record::for_test("c1") };
+        assert_eq!(is_alive(&gone), Some(false));
+    }
 
     #[test]
     fn what_other_ipam_plugins_gave_is_told_by_the_records_once() {
