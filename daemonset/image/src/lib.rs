@@ -9,6 +9,7 @@ mod crates;
 mod elf;
 mod libraries;
 mod licences;
+mod platform;
 mod programs;
 mod root;
 mod sbom;
@@ -109,7 +110,10 @@ fn describe(root: &mut Root, workspace: &Path) -> Result<(), Error> {
         libraries.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
     let sbom = sbom::document(NAME, &archive::digest_of(root), &crates, &libraries);
     root.insert("sbom.spdx.json".into(), Content { bytes: format!("{sbom:#}\n").into_bytes(), mode: 0o644 });
-    root.insert("LICENCES".into(), Content { bytes: licences::text(&crates)?.into_bytes(), mode: 0o644 });
+    root.insert(
+        "LICENCES".into(),
+        Content { bytes: licences::text(&platform::parts(), &crates)?.into_bytes(), mode: 0o644 },
+    );
     Ok(())
 }
 

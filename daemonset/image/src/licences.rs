@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::crates::Crate;
+use crate::platform::Part;
 use crate::{Error, failed};
 
 /// Beginnings of the names of such files, in capitals.
@@ -21,9 +22,17 @@ GCC's runtime (GPL 3 with the GCC Runtime Library Exception), and the crates bel
 /// No licence is longer, in bytes.
 const LONGEST: u64 = 256 << 10;
 
-/// All texts that `crates` bring, each once with those it is of, and who brings none.
-pub(crate) fn text(crates: &BTreeSet<Crate>) -> Result<String, Error> {
+/// All texts that `platform` and `crates` bring, each once with those it is of, and who brings none.
+pub(crate) fn text(platform: &[Part], crates: &BTreeSet<Crate>) -> Result<String, Error> {
     let (mut users, mut without) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
+    for part in platform {
+        for file in &part.texts {
+            match fs::read_to_string(file) {
+                Ok(text) => users.entry(text.trim().to_owned()).or_default().push(part.name.to_owned()),
+                Err(_not_here) => without.push(format!("{} ({})", part.name, part.licence)),
+            }
+        }
+    }
     for it in crates.iter().filter(|it| !it.is_own) {
         let label = format!("{} {}", it.name, it.version);
         let files = files(&it.folder).map_err(failed("list", &it.folder))?;
@@ -40,6 +49,7 @@ pub(crate) fn text(crates: &BTreeSet<Crate>) -> Result<String, Error> {
     for (text, users) in users {
         told.push_str(&format!("\n==== {}\n\n{text}\n", users.join(", ")));
     }
+    without.dedup();
     if !without.is_empty() {
         told.push_str(&format!("\n==== without a file of their own\n\n{}\n", without.join("\n")));
     }
@@ -80,9 +90,15 @@ mod tests {
         };
         let mit = [("LICENSE-MIT", "free to use\r\n"), ("README.md", "not this")];
         let crates = [part("a", &mit), part("b", &[("license.txt", "free to use")]), part("c", &[])].into();
-        let told = text(&crates).unwrap();
+        let file = folder.path().join("lgpl");
+        fs::write(&file, "free to link").unwrap();
+        let platform = |name, texts| Part { name, licence: "LGPL", texts };
+        let platform = [platform("libc", vec![file]), platform("runtime", vec!["/nowhere".into()])];
+        let told = text(&platform, &crates).unwrap();
         assert_eq!(told.matches("free to use").count(), 1);
         assert!(told.contains("==== a 1, b 1\n\nfree to use\n"), "{told}");
-        assert!(told.ends_with("of their own\n\nc 1 (MIT)\n") && !told.contains("not this"), "{told}");
+        assert!(told.contains("==== libc\n\nfree to link\n"), "{told}");
+        assert!(told.ends_with("of their own\n\nruntime (LGPL)\nc 1 (MIT)\n"), "{told}");
+        assert!(!told.contains("not this"), "{told}");
     }
 }

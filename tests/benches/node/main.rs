@@ -7,6 +7,7 @@
 //! what it costs to do nothing; and its memory. Before that, how much pods of two nodes send each other beside
 //! links made by hand. Ends in one JSON line.
 
+mod heartbeats;
 #[path = "../device/latency.rs"]
 #[expect(dead_code, reason = "other benches need more of it")]
 mod latency;
@@ -21,6 +22,7 @@ mod site;
 mod statistics;
 #[path = "../throughput.rs"]
 mod throughput;
+mod watcher;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -70,28 +72,42 @@ fn measure(report: &mut Report, options: Options, way: Way) {
     site.start();
     site.wait_for_routes(peers);
     report.plain(&format!("{peers} peers {name}: linked after a start, ms"), millis(begin.elapsed()));
-    report.plain(
-        &format!("{peers} peers {name}: processor time until then, ms"),
-        millis(site.processor_time()),
-    );
+    let spent = millis(site.processor_time());
+    report.at_most(&format!("{peers} peers {name}: processor time until then, ms"), spent, 2000.0);
     report.plain(&format!("{peers} peers {name}: bytes on the wire until then, MB"), site.wire_bytes() / 1e6);
     let joined: Vec<Duration> = (0..10).map(|extra| joins(&site, peers + extra)).collect();
     report.times(&format!("{peers} peers {name}: one more is linked"), &Latency::new(joined));
     // What the last of them set off is over by then.
     std::thread::sleep(Duration::from_secs(3));
-    let (before, window) = (site.processor_time(), Duration::from_secs(20));
-    let bytes = site.wire_bytes();
-    std::thread::sleep(window);
-    let hourly = (site.wire_bytes() - bytes) * 3600.0 / window.as_secs_f64();
-    report.plain(
-        &format!("{peers} peers {name}: bytes on the wire while nothing happens, MB an hour"),
-        hourly / 1e6,
-    );
-    let idle = (site.processor_time() - before).as_secs_f64() / window.as_secs_f64();
-    report.plain(&format!("{peers} peers {name}: idle, % of a processor"), 100.0 * idle);
-    report.plain(&format!("{peers} peers {name}: memory, MiB"), site.memory_mib());
-    report.at_most(&format!("{peers} peers {name}: memory, MiB"), site.memory_mib(), 96.0);
-    report.at_most(&format!("{peers} peers {name}: idle, % of a processor"), 100.0 * idle, 5.0);
+    rests(report, &site, &format!("{peers} peers {name}"), peers);
+}
+
+/// What is needed while nothing happens but that kubelets report.
+fn rests(report: &mut Report, site: &Site, name: &str, peers: usize) {
+    let (spent, asked, window) = (site.processor_time(), site.requests(), Duration::from_secs(20));
+    let wire = |work: &dyn Fn()| {
+        let before = site.wire_bytes();
+        work();
+        site.wire_bytes() - before
+    };
+    let hours = |period: Duration| 3600.0 / period.as_secs_f64() / 1e6;
+    let quiet = wire(&|| site.report(peers, window)) * hours(window);
+    let idle = 100.0 * (site.processor_time() - spent).as_secs_f64() / window.as_secs_f64();
+    let own = wire(&|| {
+        site.report_own();
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    let ours = quiet + own * hours(heartbeats::PERIOD);
+    let asked = site.requests() - asked;
+    let watcher = site.watch_all_nodes();
+    std::thread::sleep(Duration::from_secs(1));
+    let all = wire(&|| site.report(peers, window)) * hours(window) - quiet;
+    drop(watcher);
+    report.plain(&format!("{name}: on the wire while nothing happens, MB an hour"), ours);
+    report.plain(&format!("{name}: the same of who watches all Nodes"), all);
+    report.at_most(&format!("{name}: requests while nothing happens"), asked as f64, 0.0);
+    report.at_most(&format!("{name}: idle, % of a processor"), idle, 5.0);
+    report.at_most(&format!("{name}: memory, MiB"), site.memory_mib(), 60.0);
 }
 
 /// How long until a peer that joins has its route.

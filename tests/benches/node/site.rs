@@ -14,6 +14,9 @@ use tripod_tests::daemon::Daemon;
 use tripod_tests::namespace::Namespace;
 use tripod_tests::programs::{self, Profile};
 
+use super::heartbeats;
+use super::watcher::Watcher;
+
 /// Where the others are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -31,6 +34,9 @@ impl Way {
         }
     }
 }
+
+/// The name of the Node.
+const NAME: &str = "n";
 
 pub(crate) struct Site {
     way: Way,
@@ -54,11 +60,7 @@ impl Site {
         write_service_account(&files.path().join("account"), &authority);
         let config = "version: v1\nclusterCIDRs: [10.0.0.0/9]\napiServers: [\"https://127.0.0.1:6443\"]\n";
         fs::write(files.path().join("node.yaml"), config).expect("a file");
-        cluster.set_node(Some(json!({
-            "metadata": {"name": "n", "uid": "u"},
-            "spec": {"podCIDRs": ["10.127.0.0/24"]},
-            "status": {"addresses": [{"type": "InternalIP", "address": "10.128.0.1"}]},
-        })));
+        cluster.set_node(Some(heartbeats::node(NAME, "10.128.0.1", "10.127.0.0/24")));
         let folder = programs::build(Profile::Release, &["tripod-node"]).expect("it builds");
         Self { way, node, cluster, files, _api: api, program: folder.join("tripod-node"), agent: None }
     }
@@ -111,6 +113,27 @@ impl Site {
     /// What has gone over the wire to and from the API server, with all headers: nobody else speaks on it.
     pub(crate) fn wire_bytes(&self) -> f64 {
         self.node.json("ip -j -s link show lo")[0]["stats64"]["rx"]["bytes"].as_f64().expect("a number")
+    }
+
+    /// How many requests the API server got.
+    pub(crate) fn requests(&self) -> usize {
+        self.cluster.requests()
+    }
+
+    /// Lets this node's kubelet and those of `peers` others report as they do, for `window`.
+    pub(crate) fn report(&self, peers: usize, window: Duration) {
+        heartbeats::report(&self.cluster, peers, window);
+    }
+
+    /// This node's kubelet reports once.
+    pub(crate) fn report_own(&self) {
+        heartbeats::report_one(&self.cluster, NAME);
+    }
+
+    /// Watches all Nodes from now on.
+    pub(crate) fn watch_all_nodes(&self) -> Watcher {
+        self.cluster.show_all_nodes();
+        Watcher::start(&self.node, self.cluster.version(), &self.files.path().join("account/token"))
     }
 
     /// The most memory it has had, in MiB.

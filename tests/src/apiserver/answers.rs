@@ -24,11 +24,12 @@ pub(super) fn router(cluster: Cluster) -> Router {
         .route("/apis/networking.k8s.io/v1/servicecidrs", get(list_service_cidrs))
         .route("/apis/tripod.dev/v1alpha1/tripodnodes", get(list_tripod_nodes))
         .route("/apis/tripod.dev/v1alpha1/tripodnodes/{name}", patch(apply_tripod_node))
-        .layer(middleware::from_fn(authenticate))
+        .layer(middleware::from_fn_with_state(cluster.clone(), authenticate))
         .with_state(cluster)
 }
 
-async fn authenticate(request: Request, next: Next) -> Response {
+async fn authenticate(State(cluster): State<Cluster>, request: Request, next: Next) -> Response {
+    cluster.state().requests += 1;
     let expected = format!("Bearer {TOKEN}");
     if request
         .headers()
@@ -44,11 +45,10 @@ type Asked = Query<std::collections::HashMap<String, String>>;
 
 async fn list_nodes(State(cluster): State<Cluster>, Query(query): Asked) -> Response {
     let selected = query.get("fieldSelector").and_then(|selector| selector.strip_prefix("metadata.name="));
-    let Some(name) = selected else {
+    if selected.is_none() && !cluster.state().shows_all_nodes {
         return failure(StatusCode::FORBIDDEN, "Forbidden", "only a Node by name may be read");
-    };
-    let shown = Shown { kind: Kind::Node, name: Some(name.to_owned()) };
-    list_or_watch(cluster, &query, shown)
+    }
+    list_or_watch(cluster, &query, Shown { kind: Kind::Node, name: selected.map(str::to_owned) })
 }
 
 async fn list_tripod_nodes(State(cluster): State<Cluster>, Query(query): Asked) -> Response {

@@ -52,6 +52,9 @@ pub(super) struct Stored {
     pub(super) lists_of_tripod_nodes: usize,
     /// Whether reading a single Node fails.
     pub(super) fails_reads: bool,
+    /// Whether who asks for all Nodes gets them, which an agent may not.
+    pub(super) shows_all_nodes: bool,
+    pub(super) requests: usize,
     pub(super) patches: Vec<Value>,
     pub(super) node_patches: Vec<Value>,
     pub(super) refuse_patches: bool,
@@ -107,6 +110,16 @@ impl Cluster {
     /// How often all TripodNodes were listed.
     pub fn lists_of_tripod_nodes(&self) -> usize {
         self.state().lists_of_tripod_nodes
+    }
+
+    /// How many requests came so far.
+    pub fn requests(&self) -> usize {
+        self.state().requests
+    }
+
+    /// Lets all Nodes be listed and watched, from now on: agents may not.
+    pub fn show_all_nodes(&self) {
+        self.state().shows_all_nodes = true;
     }
 
     /// Fails, from now on, to read single Nodes; watches go on.
@@ -166,7 +179,7 @@ impl Cluster {
     }
 
     /// What a list says that it is of.
-    pub(super) fn version(&self) -> u64 {
+    pub fn version(&self) -> u64 {
         *self.0.version.borrow()
     }
 
