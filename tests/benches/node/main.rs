@@ -77,9 +77,22 @@ fn measure(report: &mut Report, options: Options, way: Way) {
     report.plain(&format!("{peers} peers {name}: bytes on the wire until then, MB"), site.wire_bytes() / 1e6);
     let joined: Vec<Duration> = (0..10).map(|extra| joins(&site, peers + extra)).collect();
     report.times(&format!("{peers} peers {name}: one more is linked"), &Latency::new(joined));
+    moves(report, &site, &format!("{peers} peers {name}"), peers.min(1000));
     // What the last of them set off is over by then.
     std::thread::sleep(Duration::from_secs(3));
     rests(report, &site, &format!("{peers} peers {name}"), peers);
+}
+
+/// What is needed when so many peers change at once.
+fn moves(report: &mut Report, site: &Site, name: &str, count: usize) {
+    let (begin, looks, spent) = (Instant::now(), site.looks(), site.processor_time());
+    (0..count).for_each(|number| site.moves(number));
+    site.wait_for_routes_to("10.64.0.0/10", count);
+    report
+        .plain(&format!("{name}: {count} change at once, ms until all are linked"), millis(begin.elapsed()));
+    let spent = millis(site.processor_time() - spent);
+    report.plain(&format!("{name}: {count} change at once, processor time, ms"), spent);
+    report.at_most(&format!("{name}: looks when {count} change at once"), site.looks() - looks, 10.0);
 }
 
 /// What is needed while nothing happens but that kubelets report.

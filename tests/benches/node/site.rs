@@ -1,7 +1,8 @@
 //! A node whose cluster has any number of others.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -67,13 +68,22 @@ impl Site {
 
     /// Another node joins the cluster.
     pub(crate) fn join(&self, number: usize) {
+        self.set(number, 0x0a00_0000);
+    }
+
+    /// It gets other prefixes, below 10.64.0.0/10.
+    pub(crate) fn moves(&self, number: usize) {
+        self.set(number, 0x0a40_0000);
+    }
+
+    fn set(&self, number: usize, prefixes: u32) {
         let bits = u32::try_from(number).expect("a small number");
         let network = match self.way {
             Way::Link => 0x0a80_0002,
             Way::Router => 0x0ac0_0002,
         };
         let address = Ipv4Addr::from_bits(network + bits);
-        let cidr = Ipv4Addr::from_bits(0x0a00_0000 + bits * 256);
+        let cidr = Ipv4Addr::from_bits(prefixes + bits * 256);
         let uid = format!("u{number}");
         self.cluster.set_tripod_node(json!({
             "metadata": {"name": format!("p{number}")},
@@ -93,8 +103,13 @@ impl Site {
 
     /// Waits until routes lead to so many peers.
     pub(crate) fn wait_for_routes(&self, count: usize) {
-        let begin = Instant::now();
-        while self.node.sh("ip -4 route show proto 84 | wc -l").trim() != count.to_string() {
+        self.wait_for_routes_to("0.0.0.0/0", count);
+    }
+
+    /// Waits until routes to so many peers are below `prefix`.
+    pub(crate) fn wait_for_routes_to(&self, prefix: &str, count: usize) {
+        let (begin, listing) = (Instant::now(), format!("ip -4 route show proto 84 root {prefix} | wc -l"));
+        while self.node.sh(&listing).trim() != count.to_string() {
             let log = || self.agent.as_ref().map(Daemon::log).unwrap_or_default();
             assert!(begin.elapsed() < Duration::from_secs(120), "no routes to {count} peers:\n{}", log());
             std::thread::sleep(Duration::from_millis(5));
@@ -113,6 +128,20 @@ impl Site {
     /// What has gone over the wire to and from the API server, with all headers: nobody else speaks on it.
     pub(crate) fn wire_bytes(&self) -> f64 {
         self.node.json("ip -j -s link show lo")[0]["stats64"]["rx"]["bytes"].as_f64().expect("a number")
+    }
+
+    /// How often it looked at all there is, by its own metrics.
+    pub(crate) fn looks(&self) -> f64 {
+        let metrics = self.node.run(|| {
+            let mut stream = TcpStream::connect("10.128.0.1:9675").expect("metrics are served");
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: n\r\n\r\n").expect("a request");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("an answer");
+            text
+        });
+        let mut lines = metrics.lines();
+        let count = lines.find_map(|line| line.strip_prefix("tripod_reconcile_duration_seconds_count "));
+        count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in {metrics}"))
     }
 
     /// How many requests the API server got.

@@ -1,6 +1,8 @@
 //! `kubectl tripod` as an admin has it: the program comes from the cluster, and asks by the real `kubectl`.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -19,7 +21,7 @@ const TAKE: &str = "kubectl -n tripod-system exec ds/tripod -c net -- /tripod-no
     chmod +x kubectl-tripod";
 /// Of `collect`, for each node.
 const PARTS: [&str; 6] =
-    ["status.json", "doctor.json", "kernel.json", "leases.json", "node.yaml.txt", "metrics.txt"];
+    ["status.json", "doctor.json", "kernel.json", "leases.json", "conflist.json", "node.yaml.json"];
 
 pub(super) fn all_nodes_are_asked(cluster: &Cluster) -> anyhow::Result<()> {
     install::install(cluster)?;
@@ -85,11 +87,13 @@ fn collect(cluster: &Cluster, kubectl: &Kubectl<'_>) -> anyhow::Result<()> {
     let mode = fs::metadata(&file)?.permissions().mode() & 0o777;
     anyhow::ensure!(mode == 0o600, "the archive has mode {mode:o}");
     let bytes = fs::read(&file)?;
-    let names = names(&bytes)?;
+    let files = files(&bytes)?;
     for node in cluster.nodes() {
         for part in PARTS {
             let name = format!("tripod/{}/{part}", node.name());
-            anyhow::ensure!(names.contains(&name), "no {name} in {names:?}");
+            let text = files.get(&name).with_context(|| format!("no {name} in {:?}", files.keys()))?;
+            let told: Value = serde_json::from_str(text)?;
+            anyhow::ensure!(told["error"].is_null(), "{name}: {text}");
         }
         let token = agent_token(node)?;
         let has_it = bytes.windows(token.len()).any(|window| window == token.as_bytes());
@@ -98,10 +102,15 @@ fn collect(cluster: &Cluster, kubectl: &Kubectl<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn names(archive: &[u8]) -> anyhow::Result<Vec<String>> {
+fn files(archive: &[u8]) -> anyhow::Result<BTreeMap<String, String>> {
     let mut archive = tar::Archive::new(archive);
-    let name = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| Ok(entry?.path()?.display().to_string());
-    archive.entries()?.map(name).collect()
+    let file = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        let mut entry = entry?;
+        let (name, mut text) = (entry.path()?.display().to_string(), String::new());
+        entry.read_to_string(&mut text)?;
+        Ok((name, text))
+    };
+    archive.entries()?.map(file).collect()
 }
 
 /// The signature of the token, which is never more than this.
