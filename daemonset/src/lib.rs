@@ -47,6 +47,7 @@ pub mod observer;
 pub mod orphans;
 pub mod plan;
 pub mod prefix;
+pub mod processes;
 pub mod report;
 pub mod standing;
 pub mod state;
