@@ -192,8 +192,8 @@ impl Agent<'_> {
                 .inspect_err(|error| tracing::warn!(error = report::chain(error), "cannot watch for drift"))
                 .ok();
             add(&mut watch, self.settings.config.parent());
-            self.shown.begin();
             self.reload();
+            self.shown.begin(&self.config);
             let news = seen.borrow_and_update().clone();
             self.hear(news);
             self.is_judged &= !known.has_changed().unwrap_or(false);

@@ -1,5 +1,6 @@
 //! The Kubernetes API as this agent sees it: our Node object, followed and patched, and the other nodes.
 
+mod clock;
 mod condition;
 mod events;
 mod node;
@@ -155,7 +156,9 @@ impl Follower {
         };
         let (service, rest) = (self.access.service(), self.rest());
         let place = Place { name: &name, node_uid, service, rest };
+        let observer = self.posts.observer.clone();
         tokio::select! {
+            never = clock::follow(client.clone(), address, &observer) => match never {},
             error = own.follow(client.clone(), was_heard) => Err(error),
             error = events::write(client.clone(), &name, &events) => Err(error),
             error = peers::follow(client, place, &mut posts) => Err(error),

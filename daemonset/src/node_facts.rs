@@ -88,6 +88,28 @@ pub fn network_unavailable(node: &Node) -> Option<&str> {
     Some(&condition.status)
 }
 
+/// What the kubelet says of its readiness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// A word for it.
+    pub reason: String,
+    /// A sentence, in which the runtime may have its say.
+    pub message: String,
+}
+
+/// The Node's condition `Ready`, if it has one.
+pub fn ready(node: &Node) -> Option<Readiness> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    Some(Readiness {
+        status: condition.status.clone(),
+        reason: condition.reason.clone().unwrap_or_default(),
+        message: condition.message.clone().unwrap_or_default(),
+    })
+}
+
 fn pod_cidrs(node: &Node) -> Result<Vec<IpNetwork>, FactsError> {
     let name = || node.metadata.name.clone().unwrap_or_default();
     let spec = node.spec.as_ref();
@@ -201,6 +223,7 @@ mod tests {
         let status = serde_json::json!({"conditions": [{"type": "Ready", "status": "True"},
             {"type": "NetworkUnavailable", "status": "True"}]});
         let none = serde_json::json!({});
+        assert_eq!(ready(&node(none.clone(), status.clone())).unwrap().status, "True");
         assert_eq!(network_unavailable(&node(none.clone(), status)), Some("True"));
         assert_eq!(network_unavailable(&node(none.clone(), none)), None);
     }

@@ -77,6 +77,11 @@ impl Observer {
         self.tell_full();
     }
 
+    /// Something else was heard.
+    pub fn heard(&self, change: impl FnOnce(&mut Status)) {
+        self.with(|shown| change(&mut shown.status));
+    }
+
     /// What is known now.
     pub fn status(&self) -> Status {
         let mut status = self.with(|shown| shown.status.clone());

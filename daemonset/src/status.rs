@@ -15,9 +15,9 @@ use tripod_cni::Usage;
 use crate::agent::Phase;
 use crate::claims::{Peer, Refusal};
 use crate::cli;
-use crate::mesh::{Device, MAIN, Mesh, Overlay};
+use crate::mesh::{Device, MAIN, Mesh, Overlay, Route};
 use crate::metrics::fetch;
-use crate::node_facts::NodeFacts;
+use crate::node_facts::{NodeFacts, Readiness};
 pub use table::table;
 pub(crate) use table::{columns, say};
 
@@ -57,6 +57,25 @@ pub struct Status {
     pub leases: Vec<Leases>,
     /// How many versions of `node.yaml` this run has taken over, up to the one that is applied.
     pub config_generation: u64,
+    /// Prefixes of all pods, as the admin gave them.
+    #[serde(rename = "clusterCIDRs")]
+    pub cluster_cidrs: Vec<IpNetwork>,
+    /// What the kubelet says of the node.
+    pub node_ready: Option<Readiness>,
+    /// This node's clock beside that of the API server which answered last.
+    pub clock: Option<Clock>,
+}
+
+/// How far this node's clock was from another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Clock {
+    /// Whose the other was.
+    pub server: String,
+    /// How many seconds this node is ahead.
+    pub offset_seconds: i64,
+    /// When that was, by this node.
+    pub at: String,
 }
 
 /// Another node.
@@ -76,6 +95,30 @@ pub struct PeerStatus {
     pub pod_cidrs: Vec<IpNetwork>,
     /// Why it is not linked.
     pub why: String,
+    /// How its pods are reached.
+    pub ways: Vec<WayStatus>,
+}
+
+/// A way to the pods of another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WayStatus {
+    /// A prefix of its pods.
+    pub destination: IpNetwork,
+    /// The next hop.
+    pub gateway: IpAddr,
+    /// Name of the overlay that it is on, if it is on one.
+    pub overlay: Option<&'static str>,
+}
+
+impl From<&Route> for WayStatus {
+    fn from(route: &Route) -> Self {
+        let overlay = match route.device {
+            Device::Link(_) => None,
+            Device::Overlay(family) => Some(family.overlay()),
+        };
+        Self { destination: route.destination, gateway: route.gateway, overlay }
+    }
 }
 
 /// An overlay device.
@@ -146,7 +189,9 @@ pub fn peers(mesh: &Mesh, believed: &[Peer], refused: &[(String, Refusal)]) -> V
 fn linked(mesh: &Mesh, peer: &Peer) -> PeerStatus {
     let problem = mesh.problems.iter().find(|(name, _)| *name == peer.name);
     let is_its = |destination: &IpNetwork| peer.claim.pod_cidrs.contains(destination);
-    let route = mesh.routes.iter().find(|route| route.table == MAIN && is_its(&route.destination));
+    let mut routes = mesh.routes.iter().filter(|route| route.table == MAIN && is_its(&route.destination));
+    let ways = routes.clone().map(WayStatus::from).collect();
+    let route = routes.next();
     PeerStatus {
         name: peer.name.clone(),
         backend: match route.map(|route| route.device) {
@@ -158,6 +203,7 @@ fn linked(mesh: &Mesh, peer: &Peer) -> PeerStatus {
         addresses: peer.claim.addresses.clone(),
         pod_cidrs: peer.claim.pod_cidrs.clone(),
         why: problem.map(|(_, why)| why.to_string()).unwrap_or_default(),
+        ways,
     }
 }
 

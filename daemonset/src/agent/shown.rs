@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
+
 use super::node::{ApplyError, Node};
 use super::phase::Phase;
 use crate::claims::{Peer, Refusal};
+use crate::config::NodeConfig;
 use crate::events::Reason;
 use crate::mesh::Mesh;
 use crate::node_facts::NodeFacts;
@@ -22,16 +25,25 @@ pub(super) struct Shown {
     pub(super) generation: u64,
     peers: Vec<PeerStatus>,
     overlays: Vec<OverlayStatus>,
+    cluster_cidrs: Vec<IpNetwork>,
 }
 
 impl Shown {
     /// Nothing was seen yet.
     pub(super) fn new(observer: Arc<Observer>) -> Self {
-        Self { observer, refused: Vec::new(), generation: 1, peers: Vec::new(), overlays: Vec::new() }
+        Self {
+            observer,
+            refused: Vec::new(),
+            generation: 1,
+            peers: Vec::new(),
+            overlays: Vec::new(),
+            cluster_cidrs: Vec::new(),
+        }
     }
 
     /// Something may have changed: the agent looks.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&mut self, config: &NodeConfig) {
+        self.cluster_cidrs.clone_from(&config.cluster_cidrs);
         self.observer.dirtied();
     }
 
@@ -58,6 +70,7 @@ impl Shown {
             status.facts = facts.cloned();
             status.peers.clone_from(&self.peers);
             status.overlays.clone_from(&self.overlays);
+            status.cluster_cidrs.clone_from(&self.cluster_cidrs);
             if *phase == Phase::Ready {
                 status.config_generation = self.generation;
             }

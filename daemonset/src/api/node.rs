@@ -16,7 +16,7 @@ use super::outage::Outage;
 use super::taint::StartupTaint;
 use super::{ANSWER, ApiError, PATCH_AGAIN, Posts};
 use crate::agent::Phase;
-use crate::node_facts::NodeFacts;
+use crate::node_facts::{self, NodeFacts};
 use crate::report;
 
 /// Our Node as one API server shows it.
@@ -84,6 +84,8 @@ impl OwnNode {
             tracing::warn!(node = self.name, "there is no such Node; the kubelet makes it when it registers");
             return;
         };
+        let condition = node_facts::ready(node);
+        self.posts.observer.heard(|status| status.node_ready = condition);
         let news = NodeFacts::inspect(node);
         self.posts.seen.send_if_modified(|seen| {
             let is_new = seen.as_ref() != Some(&news);
