@@ -153,6 +153,55 @@ pub struct Doctor {
     /// The node's own root folder, where it can be seen: what else changes its network is looked for there
     #[arg(long, default_value = "/")]
     pub host_root: PathBuf,
+    /// Where the kubelet finds credential providers (its --image-credential-provider-bin-dir)
+    #[arg(long, default_value = "/opt/tripod/credential-provider")]
+    pub credential_bin_dir: PathBuf,
+    /// Where the programs find their configuration
+    #[arg(long, default_value = "/etc/tripod")]
+    pub etc_dir: PathBuf,
+    /// Folder of the ServiceAccount's token
+    #[arg(long, default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
+    pub service_account_dir: PathBuf,
+    /// Where the device plugin answers probes
+    #[arg(long, default_value = "127.0.0.1:9676")]
+    pub device_plugin_addr: SocketAddr,
+    /// Only these topics, by default all
+    #[arg(long, value_delimiter = ',', default_values_t = Topic::ALL)]
+    pub only: Vec<Topic>,
+    /// Peers to which packets are sent, by the names of their Nodes; by default the first 16
+    #[arg(long, value_name = "NAME")]
+    pub peer: Vec<String>,
+}
+
+/// What `doctor` looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Topic {
+    /// The conflist, what an ADD with it would meet, and whether the runtime has loaded it
+    Runtime,
+    /// What the agent says of itself, of other nodes, of its clock and its token
+    Agent,
+    /// Whether packets of every size get to other nodes and their pods
+    Path,
+    /// What the kernel has and is told to do
+    Kernel,
+    /// Who owns what is installed, and who may change it
+    Files,
+    /// Attachments, leases and links, whether they belong together
+    Attachments,
+    /// The other legs: what the kubelet makes of them
+    Kubelet,
+}
+
+impl Topic {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Runtime, Self::Agent, Self::Path, Self::Kernel, Self::Files, Self::Attachments, Self::Kubelet];
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 /// Flags of `collect`.

@@ -1,17 +1,25 @@
-//! `doctor`: why a pod may be without network. It looks at what the runtime is given, at the node, and at
-//! each attachment, and changes nothing.
+//! `doctor`: why a pod may be without network. It looks at what the runtime is given, at the node, at the ways
+//! to other nodes, and at each attachment, and changes nothing.
 
+mod attachments;
+mod clock;
+mod devices;
+mod files;
+mod kernel;
+mod kubelet;
 mod node;
+mod path;
+mod runtime;
 
 use std::io::{self, Write};
 
-use nix::net::if_::if_nametoindex;
-use tripod_cni::Dirs;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
 use tripod_cni::finding::{self, Finding};
-use tripod_cni::record::{Entry, Record, Records, Stage};
 
-use crate::cli::Doctor;
-use crate::kernel::Kernel;
+use crate::attachments::dirs;
+use crate::cli::{Doctor, Topic};
+use crate::kernel::{Kernel, KernelError, Link};
 use crate::report;
 use crate::status;
 
@@ -25,10 +33,56 @@ pub async fn run(flags: &Doctor, stdout: &mut dyn Write) -> io::Result<bool> {
 
 /// Everything that was looked at.
 pub(crate) async fn findings(flags: &Doctor) -> Vec<Finding> {
+    let status = status::ask(flags.health_addr).await;
+    let is_silent = status.as_ref().err().map(|error| silent(flags, error));
+    let status = status.as_ref().ok();
+    let mut findings = Vec::new();
+    for topic in Topic::ALL.into_iter().filter(|topic| flags.only.contains(topic)) {
+        findings.extend(of_topic(topic, flags, status).await);
+        if topic == Topic::Agent {
+            findings.extend(is_silent.clone());
+        }
+    }
+    findings
+}
+
+async fn of_topic(topic: Topic, flags: &Doctor, status: Option<&Value>) -> Vec<Finding> {
+    match (topic, status) {
+        (Topic::Runtime, status) => runtime(flags, status),
+        (Topic::Agent, Some(status)) => agent(flags, status).await,
+        (Topic::Path, Some(status)) => path::findings(status, &flags.peer).await,
+        (Topic::Kernel, _) => kernel(flags).await,
+        (Topic::Files, _) => files::findings(flags),
+        (Topic::Attachments, _) => {
+            let dirs = dirs(&flags.state_dir);
+            attachments::findings(&dirs, &links().await.unwrap_or_default())
+        }
+        (Topic::Kubelet, _) => {
+            let mut findings = kubelet::findings(&flags.host_root, &flags.etc_dir);
+            findings.push(devices::findings(flags.device_plugin_addr).await);
+            findings
+        }
+        (Topic::Agent | Topic::Path, None) => Vec::new(),
+    }
+}
+
+async fn links() -> Result<Vec<Link>, KernelError> {
+    Kernel::open()?.links().await
+}
+
+/// What an ADD would meet, and whether the runtime would call it.
+fn runtime(flags: &Doctor, status: Option<&Value>) -> Vec<Finding> {
     let mut findings = network(flags);
-    findings.extend(agent(flags).await);
+    findings.extend(runtime::order(&flags.conflist));
+    findings.extend(status.map(runtime::loaded));
+    findings.extend(runtime::places(&flags.host_root, &flags.conflist, &flags.cni_bin_dir));
+    findings
+}
+
+async fn kernel(flags: &Doctor) -> Vec<Finding> {
+    let links = links().await.unwrap_or_default();
+    let mut findings = kernel::findings(&flags.host_root, &flags.sysctl_root, &links);
     findings.extend(node::programs(&flags.host_root));
-    findings.extend(attachments(&Records::new(flags.state_dir.join("attachments"))));
     findings
 }
 
@@ -39,67 +93,26 @@ fn network(flags: &Doctor) -> Vec<Finding> {
         let fix = "look for what the agent waits for: kubectl -n tripod-system logs ds/tripod -c net";
         return vec![Finding::fail("conflist", flags.conflist.display(), text).fix(fix)];
     }
-    let state = &flags.state_dir;
-    let dirs = Dirs { attachments: state.join("attachments"), leases: state.join("ipam") };
-    tripod_cni::explain(&flags.conflist, &dirs, std::slice::from_ref(&flags.cni_bin_dir))
+    tripod_cni::explain(&flags.conflist, &dirs(&flags.state_dir), std::slice::from_ref(&flags.cni_bin_dir))
+}
+
+fn silent(flags: &Doctor, error: &io::Error) -> Finding {
+    let text =
+        format!("does not answer: {error}; what it knows of other nodes, and the ways to them, is left out");
+    let fix = "pods that run keep their network; look at kubectl -n tripod-system get pods -o wide";
+    Finding::warn("agent", flags.health_addr, text).fix(fix)
 }
 
 /// What the agent says, and what it needs of the node.
-async fn agent(flags: &Doctor) -> Vec<Finding> {
-    let status = match status::ask(flags.health_addr).await {
-        Ok(status) => status,
-        Err(error) => {
-            let text = format!("does not answer: {error}");
-            let fix = "pods that run keep their network; look at kubectl -n tripod-system get pods -o wide";
-            return vec![Finding::warn("agent", flags.health_addr, text).fix(fix)];
-        }
-    };
-    let links = match Kernel::open() {
-        Ok(kernel) => kernel.links().await,
-        Err(error) => Err(error),
-    };
-    let mut findings = node::of_agent(&status);
-    match links {
-        Ok(links) => findings.extend(node::overlays(&status, &links)),
+async fn agent(flags: &Doctor, status: &Value) -> Vec<Finding> {
+    let mut findings = node::of_agent(status);
+    match links().await {
+        Ok(links) => findings.extend(node::overlays(status, &links)),
         Err(error) => findings.push(Finding::warn("overlay", "links", report::chain(&error))),
     }
-    findings.extend(node::forwarding(&status, &flags.sysctl_root));
+    findings.extend(node::forwarding(status, &flags.sysctl_root));
+    let now = Timestamp::now();
+    findings.push(clock::skew(status, now));
+    findings.push(clock::token(&flags.service_account_dir, now));
     findings
-}
-
-fn attachments(records: &Records) -> Vec<Finding> {
-    const CHECK: &str = "attachment";
-    let entries = match records.list() {
-        Ok(entries) => entries,
-        Err(error) => return vec![Finding::warn(CHECK, "all", error.in_one_line()).fix("run as root")],
-    };
-    let count = entries.len();
-    let mut findings: Vec<Finding> = entries
-        .into_iter()
-        .filter_map(|entry| match entry {
-            Ok(Entry::Whole(record)) => lost(&record),
-            Ok(Entry::Unreadable { hash }) => {
-                let fix = "delete the pod that has it; DEL or GC then finds the rest by name";
-                let text = "its record cannot be read";
-                Some(Finding::warn(CHECK, hash, text).fix(fix))
-            }
-            Err(error) => Some(Finding::warn(CHECK, "one", error.in_one_line()).fix("run as root")),
-        })
-        .collect();
-    if findings.is_empty() {
-        findings.push(Finding::ok(CHECK, "all", format!("{count} of them, each with its link")));
-    }
-    findings
-}
-
-/// Nothing where the pod's link is there, or another plugin's.
-fn lost(record: &Record) -> Option<Finding> {
-    let is_there = record.host_ifname.is_empty() || if_nametoindex(record.host_ifname.as_str()).is_ok();
-    if record.stage == Stage::Intent || is_there {
-        return None;
-    }
-    let pod = record.pod.as_deref().unwrap_or("of an unknown pod");
-    let object = format!("{pod} (container {} on {})", record.container_id, record.ifname);
-    let text = format!("its link {} is gone, and with it its network", record.host_ifname);
-    Some(Finding::warn("attachment", object, text).fix("delete the pod; its controller makes a new one"))
 }

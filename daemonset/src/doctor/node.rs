@@ -4,10 +4,13 @@
 use std::fs;
 use std::path::Path;
 
+use ipnetwork::IpNetwork;
 use serde_json::Value;
 use tripod_cni::finding::Finding;
 
 use crate::kernel::Link;
+use crate::node_facts::list;
+use crate::prefix;
 use crate::status::say;
 
 const LOGS: &str = "kubectl -n tripod-system logs ds/tripod -c net";
@@ -55,7 +58,36 @@ pub(super) fn of_agent(status: &Value) -> Vec<Finding> {
         findings.push(Finding::ok("peers", "all", format!("{} of them, each linked", peers.len())));
     }
     findings.insert(0, agent);
+    findings.push(cluster_cidrs(status));
     findings
+}
+
+/// Whether the admin has said which prefixes are the cluster's, and this node's are among them.
+fn cluster_cidrs(status: &Value) -> Finding {
+    const CHECK: &str = "cluster-cidrs";
+    let prefixes = |key: &str| -> Vec<IpNetwork> {
+        let values = status.get(key).and_then(Value::as_array).into_iter().flatten();
+        values.filter_map(|value| value.as_str()?.parse().ok()).collect()
+    };
+    let (all, ours) = (prefixes("clusterCIDRs"), prefixes("podCIDRs"));
+    if all.is_empty() {
+        let text =
+            "is empty: each node is believed as far as its Node object agrees, and all of those are read";
+        let fix = "set it in node.yaml, as --cluster-cidr of kube-controller-manager has it";
+        return Finding::ok(CHECK, "clusterCIDRs", text).fix(fix);
+    }
+    let is_listed = |one: &&IpNetwork| all.iter().any(|prefix| prefix::contains(prefix, one));
+    let unlisted: Vec<_> = ours.iter().filter(|one| !is_listed(one)).collect();
+    if unlisted.is_empty() {
+        return Finding::ok(CHECK, "clusterCIDRs", list(&all));
+    }
+    let text = format!(
+        "{} lacks {} of this node: packets between its pods and those of others carry nodes' addresses, and no other \
+         node with the same setting believes this one",
+        list(&all),
+        list(unlisted)
+    );
+    Finding::warn(CHECK, "clusterCIDRs", text).fix("add the prefix in node.yaml, on all nodes")
 }
 
 /// Nothing about a peer that is linked.
@@ -142,11 +174,23 @@ mod tests {
         let status = json!({"phase": "ready", "ready": true, "node": "n1",
             "peers": [peer("n2", "linked"), peer("n3", "ignored"), peer("n4", "unlinked")]});
         let findings = of_agent(&status);
-        let told: Vec<_> = findings.iter().map(|it| (it.object.as_str(), it.severity)).collect();
+        let told: Vec<_> = findings.iter().map(|it| (it.object.as_str(), it.severity)).take(3).collect();
         assert_eq!(told, [("n1", Severity::Ok), ("n3", Severity::Warn), ("n4", Severity::Warn)]);
         assert!(findings[1].evidence.contains("because") && findings[1].fix.contains("clusterCIDRs"));
         let waits = of_agent(&json!({"phase": "waiting-for-peers", "ready": false, "node": "n1"}));
         assert_eq!((waits[0].severity, waits[1].severity), (Severity::Warn, Severity::Ok));
+    }
+
+    #[test]
+    fn prefixes_of_the_cluster_are_to_be_named_and_to_hold_this_nodes() {
+        let told = |all: &[&str]| {
+            let found =
+                cluster_cidrs(&json!({"clusterCIDRs": all, "podCIDRs": ["10.244.1.0/24", "fd00::/64"]}));
+            (found.severity, found.fix.is_empty())
+        };
+        assert_eq!(told(&[]), (Severity::Ok, false));
+        assert_eq!(told(&["10.244.0.0/16"]), (Severity::Warn, false));
+        assert_eq!(told(&["10.244.0.0/16", "fd00::/48"]), (Severity::Ok, true));
     }
 
     #[test]

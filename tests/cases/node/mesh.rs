@@ -2,6 +2,7 @@
 
 mod claims;
 mod closed;
+mod doctor;
 mod faults;
 mod site;
 
