@@ -14,11 +14,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::http::Uri;
+use axum::http::{Response, Uri};
 use kube::Client;
+use kube::client::ClientBuilder;
 use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use tower::util::MapResponseLayer;
 
 use crate::report;
 use node::OwnNode;
@@ -156,9 +158,7 @@ impl Follower {
         };
         let (service, rest) = (self.access.service(), self.rest());
         let place = Place { name: &name, node_uid, service, rest };
-        let observer = self.posts.observer.clone();
         tokio::select! {
-            never = clock::follow(client.clone(), address, &observer) => match never {},
             error = own.follow(client.clone(), was_heard) => Err(error),
             error = events::write(client.clone(), &name, &events) => Err(error),
             error = peers::follow(client, place, &mut posts) => Err(error),
@@ -174,7 +174,13 @@ impl Follower {
         // the system's certificates, of which a node's image has none.
         config.root_cert = Some(Vec::new());
         config.auth_info.token_file = Some(self.access.service_account.join("token").display().to_string());
-        Client::try_from(config).map_err(ApiError::Client)
+        let builder = ClientBuilder::try_from(config).map_err(ApiError::Client)?;
+        let (observer, address) = (self.posts.observer.clone(), address.to_owned());
+        let noted = move |response: Response<_>| {
+            clock::note(&observer, &address, response.headers());
+            response
+        };
+        Ok(builder.with_layer(&MapResponseLayer::new(noted)).build())
     }
 }
 

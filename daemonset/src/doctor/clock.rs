@@ -15,7 +15,7 @@ use crate::status::say;
 
 /// More than NTP leaves, and less than what breaks tokens.
 const MOST_SECONDS: u64 = 30;
-/// The agent asks for the time every five minutes.
+/// The API server ends each watch after five minutes, and is asked for another.
 const OLD: i64 = 900;
 const LONGEST_TOKEN: u64 = 64 << 10;
 

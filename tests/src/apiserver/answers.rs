@@ -1,10 +1,11 @@
 //! What the API server answers to each request.
 
 use std::convert::Infallible;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -36,7 +37,11 @@ async fn authenticate(State(cluster): State<Cluster>, request: Request, next: Ne
         .get(header::AUTHORIZATION)
         .is_some_and(|value| value.as_bytes() == expected.as_bytes())
     {
-        return next.run(request).await;
+        let mut answer = next.run(request).await;
+        let now = SystemTime::now() + Duration::from_secs(cluster.state().clock_ahead);
+        let now = HeaderValue::from_str(&httpdate::fmt_http_date(now)).expect("a header");
+        answer.headers_mut().insert(header::DATE, now);
+        return answer;
     }
     failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
 }

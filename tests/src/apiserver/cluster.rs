@@ -60,6 +60,8 @@ pub(super) struct Stored {
     pub(super) refuse_patches: bool,
     pub(super) written_events: Vec<Value>,
     pub(super) compacted: u64,
+    /// How many seconds the cluster's clock is ahead.
+    pub(super) clock_ahead: u64,
 }
 
 impl Default for Shared {
@@ -69,6 +71,11 @@ impl Default for Shared {
 }
 
 impl Cluster {
+    /// Sets the clock of the API servers ahead of this machine's.
+    pub fn set_clock_ahead(&self, seconds: u64) {
+        self.state().clock_ahead = seconds;
+    }
+
     /// Makes a Node or replaces it, or deletes every one.
     pub fn set_node(&self, node: Option<Value>) {
         let mut state = self.state();
