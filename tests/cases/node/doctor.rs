@@ -6,19 +6,23 @@ use serde_json::{Value, json};
 use tripod_tests::eventually;
 use tripod_tests::programs::program;
 
+use super::agent::{DUAL, Lab, node, with_net_admin_alone};
 use super::restore::Site;
 
 /// What it finds on the site's node: by its exit code whether pods can start, and each finding.
 fn doctor(site: &Site) -> (bool, Vec<Value>) {
+    doctor_as(site, Command::new(program("tripod-node")), &[])
+}
+
+/// The same by a command that ends in the program, and with more flags.
+fn doctor_as(site: &Site, mut doctor: Command, extra: &[&str]) -> (bool, Vec<Value>) {
     let conflist = site.lab.conflist_path();
     let plugins = program("tripod-cni").parent().expect("a folder").to_owned();
     let host = site.lab.path("host");
-    let output = site.lab.node.run(move || {
-        let mut doctor = Command::new(program("tripod-node"));
-        doctor.args(["doctor", "--json", "--conflist"]).arg(conflist);
-        doctor.arg("--host-root").arg(host);
-        doctor.arg("--cni-bin-dir").arg(plugins).output().expect("the program")
-    });
+    doctor.args(["doctor", "--json", "--conflist"]).arg(conflist);
+    doctor.arg("--host-root").arg(host).arg("--cni-bin-dir").arg(plugins);
+    doctor.args(extra);
+    let output = site.lab.node.run(move || doctor.output().expect("the program"));
     let findings = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     (output.status.success(), findings)
@@ -71,6 +75,96 @@ fn a_peer_that_is_ignored_and_a_program_that_removes_routes_are_named_with_a_fix
     assert!(peers(&findings)[0]["fix"].as_str().unwrap().contains("clusterCIDRs"), "{findings:#?}");
     let [program] = of(&findings, "network-program")[..] else { panic!("{findings:#?}") };
     assert!(program["fix"].as_str().unwrap().contains("ManageForeignRoutes=no"), "{program}");
+}
+
+#[test]
+fn it_needs_no_more_rights_than_its_container_has() {
+    let Some(site) = Site::new() else { return };
+    let _pod = site.routed("web", json!([]));
+    let account = site.lab.path("account");
+    let account = ["--service-account-dir", account.to_str().expect("a path")];
+    let (good, findings) = doctor_as(&site, with_net_admin_alone(), &account);
+    assert!(good && findings.iter().all(|finding| finding["severity"] == "ok"), "{findings:#?}");
+    for check in
+        ["path", "clock", "token", "files", "kernel", "kubelet", "runtime", "device-plugin", "nftables"]
+    {
+        assert!(!of(&findings, check).is_empty(), "{check}: {findings:#?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_and_a_token_that_ends_are_told() {
+    let Some(lab) = Lab::new() else { return };
+    lab.cluster.set_clock_ahead(120);
+    let site = Site::of(lab);
+    // {"iat":1700000000,"exp":1700003600}, in a token that nobody signed.
+    let token = "aGVhZA.eyJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMzYwMH0.c2lnbmVk";
+    std::fs::create_dir(site.lab.path("old")).expect("a folder");
+    std::fs::write(site.lab.path("old/token"), token).expect("a file");
+    let old = site.lab.path("old");
+    let extra = ["--only", "agent", "--service-account-dir", old.to_str().expect("a path")];
+    let (good, findings) = doctor_as(&site, Command::new(program("tripod-node")), &extra);
+    assert!(good, "{findings:#?}");
+    let [clock] = of(&findings, "clock")[..] else { panic!("{findings:#?}") };
+    let evidence = clock["evidence"].as_str().expect("text");
+    assert!(["119", "120", "121"].iter().any(|it| evidence.contains(&format!("{it} s behind"))), "{clock}");
+    let [token] = of(&findings, "token")[..] else { panic!("{findings:#?}") };
+    assert!(token["evidence"].as_str().expect("text").starts_with("it expired "), "{token}");
+}
+
+#[test]
+fn a_runtime_that_does_not_take_the_conflist_keeps_pods_from_starting() {
+    let Some(site) = Site::new() else { return };
+    let mut object = node(&DUAL);
+    let message = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady";
+    object["status"]["conditions"] =
+        json!([{"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": message}]);
+    site.lab.cluster.set_node(Some(object));
+    let runtime = || doctor_as(&site, Command::new(program("tripod-node")), &["--only", "runtime"]);
+    eventually("the agent has heard of it", || !runtime().0);
+    let findings = runtime().1;
+    let failed: Vec<_> = findings.iter().filter(|it| it["severity"] == "fail").collect();
+    let [failed] = failed[..] else { panic!("{findings:#?}") };
+    assert!(failed["fix"].as_str().expect("text").contains("paths.cniConfDir"), "{failed}");
+    // What comes before ours is in use in its place.
+    std::fs::write(site.lab.path("net.d/05-other.conflist"), "{}").expect("a file");
+    let findings = runtime().1;
+    let [order] = of(&findings, "conflist-order")[..] else { panic!("{findings:#?}") };
+    assert!(order["evidence"].as_str().expect("text").starts_with("05-other.conflist"), "{order}");
+}
+
+#[test]
+fn links_and_addresses_that_nobody_has_are_told() {
+    let Some(site) = Site::new() else { return };
+    let pod = site.routed("web", json!([]));
+    let look = || doctor_as(&site, Command::new(program("tripod-node")), &["--only", "attachments"]).1;
+    assert_eq!(look()[0]["severity"], "ok");
+    // As after a file system that lost it.
+    site.lab.node.sh("rm /run/tripod/attachments/*.json");
+    let findings = look();
+    let [link] = of(&findings, "link")[..] else { panic!("{findings:#?}") };
+    assert!(link["fix"].as_str().expect("text").contains("ip link del tp"), "{link}");
+    let [lease] = of(&findings, "lease")[..] else { panic!("{findings:#?}") };
+    assert!(lease["evidence"].as_str().expect("text").starts_with("2 addresses"), "{lease}");
+    pod.del(&site);
+    assert_eq!(look()[0]["severity"], "ok");
+}
+
+#[test]
+fn labels_are_shown_where_they_are_enforced() {
+    let Some(site) = Site::new() else { return };
+    let host = site.lab.path("host/sys/fs/selinux");
+    std::fs::create_dir_all(&host).expect("a folder");
+    let label = "python3 -c 'import os, sys; os.setxattr(sys.argv[1], \"security.selinux\", b\"system_u:object_r:etc_t:s0\\0\")'";
+    site.lab.node.sh(&format!("{label} {}", site.lab.conflist_path().display()));
+    let shown = || {
+        let findings = doctor_as(&site, Command::new(program("tripod-node")), &["--only", "files"]).1;
+        findings.iter().any(|it| it["evidence"].as_str().is_some_and(|text| text.contains("object_r:etc_t")))
+    };
+    std::fs::write(host.join("enforce"), "0").expect("a file");
+    assert!(!shown());
+    std::fs::write(host.join("enforce"), "1").expect("a file");
+    assert!(shown());
 }
 
 #[test]

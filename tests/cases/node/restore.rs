@@ -24,14 +24,18 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new() -> Option<Self> {
-        let lab = Lab::new()?;
+        Some(Self::of(Lab::new()?))
+    }
+
+    /// The same on this node.
+    pub(super) fn of(lab: Lab) -> Self {
         let api = lab.api_server();
         lab.cluster.set_node(Some(node(&DUAL)));
         lab.node.sh("ip link add uplink type veth peer name outside; ip addr add 172.30.0.11/24 dev uplink; \
                      ip addr add fd00:30::11/64 dev uplink nodad; ip link set uplink up; ip link set outside up");
         let agent = lab.agent();
         lab.wait_until_ready();
-        Some(Self { lab, agent, _api: api })
+        Self { lab, agent, _api: api }
     }
 
     /// A pod of the agent's own network with these host ports.
