@@ -3,7 +3,7 @@
 mod table;
 
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -27,8 +27,8 @@ pub const BACKENDS: [&str; 3] = ["direct", "vxlan", "none"];
 /// What became of a peer: linked, known without a way to it, or not believed.
 pub const PEER_STATES: [&str; 3] = ["linked", "unlinked", "ignored"];
 
-/// Longest answer of an agent: some 300 bytes for each of a few thousand nodes.
-const LONGEST: usize = 4 << 20;
+/// Longest answer of an agent: some 500 bytes for each of a few thousand nodes.
+const LONGEST: usize = 8 << 20;
 /// An agent that works answers at once.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -188,10 +188,10 @@ pub fn peers(mesh: &Mesh, believed: &[Peer], refused: &[(String, Refusal)]) -> V
 
 fn linked(mesh: &Mesh, peer: &Peer) -> PeerStatus {
     let problem = mesh.problems.iter().find(|(name, _)| *name == peer.name);
-    let is_its = |destination: &IpNetwork| peer.claim.pod_cidrs.contains(destination);
-    let mut routes = mesh.routes.iter().filter(|route| route.table == MAIN && is_its(&route.destination));
-    let ways = routes.clone().map(WayStatus::from).collect();
-    let route = routes.next();
+    let mut routes: Vec<&Route> =
+        peer.claim.pod_cidrs.iter().flat_map(|cidr| routes_to(mesh, *cidr)).collect();
+    routes.sort_unstable();
+    let route = routes.first();
     PeerStatus {
         name: peer.name.clone(),
         backend: match route.map(|route| route.device) {
@@ -203,8 +203,15 @@ fn linked(mesh: &Mesh, peer: &Peer) -> PeerStatus {
         addresses: peer.claim.addresses.clone(),
         pod_cidrs: peer.claim.pod_cidrs.clone(),
         why: problem.map(|(_, why)| why.to_string()).unwrap_or_default(),
-        ways,
+        ways: routes.into_iter().map(WayStatus::from).collect(),
     }
+}
+
+/// They are in order, and there may be thousands.
+fn routes_to(mesh: &Mesh, destination: IpNetwork) -> impl Iterator<Item = &Route> {
+    let gateway = Ipv4Addr::UNSPECIFIED.into();
+    let first = Route { destination, table: MAIN, gateway, device: Device::Link(0), source: None };
+    mesh.routes.range(first..).take_while(move |it| it.destination == destination && it.table == MAIN)
 }
 
 /// Asks the agent at `flags.health_addr` and tells what it says; says whether it is ready.

@@ -41,6 +41,24 @@ fn each_peer_has_its_backend_and_state() {
 }
 
 #[test]
+fn the_ways_to_a_peer_are_its_routes_and_no_others() {
+    let both = |number: u8| {
+        let cidrs = [format!("fd00:{number}::/64"), format!("10.244.{number}.0/24")];
+        let facts =
+            NodeFacts { pod_cidrs: cidrs.map(|cidr| cidr.parse().unwrap()).to_vec(), ..facts(number) };
+        Peer { name: format!("n{number}"), claim: Claim::new(&facts).unwrap() }
+    };
+    let config = NodeConfig { backend: Backend::Vxlan, ..NodeConfig::default() };
+    let believed = [both(2), both(3)];
+    let mesh = mesh::plan(&config, &facts(1), &believed, &Underlay::default());
+    let told = &peers(&mesh, &believed, &[])[1];
+    let ways: Vec<_> = told.ways.iter().map(|way| (way.destination.to_string(), way.overlay)).collect();
+    let overlay = Some("tripod4");
+    assert_eq!(ways, [("10.244.3.0/24".to_owned(), overlay), ("fd00:3::/64".to_owned(), overlay)]);
+    assert_eq!(told.ways[0].gateway, IpAddr::from([10, 244, 3, 0]));
+}
+
+#[test]
 fn the_time_is_that_of_the_phases_beginning() {
     let at = |text: &str| text.parse().unwrap();
     let mut status = Status::default();

@@ -151,6 +151,43 @@ fn links_and_addresses_that_nobody_has_are_told() {
 }
 
 #[test]
+fn a_kubelet_that_runs_is_asked_for_its_flags_and_its_start() {
+    let Some(lab) = Lab::new() else { return };
+    let (config, bin_dir) = (lab.path("providers.yaml"), lab.path("providers"));
+    std::fs::create_dir(&bin_dir).expect("a folder");
+    std::fs::copy("/bin/true", bin_dir.join("tripod-credential-provider")).expect("a program");
+    let write =
+        || std::fs::write(&config, "providers: [{name: tripod-credential-provider}]\n").expect("a file");
+    write();
+    let mut kubelet = Command::new("sh");
+    std::os::unix::process::CommandExt::arg0(&mut kubelet, "/usr/bin/kubelet");
+    kubelet.args(["-c", "sleep 600 & trap 'kill $!; exit' TERM; echo; wait"]);
+    kubelet.arg(format!("--image-credential-provider-config={}", config.display()));
+    kubelet.arg("--image-credential-provider-bin-dir").arg(&bin_dir);
+    let mut kubelet = kubelet.stdout(std::process::Stdio::piped()).spawn().expect("a shell");
+    let mut begun = [0];
+    std::io::Read::read_exact(kubelet.stdout.as_mut().expect("a pipe"), &mut begun).expect("it has begun");
+    // The machine may have others.
+    let told = || {
+        let mut doctor = Command::new(program("tripod-node"));
+        let output = doctor.args(["doctor", "--json", "--only", "kubelet"]).output().expect("the program");
+        let findings: Vec<Value> = serde_json::from_slice(&output.stdout).expect("findings");
+        let ours = |it: &Value| it.to_string().contains(config.to_str().expect("a path"));
+        findings.into_iter().filter(ours).collect::<Vec<_>>()
+    };
+    let [found] = &told()[..] else { panic!("{:#?}", told()) };
+    assert_eq!(found["severity"], "ok", "{found}");
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    write();
+    std::fs::File::options().write(true).open(&config).expect("a file").set_modified(later).expect("a time");
+    let [found] = &told()[..] else { panic!("{:#?}", told()) };
+    assert!(found["evidence"].as_str().expect("text").starts_with("it was changed at "), "{found}");
+    let pid = nix::unistd::Pid::from_raw(kubelet.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is ours");
+    kubelet.wait().expect("it ends");
+}
+
+#[test]
 fn labels_are_shown_where_they_are_enforced() {
     let Some(site) = Site::new() else { return };
     let host = site.lab.path("host/sys/fs/selinux");
