@@ -36,7 +36,17 @@ pub(super) fn findings(flags: &Doctor) -> Vec<Finding> {
         findings.extend(of_folder(&folder, &files, enforcing));
     }
     findings.extend(plugin(&flags.cni_bin_dir));
+    findings.extend(unseen(places(flags).into_iter().map(|(folder, _)| folder)));
     findings
+}
+
+/// One line for all folders that are not there, as in a container that does not mount them.
+fn unseen(folders: impl Iterator<Item = PathBuf>) -> Option<Finding> {
+    let unseen: Vec<String> =
+        folders.filter(|folder| !folder.is_dir()).map(|folder| folder.display().to_string()).collect();
+    let fix = "ask the container that has them: kubectl -n tripod-system exec ds/tripod -c files -- /tripod-node doctor \
+        --only files; or run the doctor on the node itself";
+    (!unseen.is_empty()).then(|| Finding::ok(CHECK, unseen.join(", "), "cannot be seen from here").fix(fix))
 }
 
 fn places(flags: &Doctor) -> Vec<(PathBuf, Vec<(String, Kind)>)> {
@@ -53,14 +63,9 @@ fn places(flags: &Doctor) -> Vec<(PathBuf, Vec<(String, Kind)>)> {
     ]
 }
 
-/// One line for a folder in which all is well.
+/// One line for a folder in which all is well, and none for one that is not there.
 fn of_folder(folder: &Path, files: &[(String, Kind)], enforcing: bool) -> Vec<Finding> {
-    let Ok(metadata) = fs::metadata(folder) else {
-        let text = "cannot be seen from here";
-        let fix = "ask the container that has it: kubectl -n tripod-system exec ds/tripod -c files -- /tripod-node doctor \
-            --only files; or run the doctor on the node itself";
-        return vec![Finding::ok(CHECK, folder.display(), text).fix(fix)];
-    };
+    let Ok(metadata) = fs::metadata(folder) else { return Vec::new() };
     let mut findings = Vec::from_iter(owned(folder, &metadata, Kind::Config));
     let mut seen = Vec::new();
     for (name, kind) in files {
@@ -186,8 +191,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(plugin(folder.path()).unwrap().severity, Severity::Fail);
         assert_eq!(plugin(&folder.path().join("nowhere")), None);
-        let found = of_folder(&folder.path().join("nowhere"), &[], false);
-        assert!(found[0].severity == Severity::Ok && found[0].fix.contains("-c files"), "{found:?}");
+        let nowhere = folder.path().join("nowhere");
+        assert_eq!(of_folder(&nowhere, &[], false), []);
+        let found = unseen([nowhere, folder.path().to_owned()].into_iter()).unwrap();
+        assert!(found.severity == Severity::Ok && found.fix.contains("-c files"), "{found}");
+        assert!(found.object.ends_with("/nowhere"), "{found}");
         fs::write(folder.path().join(CNI_PLUGIN), "").unwrap();
         assert_eq!(plugin(folder.path()), None);
     }
