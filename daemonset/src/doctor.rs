@@ -9,8 +9,10 @@ mod kernel;
 mod kubelet;
 mod node;
 mod path;
+mod programs;
 mod runtime;
 
+use std::fs;
 use std::io::{self, Write};
 
 use k8s_openapi::jiff::Timestamp;
@@ -22,6 +24,9 @@ use crate::cli::{Doctor, Topic};
 use crate::kernel::{Kernel, KernelError, Link};
 use crate::report;
 use crate::status;
+
+/// Every bound Unix socket of the network that this process shares with the node.
+const SOCKETS: &str = "/proc/net/unix";
 
 /// Tells everything on `stdout`; says whether pods can start.
 pub async fn run(flags: &Doctor, stdout: &mut dyn Write) -> io::Result<bool> {
@@ -82,7 +87,8 @@ fn runtime(flags: &Doctor, status: Option<&Value>) -> Vec<Finding> {
 async fn kernel(flags: &Doctor) -> Vec<Finding> {
     let links = links().await.unwrap_or_default();
     let mut findings = kernel::findings(&flags.host_root, &flags.sysctl_root, &links);
-    findings.extend(node::programs(&flags.host_root));
+    let sockets = fs::read_to_string(SOCKETS).unwrap_or_default();
+    findings.extend(programs::findings(&flags.host_root, &sockets));
     findings
 }
 

@@ -59,13 +59,16 @@ struct Bundle {
     output: PathBuf,
 }
 
-/// One question for each node.
+/// What is asked of each node, in the containers that can see it: the answers to all but the first are added to
+/// that one's.
 struct Question<'a> {
     asked: &'a Asked,
-    container: &'static str,
-    words: &'static [&'static str],
+    parts: &'static [Part],
     rows: &'static Rows,
 }
+
+/// A container, and what is executed there.
+type Part = (&'static str, &'static [&'static str]);
 
 /// Of which nodes, and how.
 #[derive(Args, Clone, Debug)]
@@ -77,16 +80,22 @@ struct Asked {
     json: bool,
 }
 
-const STATUS: &[&str] = &["/tripod-node", "status", "--json"];
-const DOCTOR: &[&str] = &["/tripod-node", "doctor", "--json"];
-const LEASES: &[&str] = &["/tripod-cni", "leases", "--json"];
-const DEVICES: &[&str] = &[
-    "/tripod-device-plugin",
-    "discover",
-    "--config=/config/device-plugin.yaml",
-    "--host-root=/host",
-    "--output=json",
+const STATUS: &[Part] = &[("net", &["/tripod-node", "status", "--json"])];
+const DOCTOR: &[Part] = &[
+    ("net", &["/tripod-node", "doctor", "--json"]),
+    ("files", &["/tripod-node", "doctor", "--json", "--only", "files"]),
 ];
+const LEASES: &[Part] = &[("net", &["/tripod-cni", "leases", "--json"])];
+const DEVICES: &[Part] = &[(
+    "device-plugin",
+    &[
+        "/tripod-device-plugin",
+        "discover",
+        "--config=/config/device-plugin.yaml",
+        "--host-root=/host",
+        "--output=json",
+    ],
+)];
 
 /// What one node answered.
 #[derive(Debug)]
@@ -97,33 +106,57 @@ struct Answer {
 
 /// Asks, and tells it on `stdout`; says whether all is well on every node.
 pub async fn run(cli: &Cli, stdout: &mut dyn Write) -> Result<bool, AskError> {
-    let (asked, container, words, rows) = match &cli.verb {
-        Verb::Status(asked) => (asked, "net", STATUS, &rows::STATUS),
-        Verb::Doctor(asked) => (asked, "net", DOCTOR, &rows::DOCTOR),
-        Verb::Leases(asked) => (asked, "net", LEASES, &rows::LEASES),
-        Verb::Devices(asked) => (asked, "device-plugin", DEVICES, &rows::DEVICES),
+    let (asked, parts, rows) = match &cli.verb {
+        Verb::Status(asked) => (asked, STATUS, &rows::STATUS),
+        Verb::Doctor(asked) => (asked, DOCTOR, &rows::DOCTOR),
+        Verb::Leases(asked) => (asked, LEASES, &rows::LEASES),
+        Verb::Devices(asked) => (asked, DEVICES, &rows::DEVICES),
         Verb::Collect(bundle) => {
             return collect::run(&cli.kubectl, bundle.node.as_deref(), &bundle.output).await;
         }
     };
-    ask_all(&cli.kubectl, Question { asked, container, words, rows }, stdout).await
+    ask_all(&cli.kubectl, &Question { asked, parts, rows }, stdout).await
 }
 
 async fn ask_all(
     kubectl: &Kubectl,
-    question: Question<'_>,
+    Question { asked, parts, rows }: &Question<'_>,
     stdout: &mut dyn Write,
 ) -> Result<bool, AskError> {
-    let Question { asked, container, words, rows } = question;
-    let places = kubectl.places(container, asked.node.as_deref()).await?;
+    let mut answers = Vec::new();
+    for part in *parts {
+        match ask_part(kubectl, *part, asked.node.as_deref()).await {
+            Ok(more) => more.into_iter().for_each(|answer| add(&mut answers, answer)),
+            // Whoever has the network alone, say, has none of the other containers.
+            Err(AskError::Nobody { .. }) if !answers.is_empty() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let text = if asked.json { as_json(&answers) } else { as_table(rows, &answers) };
+    stdout.write_all(text.as_bytes()).map_err(AskError::Output)?;
+    Ok(answers.iter().all(|answer| answer.told.as_ref().is_ok_and(|told| (rows.is_good)(told))))
+}
+
+async fn ask_part(
+    kubectl: &Kubectl,
+    (container, words): Part,
+    node: Option<&str>,
+) -> Result<Vec<Answer>, AskError> {
+    let places = kubectl.places(container, node).await?;
     let ask = |place: Place| async move {
         let told = kubectl.exec(&place, container, words).await;
         Answer { node: place.node, told }
     };
-    let answers: Vec<Answer> = stream::iter(places).map(ask).buffered(AT_ONCE).collect().await;
-    let text = if asked.json { as_json(&answers) } else { as_table(rows, &answers) };
-    stdout.write_all(text.as_bytes()).map_err(AskError::Output)?;
-    Ok(answers.iter().all(|answer| answer.told.as_ref().is_ok_and(|told| (rows.is_good)(told))))
+    Ok(stream::iter(places).map(ask).buffered(AT_ONCE).collect().await)
+}
+
+/// Adds a list to that of the same node. What is no list, as a failure, is told beside it.
+fn add(answers: &mut Vec<Answer>, answer: Answer) {
+    let same = answers.iter_mut().find(|one| one.node == answer.node).map(|one| &mut one.told);
+    match (same, answer.told) {
+        (Some(Ok(Value::Array(all))), Ok(Value::Array(more))) => all.extend(more),
+        (_, told) => answers.push(Answer { told, ..answer }),
+    }
 }
 
 fn as_json(answers: &[Answer]) -> String {

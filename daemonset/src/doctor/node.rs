@@ -15,34 +15,6 @@ use crate::status::say;
 
 const LOGS: &str = "kubectl -n tripod-system logs ds/tripod -c net";
 
-/// Keeps systemd-networkd off what is not its own.
-const NETWORKD: &str = "write /etc/systemd/networkd.conf.d/10-tripod.conf with \"[Network]\\nManageForeignRoutes=no\\n\
-    ManageForeignRoutingPolicyRules=no\\n\" and /etc/systemd/network/05-tripod.network with \"[Match]\\n\
-    Name=tripod* tp*\\n[Link]\\nUnmanaged=yes\\n\", then restart systemd-networkd";
-
-/// The same for NetworkManager.
-const NETWORK_MANAGER: &str = "write /etc/NetworkManager/conf.d/10-tripod.conf with \"[keyfile]\\n\
-    unmanaged-devices=interface-name:tripod*;interface-name:tp*\\n\", then reload NetworkManager";
-
-/// Each program that may change routes and links of others: its name, the folder of its state below the
-/// host's root, where its configuration is, a word that keeps it off, and how to write it.
-const PROGRAMS: [(&str, &str, &str, &str, &str); 2] = [
-    (
-        "systemd-networkd",
-        "run/systemd/netif",
-        "etc/systemd/networkd.conf.d/10-tripod.conf",
-        "ManageForeignRoutes=no",
-        NETWORKD,
-    ),
-    (
-        "NetworkManager",
-        "run/NetworkManager",
-        "etc/NetworkManager/conf.d/10-tripod.conf",
-        "unmanaged-devices",
-        NETWORK_MANAGER,
-    ),
-];
-
 /// What the agent's own status says.
 pub(super) fn of_agent(status: &Value) -> Vec<Finding> {
     let phase = say(status, "phase");
@@ -146,21 +118,6 @@ fn parameter(sysctl: &Path, key: &str) -> Finding {
     }
 }
 
-/// Programs of the host that remove routes and addresses they did not make.
-pub(super) fn programs(host: &Path) -> Vec<Finding> {
-    let there = PROGRAMS.into_iter().filter(|(_, state, ..)| host.join(state).is_dir());
-    there.map(|(name, _, file, word, fix)| program(name, &host.join(file), word, fix)).collect()
-}
-
-fn program(name: &str, file: &Path, word: &str, fix: &str) -> Finding {
-    const CHECK: &str = "network-program";
-    if fs::read_to_string(file).is_ok_and(|text| text.contains(word)) {
-        return Finding::ok(CHECK, name, format!("{} keeps it off", file.display()));
-    }
-    let text = "runs on this node, and may remove routes, rules and addresses that it did not make";
-    Finding::warn(CHECK, name, text).fix(fix)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -202,19 +159,5 @@ mod tests {
         assert_eq!(look()[0].severity, Severity::Warn);
         fs::write(folder.path().join("ipv4/ip_forward"), "1\n").unwrap();
         assert_eq!((look()[0].severity, look().len()), (Severity::Ok, 1));
-    }
-
-    #[test]
-    fn a_program_that_removes_what_is_not_its_own_is_kept_off_by_a_file() {
-        let host = tempfile::tempdir().unwrap();
-        assert_eq!(programs(host.path()), []);
-        fs::create_dir_all(host.path().join("run/systemd/netif")).unwrap();
-        let found = programs(host.path());
-        assert_eq!((found[0].object.as_str(), found[0].severity), ("systemd-networkd", Severity::Warn));
-        assert!(found[0].fix.contains("ManageForeignRoutingPolicyRules=no"));
-        let file = host.path().join("etc/systemd/networkd.conf.d");
-        fs::create_dir_all(&file).unwrap();
-        fs::write(file.join("10-tripod.conf"), "[Network]\nManageForeignRoutes=no\n").unwrap();
-        assert_eq!(programs(host.path())[0].severity, Severity::Ok);
     }
 }

@@ -1,5 +1,6 @@
 //! `tripod-node doctor`, on a node with its agent.
 
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -216,4 +217,16 @@ fn a_node_without_its_conflist_cannot_start_pods() {
         told.contains("FAIL  conflist") && told.contains("fix: look for what the agent waits for"),
         "{told}"
     );
+}
+
+#[test]
+fn a_network_program_is_seen_by_its_socket_where_its_files_are_not() {
+    let Some(site) = Site::new() else { return };
+    let path = "/run/systemd/netif/io.systemd.Network";
+    site.lab.node.sh("mkdir -p /run/systemd/netif");
+    let _socket = site.lab.node.run(move || UnixListener::bind(path).expect("a socket"));
+    let (good, findings) = doctor_as(&site, Command::new(program("tripod-node")), &["--only", "kernel"]);
+    let [networkd] = of(&findings, "network-program")[..] else { panic!("{findings:#?}") };
+    assert!(good && networkd["object"] == "systemd-networkd" && networkd["severity"] == "ok", "{networkd}");
+    assert!(networkd["fix"].as_str().unwrap().contains("ManageForeignRoutes=no"), "{networkd}");
 }

@@ -27,6 +27,9 @@ impl Desk {
         }
         let script = "#!/bin/sh\ncd \"${0%/*}\"; echo \"$*\" >> asked\n\
             case \"$*\" in *' get pods '*) exec cat pods.json;; esac\n\
+            case \"$*\" in *' --container files '*)\n\
+              for word; do [ -f \"$word.files\" ] && exec cat \"$word.files\"; done; echo '[]'; exit;;\n\
+            esac\n\
             for word; do [ -f \"$word.json\" ] && cat \"$word.json\" && exit 1; done\n\
             echo 'unable to upgrade connection' >&2; exit 1\n";
         fs::write(desk.0.path().join("kubectl"), script).expect("a file");
@@ -126,8 +129,14 @@ fn a_bundle_has_what_each_node_says_and_is_its_owners() {
 fn findings_and_leases_are_told_with_their_node() {
     let finding = json!({"check": "forward", "severity": "warn", "object": "ip filter", "evidence": "drops", "fix": "x"});
     let desk = Desk::new(&[("n1", json!([{"severity": "ok"}])), ("n2", json!([finding]))]);
+    let writable = json!({"check": "files", "severity": "warn", "object": "/opt/cni/bin"});
+    desk.write("tripod-n1.files", &json!([writable]));
     let told = desk.ask(&["doctor"]);
-    assert!(told.status.success() && text(&told).contains("n2    warn"), "{told:?}");
+    assert!(told.status.success() && text(&told).contains("n2    warn      forward"), "{told:?}");
+    assert!(text(&told).contains("n1    warn      files    /opt/cni/bin"), "{told:?}");
+    let json: Value = serde_json::from_slice(&desk.ask(&["doctor", "--json"]).stdout).expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(2), "one answer of each node: {json}");
+    assert_eq!(json[0]["answer"].as_array().map(Vec::len), Some(2), "{json}");
     let lease = json!({"network": "tripod", "address": "10.244.1.2", "containerID": "c1", "alive": true});
     let desk = Desk::new(&[("n1", json!([lease]))]);
     assert!(text(&desk.ask(&["leases", "n1"])).contains("n1    tripod   10.244.1.2"));
