@@ -3,6 +3,8 @@
 //! Whatever changes only marks the node dirty; one loop looks at everything, decides, and applies. It
 //! removes nothing when it ends: pods keep their network, and the plugin goes on working without it.
 
+mod identity;
+mod key;
 mod network;
 mod node;
 mod phase;
@@ -36,6 +38,7 @@ use crate::state::Snapshot;
 use crate::telemetry;
 use crate::tripod_node::Claim;
 use crate::watch::Watch;
+use crate::wireguard_key::PublicKey;
 use network::Network;
 use node::Node;
 use shown::Shown;
@@ -124,6 +127,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
         node,
         network,
         facts: None,
+        key: None,
         refused: None,
         peers: None,
         is_judged: false,
@@ -150,6 +154,8 @@ struct Agent<'a> {
     complaint: Option<String>,
     node: Node,
     facts: Option<NodeFacts>,
+    /// By what others can encrypt what they say to us; none until there is a device for it.
+    key: Option<PublicKey>,
     /// What is wrong with the Node object since it was good.
     refused: Option<FactsError>,
     network: Network,
@@ -224,6 +230,7 @@ impl Agent<'_> {
             name: &self.settings.node_name,
             config: &self.config,
             facts,
+            key: self.key,
             services: &known.services,
             peers: self.peers.as_deref().unwrap_or_default(),
         };
@@ -277,42 +284,6 @@ impl Agent<'_> {
         self.complaint = complaint;
     }
 
-    fn hear(&mut self, news: Option<Seen>) {
-        match news {
-            None => {}
-            Some(Ok(facts)) => {
-                self.refused = None;
-                self.learn(facts);
-            }
-            Some(Err(error)) if self.refused.as_ref() == Some(&error) => {}
-            Some(Err(error)) => {
-                tracing::error!(error = report::chain(&error), "keeping the last known facts");
-                self.refused = Some(error);
-            }
-        }
-    }
-
-    /// Takes over new facts. A Node object that lost its pod CIDRs was made anew and will get some;
-    /// until then its pods keep what they have.
-    fn learn(&mut self, mut news: NodeFacts) {
-        // Under an external cloud controller a Node that is made anew gets its addresses last.
-        if let Some(known) = self.facts.as_ref().filter(|_| news.node_ips.is_empty()) {
-            news.node_ips.clone_from(&known.node_ips);
-        }
-        if self.facts.as_ref() == Some(&news) {
-            return;
-        }
-        if news.pod_cidrs.is_empty() && self.facts.as_ref().is_some_and(|facts| !facts.pod_cidrs.is_empty()) {
-            tracing::debug!("the Node object has no pod CIDRs any more; keeping the last ones");
-            return;
-        }
-        tracing::info!(node = self.settings.node_name, facts = %news, "learned about this node");
-        node::tell_unlisted(&self.config, &news);
-        self.ours.send_replace(Claim::new(&news));
-        self.facts = Some(news);
-        self.is_judged = false;
-    }
-
     async fn apply(&mut self, watch: &mut Option<Watch>, known: &Peers) {
         let phase = match (&self.facts, &self.refused) {
             (Some(facts), _) if !facts.pod_cidrs.is_empty() => {
@@ -333,7 +304,9 @@ impl Agent<'_> {
     async fn bring(&mut self, watch: &mut Option<Watch>, facts: &NodeFacts, peers: Vec<Peer>) -> Phase {
         self.node.make_folders();
         add(watch, self.node.folders());
-        match self.try_bring(facts, peers).await {
+        let brought = self.try_bring(facts, peers).await;
+        self.tell_ours();
+        match brought {
             Ok(()) => Phase::Ready,
             Err(error) => {
                 self.shown.failed(&error);
@@ -348,7 +321,9 @@ impl Agent<'_> {
         let desired = desired::decide(&self.config, facts, &mesh, &self.settings.paths.state);
         let snapshot = Snapshot::new(&self.settings.node_name, facts.clone(), peers);
         let ways = self.node.prepare(&desired, &snapshot)?;
-        self.network.apply(&mesh, &ways).await?;
+        let key = mesh.wireguard.is_some().then(|| self.node.key()).transpose()?;
+        let key = self.network.apply(&mesh, &ways, key).await?;
+        self.take_key(key);
         self.node.announce(&desired, &snapshot)
     }
 

@@ -5,7 +5,9 @@
 //! gives every node the same), holds neither a Service nor an address of a node, and overlaps nobody's. Where
 //! two overlap, their Node objects decide: no node may write `spec.podCIDRs`, but each may write its own
 //! `status.addresses`, so an address never takes a prefix that is another's by its Node object. Until they have
-//! decided, who was believed stays, and a newcomer waits. Without `clusterCIDRs` they decide about every claim.
+//! decided, who was believed stays, and a newcomer waits. Of two with one key of WireGuard, of which no Node object
+//! tells, who was believed with it stays for good: public keys can be copied, and whoever had another's would be
+//! sent nothing, but could keep the other from it. Without `clusterCIDRs` they decide about every claim.
 
 mod dispute;
 mod refusal;
@@ -19,6 +21,7 @@ use crate::config::NodeConfig;
 use crate::node_facts::NodeFacts;
 use crate::prefix;
 use crate::tripod_node::{Claim, ClaimError};
+use crate::wireguard_key::PublicKey;
 use dispute::Outcome;
 pub use refusal::Refusal;
 
@@ -82,6 +85,8 @@ pub struct Standpoint<'a> {
     pub config: &'a NodeConfig,
     /// What is ours.
     pub facts: &'a NodeFacts,
+    /// Our own key of WireGuard, if we have one.
+    pub key: Option<PublicKey>,
     /// What we know of the addresses of Services.
     pub services: &'a [IpNetwork],
     /// Those whom we believed until now.
@@ -115,6 +120,9 @@ impl Standpoint<'_> {
         let Self { config, facts, services, .. } = self;
         if let Some(address) = claim.addresses.iter().find(|ip| facts.node_ips.contains(ip)) {
             return Err(Refusal::Us(*address));
+        }
+        if self.key.is_some() && self.key == claim.wireguard_key {
+            return Err(Refusal::OurKey);
         }
         for claimed in &claim.pod_cidrs {
             let claimed = *claimed;

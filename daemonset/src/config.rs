@@ -23,6 +23,8 @@ pub struct NodeConfig {
     pub backend: Backend,
     /// The overlay.
     pub vxlan: Vxlan,
+    /// The encrypted network between nodes.
+    pub wireguard: WireguardSettings,
     /// MTU of pod links in bytes; none when the plugin shall find it.
     pub mtu: Option<u32>,
     /// What happens to the source address of packets that leave the cluster.
@@ -51,6 +53,22 @@ pub enum Backend {
     Direct,
     /// Through VXLAN alone.
     Vxlan,
+    /// Through WireGuard alone, encrypted.
+    Wireguard,
+}
+
+/// What WireGuard needs to be told, the same on all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireguardSettings {
+    /// UDP port.
+    pub port: u16,
+}
+
+impl Default for WireguardSettings {
+    /// The port that most of its users have.
+    fn default() -> Self {
+        Self { port: 51820 }
+    }
 }
 
 /// The overlay's settings, the same on all nodes.
@@ -197,6 +215,7 @@ mod tests {
         let text = "version: v1\napiServers: [https://172.30.0.1:6443, 'https://[fd00::1]']\n\
             clusterCIDRs: [10.244.0.0/16, fd00:10::/48]\nbackend: direct\nmtu: 1450\n\
             masquerade: {enabled: false, exclude: [192.168.0.0/16]}\nvxlan: {vni: 7, port: 8472, checksumOffload: 'off'}\n\
+            wireguard: {port: 51821}\n\
             forwardDrop: repair\nplatform: auto\n";
         let config = parse("node.yaml", text).unwrap();
         assert_eq!(config.api_servers, ["https://172.30.0.1:6443", "https://[fd00::1]"]);
@@ -205,10 +224,26 @@ mod tests {
             (config.backend, config.vxlan),
             (Backend::Direct, Vxlan { vni: 7, port: 8472, checksum_offload: ChecksumOffload::Off })
         );
+        assert_eq!(config.wireguard, WireguardSettings { port: 51821 });
         assert_eq!(config.mtu, Some(1450));
         assert_eq!(config.forward_drop, ForwardDrop::Repair);
         assert!(!config.masquerade.enabled);
         assert_eq!(config.masquerade.exclude, ["192.168.0.0/16".parse::<IpNetwork>().unwrap()]);
+    }
+
+    #[test]
+    fn each_word_for_a_backend_is_known() {
+        for (word, backend) in [
+            ("auto", Backend::Auto),
+            ("direct", Backend::Direct),
+            ("vxlan", Backend::Vxlan),
+            ("wireguard", Backend::Wireguard),
+        ] {
+            assert_eq!(
+                parse("node.yaml", &format!("version: v1\nbackend: {word}\n")).unwrap().backend,
+                backend
+            );
+        }
     }
 
     #[test]
@@ -229,8 +264,11 @@ mod tests {
     fn values_that_cannot_be_are_told_with_their_place() {
         let cases = [
             ("version: v2\n", "/etc/tripod/node.yaml:1:10: version: \"v2\""),
-            ("version: v1\nbackend: wireguard\n", ":2:10: backend: \"wireguard\" is not available"),
-            ("version: v1\nbackend: ipip\n", ":2:10: backend: \"ipip\" is no backend"),
+            (
+                "version: v1\nbackend: ipip\n",
+                ":2:10: backend: \"ipip\" is no backend; set auto or direct or vxlan or wireguard",
+            ),
+            ("version: v1\nwireguard: {port: 0}\n", "wireguard.port: \"0\" is out of range; set 1 to 65535"),
             ("version: v1\nvxlan: {vni: 0}\n", "vxlan.vni: \"0\" is out of range; set 1 to 16777215"),
             ("version: v1\nvxlan: {port: 0}\n", "vxlan.port: \"0\" is out of range; set 1 to 65535"),
             (

@@ -8,7 +8,7 @@ use tripod_cni::nft::masquerade::{MULTICAST, Masquerade};
 use crate::config::{Backend, ForwardDrop, NodeConfig};
 use crate::conflist;
 use crate::firewall::Firewall;
-use crate::mesh::{Family, Mesh};
+use crate::mesh::{Family, Mesh, WIREGUARD};
 use crate::node_facts::NodeFacts;
 use crate::prefix;
 
@@ -50,11 +50,16 @@ pub fn decide(config: &NodeConfig, facts: &NodeFacts, mesh: &Mesh, agent_state: 
         firewall: Firewall {
             masquerade: masquerade(config, facts),
             // Also where this node needs no overlay: others may.
-            overlay_port: (config.backend != Backend::Direct).then_some(config.vxlan.port),
+            overlay_port: may_use_vxlan(config.backend).then_some(config.vxlan.port),
         },
         forward_drop: config.forward_drop,
         conflist: conflist::render(&facts.pod_cidrs, &facts.node_ips, mtu, agent_state),
     }
+}
+
+/// WireGuard needs no closed port: it takes only what a peer has encrypted.
+fn may_use_vxlan(backend: Backend) -> bool {
+    matches!(backend, Backend::Auto | Backend::Vxlan)
 }
 
 /// Whether the pods have IPv6 addresses.
@@ -81,7 +86,7 @@ fn masquerade(config: &NodeConfig, facts: &NodeFacts) -> Masquerade {
     let mut spared: Vec<_> = known.chain(own).chain(MULTICAST).filter(|p| has_family(facts, p)).collect();
     let mut seen = std::collections::HashSet::new();
     spared.retain(|prefix| seen.insert(*prefix));
-    let spared_links = Family::ALL.map(Family::overlay).to_vec();
+    let spared_links = Family::ALL.map(Family::overlay).into_iter().chain([WIREGUARD]).collect();
     Masquerade { pods: facts.pod_cidrs.clone(), spared, spared_links }
 }
 
@@ -147,6 +152,22 @@ mod tests {
     fn a_smaller_cluster_cidr_does_not_contain_the_nodes() {
         let config = NodeConfig { cluster_cidrs: networks(&["10.1.0.0/25"]), ..NodeConfig::default() };
         assert_eq!(unlisted(&config, &facts(&["10.1.0.0/24"])).len(), 1);
+    }
+
+    #[test]
+    fn only_where_there_may_be_an_overlay_its_port_is_closed_and_no_device_of_ours_hides_pods() {
+        for (backend, port) in [
+            (Backend::Auto, Some(4789)),
+            (Backend::Direct, None),
+            (Backend::Vxlan, Some(4789)),
+            (Backend::Wireguard, None),
+        ] {
+            let config = NodeConfig { backend, ..NodeConfig::default() };
+            let facts = facts(&["10.1.0.0/24"]);
+            let firewall = decide(&config, &facts, &Mesh::default(), Path::new("/run/tripod")).firewall;
+            assert_eq!(firewall.overlay_port, port);
+            assert_eq!(firewall.masquerade.spared_links, ["tripod4", "tripod6", "tripod-wg"]);
+        }
     }
 
     #[test]

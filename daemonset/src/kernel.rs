@@ -10,6 +10,7 @@ mod offload;
 mod routes;
 mod rules;
 mod ruleset;
+mod wireguard;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ pub use links::{Link, VxlanLink};
 pub use monitor::{Changes, Monitor};
 pub use neighbours::{Fdb, Permanent};
 pub use routes::HostRoute;
+pub use wireguard::{Found, Wireguard, WireguardDevice};
 
 /// Marks our routes and rules; the same number as the plugin's.
 pub const PROTOCOL: u8 = 84;
@@ -30,6 +32,9 @@ pub const PROTOCOL: u8 = 84;
 /// What was attempted, where a person can do something about a refusal.
 const ADD_ROUTE: &str = "add route";
 const MAKE_OVERLAY: &str = "make overlay device";
+const MAKE_WIREGUARD: &str = "make WireGuard device";
+const CONFIGURE_WIREGUARD: &str = "configure WireGuard device";
+const SET_UP: &str = "set up";
 
 /// Something the kernel refused.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +89,17 @@ impl KernelError {
             }
             MAKE_OVERLAY if says(Errno::EOPNOTSUPP) => {
                 " (this kernel knows no VXLAN; load its module vxlan, or set backend to \"direct\" in node.yaml)"
+            }
+            MAKE_WIREGUARD if says(Errno::EEXIST) => {
+                " (see `ip -d link`: another link has its name; remove or rename it)"
+            }
+            MAKE_WIREGUARD if says(Errno::EOPNOTSUPP) => {
+                " (this kernel has no WireGuard, CONFIG_WIREGUARD, since Linux 5.6; load its module wireguard, or set \
+                 backend to \"vxlan\", which does not encrypt, in node.yaml of all nodes)"
+            }
+            CONFIGURE_WIREGUARD | SET_UP if says(Errno::EADDRINUSE) => {
+                " (another socket has its UDP port, see `ss -unlp`; end that program, or set wireguard.port in \
+                 node.yaml of all nodes)"
             }
             _ if says(Errno::EPERM) => " (the capability NET_ADMIN is needed)",
             _ => "",

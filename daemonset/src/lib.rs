@@ -2,9 +2,9 @@
 //! configuration onto the host, `agent` prepares the kernel and hands the runtime its conflist.
 //!
 //! It speaks to the Kubernetes API (its own Node object, events about it, and TripodNode objects, of which it
-//! writes its own only), to rtnetlink and nf_tables, to the kubelet's probes and to whoever reads metrics. It may
+//! writes its own only), to rtnetlink, WireGuard and nf_tables, to the kubelet's probes and to whoever reads metrics. It may
 //! touch its own files in the CNI, credential-provider and `/etc/tripod` folders, `/run/tripod`, the node's forwarding parameters, tables
-//! `inet tripod` and `bridge tripod`, devices `tripod4` and `tripod6`, and routes and rules of protocol 84.
+//! `inet tripod` and `bridge tripod`, devices `tripod4`, `tripod6` and `tripod-wg`, and routes and rules of protocol 84.
 //! When it turns IPv6 forwarding on, links with a default route that a router advertised get `accept_ra` 2:
 //! with 1 a forwarding node would forget that route. It never touches pods, but for the ways that lead to
 //! them: those are `tripod-cni`'s, which needs no agent.
@@ -57,6 +57,7 @@ pub mod telemetry;
 pub mod tripod_node;
 pub mod uninstall;
 pub mod watch;
+pub mod wireguard_key;
 
 use std::time::Duration;
 

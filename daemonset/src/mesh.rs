@@ -6,14 +6,19 @@
 //! hop, and a forwarding entry that says behind which node that neighbour is. Nothing is learned from
 //! packets.
 //!
+//! Where the admin wants encryption, all peers are behind one WireGuard device for both families: a route there,
+//! and on the device a peer whose key decides which addresses its packets may come from. Where that route is
+//! missing, another one says that there is no way: a default route would take the packets along in plain text.
+//!
 //! What pods say to a node they must say through the overlay as well: in between may be machines that drop
 //! packets with pods' addresses. Rules for packets from our pods look into a table of their own, where nodes
 //! behind the overlay are. For the same reason packets between pods and nodes pass a strict `rp_filter`.
 
 mod overlay;
+mod wireguard;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnetwork::IpNetwork;
 
@@ -21,7 +26,9 @@ use crate::claims::Peer;
 use crate::config::{Backend, NodeConfig};
 use crate::mac::Mac;
 use crate::node_facts::NodeFacts;
+use crate::wireguard_key::PublicKey;
 pub use overlay::{Family, Overlay};
+pub use wireguard::{NAME as WIREGUARD, Wireguard, WireguardPeer};
 
 /// The main routing table.
 pub const MAIN: u32 = 254;
@@ -63,6 +70,8 @@ pub enum Device {
     Link(u32),
     /// The overlay over this family.
     Overlay(Family),
+    /// The WireGuard device.
+    Wireguard,
 }
 
 /// A route to a peer.
@@ -72,8 +81,8 @@ pub struct Route {
     pub destination: IpNetwork,
     /// [`MAIN`] or [`FROM_PODS`].
     pub table: u32,
-    /// The next hop.
-    pub gateway: IpAddr,
+    /// The next hop; none behind WireGuard, which finds peers by their allowed addresses.
+    pub gateway: Option<IpAddr>,
     /// The device.
     pub device: Device,
     /// The address with which this node itself speaks to the destination.
@@ -110,8 +119,14 @@ pub struct Mesh {
     pub sources: Vec<IpAddr>,
     /// The overlay devices.
     pub overlays: Vec<Overlay>,
+    /// The WireGuard device.
+    pub wireguard: Option<Wireguard>,
+    /// Its peers.
+    pub wireguard_peers: BTreeMap<PublicKey, WireguardPeer>,
     /// Routes to peers.
     pub routes: BTreeSet<Route>,
+    /// Prefixes of peers that are to be reached encrypted or not at all.
+    pub unreachable: BTreeSet<IpNetwork>,
     /// Next hops on overlays.
     pub neighbours: BTreeSet<Neighbour>,
     /// Forwarding entries of overlays.
@@ -128,6 +143,15 @@ pub enum Unlinked {
     /// Both nodes have no address of a common family.
     #[error("{prefix}: this node and the peer have no InternalIP of the same family")]
     NoAddress {
+        /// The prefix.
+        prefix: IpNetwork,
+    },
+    /// The admin wants encryption, and the peer has no key.
+    #[error(
+        "{prefix}: the peer tells no valid key of WireGuard (spec.wireguardKey of its TripodNode); set backend to \
+         \"wireguard\" on that node too, and see its agent's log"
+    )]
+    NoKey {
         /// The prefix.
         prefix: IpNetwork,
     },
@@ -157,6 +181,7 @@ pub enum Unlinked {
 enum Way {
     Direct { device: u32, gateway: IpAddr },
     Overlay { family: Family, node: IpAddr },
+    Wireguard { key: PublicKey, endpoint: SocketAddr },
 }
 
 /// Decides the links with `peers`.
@@ -166,30 +191,40 @@ pub fn plan(config: &NodeConfig, facts: &NodeFacts, peers: &[Peer], underlay: &U
     let mut mesh = Mesh { sources, ..Mesh::default() };
     for peer in peers {
         for prefix in &peer.claim.pod_cidrs {
-            match way(config.backend, facts, peer, *prefix, underlay) {
+            match way(config, facts, peer, *prefix, underlay) {
                 Ok(way) => mesh.link(peer, *prefix, &way),
                 Err(problem) => mesh.problems.push((peer.name.clone(), problem)),
             }
         }
     }
     mesh.overlays = overlay::wanted(config, facts, underlay, &mesh);
+    mesh.wireguard = wireguard::wanted(config, facts, underlay, &mesh);
+    if config.backend == Backend::Wireguard {
+        mesh.unreachable = peers.iter().flat_map(|peer| &peer.claim.pod_cidrs).copied().collect();
+    }
     mesh.rules = facts.pod_cidrs.iter().filter(|cidr| mesh.has_nodes_of(cidr)).copied().collect();
     mesh
 }
 
 fn way(
-    backend: Backend,
+    config: &NodeConfig,
     facts: &NodeFacts,
     peer: &Peer,
     prefix: IpNetwork,
     underlay: &Underlay,
 ) -> Result<Way, Unlinked> {
-    let address = common_address(facts, peer, prefix.is_ipv4()).ok_or(Unlinked::NoAddress { prefix })?;
+    // A peer of WireGuard is at one address, whatever its pods have.
+    let prefers_ipv4 = prefix.is_ipv4() || config.backend == Backend::Wireguard;
+    let address = common_address(facts, peer, prefers_ipv4).ok_or(Unlinked::NoAddress { prefix })?;
     let overlay = Way::Overlay { family: Family::of(address), node: address };
     // IPv6 has no next hops of the other family, and IPv4's over IPv6 are young.
     let reach = underlay.reach.get(&address).filter(|_| address.is_ipv4() == prefix.is_ipv4());
-    match (backend, reach) {
+    match (config.backend, reach) {
         (Backend::Vxlan, _) => Ok(overlay),
+        (Backend::Wireguard, _) => {
+            let key = peer.claim.wireguard_key.ok_or(Unlinked::NoKey { prefix })?;
+            Ok(Way::Wireguard { key, endpoint: SocketAddr::new(address, config.wireguard.port) })
+        }
         (Backend::Auto | Backend::Direct, Some(Reach::OnLink(device))) => {
             Ok(Way::Direct { device: *device, gateway: address })
         }
@@ -214,22 +249,35 @@ impl Mesh {
         let source = self.source_towards(destination.is_ipv4());
         match *way {
             Way::Direct { device, gateway } => {
-                let device = Device::Link(device);
+                let (device, gateway) = (Device::Link(device), Some(gateway));
                 self.routes.insert(Route { destination, table: MAIN, gateway, device, source });
             }
             Way::Overlay { family, node } => {
                 let (device, mac) = (Device::Overlay(family), peer.claim.vtep_mac);
-                let gateway = next_hop(destination, mac);
-                self.routes.insert(Route { destination, table: MAIN, gateway, device, source });
-                self.neighbours.insert(Neighbour { overlay: family, address: gateway, mac });
+                let address = next_hop(destination, mac);
+                let gateway = Some(address);
+                self.neighbours.insert(Neighbour { overlay: family, address, mac });
                 self.forwarding.insert(Forwarding { overlay: family, mac, node });
-                let nodes = peer.claim.addresses.iter().filter(|ip| ip.is_ipv4() == destination.is_ipv4());
-                self.routes.extend(nodes.map(|node| {
-                    let destination = IpNetwork::from(*node);
-                    Route { destination, table: FROM_PODS, gateway, device, source: None }
-                }));
+                self.lead(peer, Route { destination, table: MAIN, gateway, device, source });
+            }
+            Way::Wireguard { key, endpoint } => {
+                self.wireguard_peers.insert(key, WireguardPeer::new(&peer.claim, endpoint));
+                let device = Device::Wireguard;
+                self.lead(peer, Route { destination, table: MAIN, gateway: None, device, source });
             }
         }
+    }
+
+    /// Leads what is for a peer's pods along `route`, and what our pods say to the peer itself too.
+    fn lead(&mut self, peer: &Peer, route: Route) {
+        self.routes.insert(route);
+        let nodes = peer.claim.addresses.iter().filter(|ip| ip.is_ipv4() == route.destination.is_ipv4());
+        self.routes.extend(nodes.map(|node| Route {
+            destination: IpNetwork::from(*node),
+            table: FROM_PODS,
+            source: None,
+            ..route
+        }));
     }
 
     /// The address with which this node speaks to others of a family.

@@ -3,7 +3,7 @@
 mod table;
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -15,14 +15,14 @@ use tripod_cni::Usage;
 use crate::agent::Phase;
 use crate::claims::{Peer, Refusal};
 use crate::cli;
-use crate::mesh::{Device, MAIN, Mesh, Overlay, Route};
+use crate::mesh::{Device, MAIN, Mesh, Overlay, Route, WIREGUARD, Wireguard};
 use crate::metrics::fetch;
 use crate::node_facts::{NodeFacts, Readiness};
 pub use table::table;
 pub(crate) use table::{columns, say};
 
 /// How a peer's pods are reached; `none` where they are not.
-pub const BACKENDS: [&str; 3] = ["direct", "vxlan", "none"];
+pub const BACKENDS: [&str; 4] = ["direct", "vxlan", "wireguard", "none"];
 
 /// What became of a peer: linked, known without a way to it, or not believed.
 pub const PEER_STATES: [&str; 3] = ["linked", "unlinked", "ignored"];
@@ -51,7 +51,7 @@ pub struct Status {
     pub facts: Option<NodeFacts>,
     /// The other nodes.
     pub peers: Vec<PeerStatus>,
-    /// The overlay devices.
+    /// The overlay and WireGuard devices.
     pub overlays: Vec<OverlayStatus>,
     /// How full the pod CIDRs are.
     pub leases: Vec<Leases>,
@@ -105,9 +105,9 @@ pub struct PeerStatus {
 pub struct WayStatus {
     /// A prefix of its pods.
     pub destination: IpNetwork,
-    /// The next hop.
-    pub gateway: IpAddr,
-    /// Name of the overlay that it is on, if it is on one.
+    /// The next hop; none behind WireGuard.
+    pub gateway: Option<IpAddr>,
+    /// Name of the device of ours that it is on, if it is on one.
     pub overlay: Option<&'static str>,
 }
 
@@ -116,23 +116,26 @@ impl From<&Route> for WayStatus {
         let overlay = match route.device {
             Device::Link(_) => None,
             Device::Overlay(family) => Some(family.overlay()),
+            Device::Wireguard => Some(WIREGUARD),
         };
         Self { destination: route.destination, gateway: route.gateway, overlay }
     }
 }
 
-/// An overlay device.
+/// An overlay or WireGuard device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverlayStatus {
     /// Its name.
     pub name: &'static str,
-    /// VXLAN network identifier.
-    pub vni: u32,
+    /// VXLAN network identifier; none of WireGuard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
     /// UDP port.
     pub port: u16,
-    /// The node's address that its packets come from.
-    pub local: IpAddr,
+    /// The node's address that its packets come from; none of WireGuard, which has all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<IpAddr>,
     /// Its MTU in bytes.
     pub mtu: Option<u32>,
 }
@@ -159,7 +162,14 @@ impl From<(bool, Usage)> for Leases {
 
 impl From<&Overlay> for OverlayStatus {
     fn from(it: &Overlay) -> Self {
-        Self { name: it.family.overlay(), vni: it.vni, port: it.port, local: it.local, mtu: it.mtu }
+        let (vni, local) = (Some(it.vni), Some(it.local));
+        Self { name: it.family.overlay(), vni, port: it.port, local, mtu: it.mtu }
+    }
+}
+
+impl From<&Wireguard> for OverlayStatus {
+    fn from(it: &Wireguard) -> Self {
+        Self { name: WIREGUARD, vni: None, port: it.port, local: None, mtu: it.mtu }
     }
 }
 
@@ -197,6 +207,7 @@ fn linked(mesh: &Mesh, peer: &Peer) -> PeerStatus {
         backend: match route.map(|route| route.device) {
             Some(Device::Link(_)) => "direct",
             Some(Device::Overlay(_)) => "vxlan",
+            Some(Device::Wireguard) => "wireguard",
             None => "none",
         },
         state: if problem.is_none() && route.is_some() { "linked" } else { "unlinked" },
@@ -209,8 +220,7 @@ fn linked(mesh: &Mesh, peer: &Peer) -> PeerStatus {
 
 /// They are in order, and there may be thousands.
 fn routes_to(mesh: &Mesh, destination: IpNetwork) -> impl Iterator<Item = &Route> {
-    let gateway = Ipv4Addr::UNSPECIFIED.into();
-    let first = Route { destination, table: MAIN, gateway, device: Device::Link(0), source: None };
+    let first = Route { destination, table: MAIN, gateway: None, device: Device::Link(0), source: None };
     mesh.routes.range(first..).take_while(move |it| it.destination == destination && it.table == MAIN)
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::desired::Sysctl;
-use crate::mesh::Family;
+use crate::mesh::{Family, WIREGUARD};
 
 /// A parameter that could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +45,9 @@ fn keep_advertised_routes(root: &Path, proc_net: &Path) -> Result<(), SysctlErro
 /// Whoever can send packets to an overlay's port can put any packet into it. None of them may change how
 /// this node routes.
 pub fn close_overlays(root: &Path) -> Result<(), SysctlError> {
-    for family in Family::ALL {
+    for device in Family::ALL.map(Family::overlay).into_iter().chain([WIREGUARD]) {
         for parameter in ["accept_ra", "accept_redirects"] {
-            set(root, &format!("ipv6/conf/{}/{parameter}", family.overlay()), "0")?;
+            set(root, &format!("ipv6/conf/{device}/{parameter}"), "0")?;
         }
     }
     Ok(())

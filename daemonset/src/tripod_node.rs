@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::mac::{Mac, MacError};
 use crate::node_facts::NodeFacts;
+use crate::wireguard_key::PublicKey;
 
 /// Version of what nodes do with one another's packets. A node of a later one is not linked.
 pub const PROTOCOL: u32 = 1;
@@ -59,6 +60,9 @@ pub struct Claim {
     /// Hardware address of its overlay devices.
     #[serde(rename = "vtepMAC")]
     pub vtep_mac: Mac,
+    /// Its key of WireGuard; none where it does not encrypt, or where what it says is no key.
+    #[serde(default, deserialize_with = "key_if_any", skip_serializing_if = "Option::is_none")]
+    pub wireguard_key: Option<PublicKey>,
     /// Its [`PROTOCOL`].
     pub protocol: u32,
 }
@@ -112,13 +116,14 @@ impl TripodNode {
 }
 
 impl Claim {
-    /// What the node with `facts` says of itself; nothing while it has no prefix or no address.
-    pub fn new(facts: &NodeFacts) -> Option<Self> {
+    /// What the node with `facts` and this key says of itself; nothing while it has no prefix or no address.
+    pub fn new(facts: &NodeFacts, wireguard_key: Option<PublicKey>) -> Option<Self> {
         let claim = Self {
             node_uid: facts.uid.clone(),
             addresses: facts.node_ips.clone(),
             pod_cidrs: facts.pod_cidrs.clone(),
             vtep_mac: Mac::of_node(&facts.uid),
+            wireguard_key,
             protocol: PROTOCOL,
         };
         (!claim.node_uid.is_empty() && claim.check().is_ok()).then_some(claim)
@@ -158,6 +163,11 @@ impl Claim {
         let mac = Mac::of_node(&self.node_uid);
         if self.vtep_mac == mac { Ok(()) } else { Err(ClaimError::Mac { claimed: self.vtep_mac, mac }) }
     }
+}
+
+/// Only who encrypts needs a key, so one that cannot be read is no reason to refuse the rest.
+fn key_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PublicKey>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().and_then(|text| text.parse().ok()))
 }
 
 /// Whether other nodes can reach a node there, and nothing else is known to be there: metadata services of
@@ -205,18 +215,31 @@ mod tests {
             pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
             node_ips: vec!["192.0.2.1".parse().unwrap()],
         };
-        let written = Claim::new(&facts).unwrap();
+        let written = Claim::new(&facts, None).unwrap();
         let object = written.object("n1");
         assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "u1");
         let read: TripodNode = serde_json::from_value(object).unwrap();
         assert_eq!((read.name(), read.claim()), ("n1", Ok(written)));
-        assert_eq!(Claim::new(&NodeFacts { uid: String::new(), ..facts.clone() }), None);
-        assert_eq!(Claim::new(&NodeFacts { pod_cidrs: Vec::new(), ..facts }), None);
+        assert_eq!(Claim::new(&NodeFacts { uid: String::new(), ..facts.clone() }, None), None);
+        assert_eq!(Claim::new(&NodeFacts { pod_cidrs: Vec::new(), ..facts }, None), None);
+    }
+
+    #[test]
+    fn a_key_is_told_where_there_is_one_and_one_that_is_none_hides_nothing_else() {
+        let key = "zK8Q4anX0F/yvdKg8XjLl0aaHPe+iA8OaHWnepNdHSE=";
+        let told = claim(|spec| spec["wireguardKey"] = json!(key)).unwrap();
+        assert_eq!(told.wireguard_key.map(|key| key.to_string()).as_deref(), Some(key));
+        assert_eq!(told.object("n1")["spec"]["wireguardKey"], key);
+        for nonsense in [json!("x"), json!(7), json!({}), Value::Null, json!("A".repeat(1 << 20))] {
+            let told = claim(|spec| spec["wireguardKey"] = nonsense).unwrap();
+            assert_eq!(told.wireguard_key, None);
+            assert!(told.object("n1")["spec"].get("wireguardKey").is_none());
+        }
     }
 
     #[test]
     fn a_later_version_may_say_more() {
-        assert!(claim(|spec| spec["wireguardKey"] = json!("x")).is_ok());
+        assert!(claim(|spec| spec["later"] = json!("x")).is_ok());
         assert_eq!(claim(|spec| spec["protocol"] = json!(2)), Err(ClaimError::Protocol(2)));
     }
 

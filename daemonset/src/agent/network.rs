@@ -1,10 +1,12 @@
 //! The links with other nodes: looks at what there is, and makes it what was planned. What one peer fails
 //! with is in no other's way, and is tried again at the next look.
 
+mod device;
 mod difference;
 mod overlay;
 mod pods;
 mod underlay;
+mod wireguard;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,6 +21,8 @@ use crate::mesh::{self, Mesh, Reach, Underlay};
 use crate::node_facts::NodeFacts;
 use crate::report;
 use crate::standing::{Difference, Standing};
+use crate::wireguard_key::{PrivateKey, PublicKey};
+use device::Devices;
 use difference::Entries;
 
 /// So long a way is believed that no event spoke of.
@@ -100,25 +104,41 @@ impl Network {
     }
 
     /// Restores the ways to our own pods, and makes the rest what `mesh` says: devices, then what lies on
-    /// them, then the ways that lead to them; last goes what is not wanted any more.
-    pub(super) async fn apply(&mut self, mesh: &Mesh, ways: &[WayToPod]) -> Result<(), KernelError> {
+    /// them, then the ways that lead to them; last goes what is not wanted any more. Returns this node's public
+    /// key, if it encrypts by `key`. Where it cannot, the rest is done all the same, and that is the error: no
+    /// node that was to encrypt goes on without.
+    pub(super) async fn apply(
+        &mut self,
+        mesh: &Mesh,
+        ways: &[WayToPod],
+        key: Option<&PrivateKey>,
+    ) -> Result<Option<PublicKey>, KernelError> {
         let mut failed = Vec::new();
-        let overlays = overlay::ensure(&self.kernel, &mesh.overlays, &mut failed).await?;
+        let links = self.kernel.links().await?;
+        let overlays = overlay::ensure(&self.kernel, &links, &mesh.overlays, &mut failed).await;
+        let tunnel = wireguard::ensure(&self.kernel, &links, mesh, key, &mut failed).await;
+        let wireguard = tunnel.as_ref().ok().and_then(Option::as_ref).map(|tunnel| tunnel.link.index);
         let there = There {
             routes: self.kernel.routes().await?,
             neighbours: self.kernel.permanent_neighbours().await?,
+            wireguard: wireguard.or(wireguard::find(&links).map(|link| link.index)),
         };
         pods::restore(&self.kernel, ways, mesh, &there, &mut failed).await?;
         let entries = Entries::load(&self.kernel, &there.neighbours, &overlays).await?;
         let wanted = Entries::of(mesh, &overlays);
         entries.add(&self.kernel, &wanted, &mut failed).await;
-        difference::routes(&self.kernel, &there.routes, mesh, &overlays, &mut failed).await;
+        let devices = Devices { overlays, wireguard };
+        difference::routes(&self.kernel, &there, mesh, &devices, &mut failed).await;
         difference::rules(&self.kernel, &mesh.rules, &mut failed).await?;
         entries.sweep(&self.kernel, &wanted, &mut failed).await;
-        overlay::sweep(&self.kernel, &mesh.overlays, &mut failed).await?;
+        overlay::sweep(&self.kernel, &links, &mesh.overlays, &mut failed).await;
+        failed.extend(wireguard::sweep(&self.kernel, &links, mesh).await.err());
+        if let Ok(Some(tunnel)) = &tunnel {
+            failed.extend(tunnel.sweep().await.err());
+        }
         let failures = failed.iter().map(|error| report::chain(error)).collect();
         tell(&mut self.failures, failures, "a part of the links with other nodes failed; trying again");
-        Ok(())
+        Ok(tunnel?.and_then(|tunnel| tunnel.public_key))
     }
 }
 
@@ -129,6 +149,8 @@ struct There {
     routes: Vec<HostRoute>,
     /// Permanent neighbours.
     neighbours: Vec<Permanent>,
+    /// Index of the WireGuard device, wanted or not.
+    wireguard: Option<u32>,
 }
 
 /// Says what came and what went since the last look.

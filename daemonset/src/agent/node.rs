@@ -19,6 +19,9 @@ use crate::node_facts::{self, NodeFacts};
 use crate::report;
 use crate::state::{self, Snapshot};
 use crate::sysctl::{self, SysctlError};
+use crate::wireguard_key::PrivateKey;
+
+use super::key::{self, KeyFileError};
 
 /// Name of the marker that lets `tripod-cni` work after a boot.
 const READY: &str = "ready";
@@ -48,6 +51,9 @@ pub enum ApplyError {
     /// Links, routes or neighbours.
     #[error("cannot link the node with others")]
     Kernel(#[from] KernelError),
+    /// This node's own key.
+    #[error("cannot encrypt what is said to other nodes")]
+    Key(#[from] KeyFileError),
     /// The base table.
     #[error("cannot prepare the firewall")]
     Firewall(#[from] FirewallError),
@@ -69,7 +75,7 @@ impl ApplyError {
             Self::Sysctl(_) => "sysctl",
             Self::Kernel(_) => "kernel",
             Self::Firewall(_) => "firewall",
-            Self::Files(_) => "files",
+            Self::Files(_) | Self::Key(_) => "files",
             Self::Snapshot(_) => "snapshot",
             Self::ConflistPath(_) => "conflist",
         }
@@ -84,6 +90,7 @@ pub(super) struct Node {
     attachments: Attachments,
     forward: Forward,
     preempting: Vec<String>,
+    key: Option<PrivateKey>,
 }
 
 impl Node {
@@ -95,12 +102,20 @@ impl Node {
             attachments: Attachments::new(orphan_grace),
             forward: Forward::default(),
             preempting: Vec::new(),
+            key: None,
         }
     }
 
     /// Configurations that the runtime takes before ours.
     pub(super) fn preempting(&self) -> &[String] {
         &self.preempting
+    }
+
+    /// This node's key of WireGuard, which is made when it is asked for first.
+    pub(super) fn key(&mut self) -> Result<&PrivateKey, ApplyError> {
+        let known = self.key.take();
+        let key = known.map_or_else(|| key::keep(&self.paths.state), Ok)?;
+        Ok(self.key.insert(key))
     }
 
     /// What others' rules drop.

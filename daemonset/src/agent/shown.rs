@@ -50,7 +50,8 @@ impl Shown {
     /// The links with other nodes were decided.
     pub(super) fn planned(&mut self, mesh: &Mesh, peers: &[Peer]) {
         self.peers = status::peers(mesh, peers, &self.refused);
-        self.overlays = mesh.overlays.iter().map(OverlayStatus::from).collect();
+        let encrypted = mesh.wireguard.iter().map(OverlayStatus::from);
+        self.overlays = mesh.overlays.iter().map(OverlayStatus::from).chain(encrypted).collect();
     }
 
     /// A step failed.

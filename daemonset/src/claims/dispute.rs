@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::subject::{Guest, Property, guests, owners};
+use super::subject::{Guest, Property, guests, key_owners, owners};
 use super::{Claims, Disputed, Refusal, Standpoint, Verdicts};
+use crate::config::Backend;
 use crate::tripod_node::Claim;
 
 /// What came of the disputes.
@@ -43,6 +44,9 @@ pub(super) fn settle(
     for guest in guests(claims, sound, us.name) {
         court.evict(&guest);
     }
+    if us.config.backend == Backend::Wireguard {
+        key_owners(sound).into_values().filter(|names| names.len() > 1).for_each(|names| court.part(&names));
+    }
     if us.config.cluster_cidrs.is_empty() {
         court.confirm_all();
     }
@@ -73,6 +77,18 @@ impl<'a> Court<'a> {
                 (Ruling::New, _) => self.refuse(name, wait(name)),
                 (Ruling::Right, Some(held)) if !self.is_believed(name) => self.refuse(name, wait(held)),
                 (Ruling::Right | Ruling::Held, _) => {}
+            }
+        }
+    }
+
+    /// Nodes that claim one key. It says nothing of who has it that they have told it.
+    fn part(&mut self, names: &[&str]) {
+        let key = |claim: Option<&Claim>| claim.and_then(|claim| claim.wireguard_key);
+        for name in names {
+            let had = key(self.believed.get(name).copied());
+            let other = names.iter().find(|other| *other != name).copied().unwrap_or_default();
+            if had.is_none() || had != key(self.claim(name)) {
+                self.refuse(name, Refusal::Key { other: other.to_owned() });
             }
         }
     }

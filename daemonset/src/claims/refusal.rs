@@ -53,6 +53,20 @@ pub enum Refusal {
         /// Who else claims it.
         other: String,
     },
+    /// It claims our key of WireGuard.
+    #[error(
+        "it claims this node's key of WireGuard (spec.wireguardKey); remove wireguard.key there and restart its agent"
+    )]
+    OurKey,
+    /// It claims another's key of WireGuard, and was not believed with it before.
+    #[error(
+        "it claims the key of WireGuard that node {other} claims (spec.wireguardKey); remove wireguard.key on the \
+         node that has copied it and restart its agent"
+    )]
+    Key {
+        /// Who else claims it.
+        other: String,
+    },
     /// It claims the address of a node.
     #[error("{claimed} holds {address}, the address of a node")]
     Node {

@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 
 use super::{Claims, Refusal};
 use crate::tripod_node::Claim;
+use crate::wireguard_key::PublicKey;
 
 /// What only one node can have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +45,15 @@ pub(super) fn owners<'a>(sound: &'a BTreeMap<&str, Claim>) -> BTreeMap<Property<
         for property in prefixes.chain(addresses).chain([Property::Uid(&claim.node_uid)]) {
             owners.entry(property).or_default().push(*name);
         }
+    }
+    owners
+}
+
+/// Who claims which key of WireGuard.
+pub(super) fn key_owners<'a>(sound: &BTreeMap<&'a str, Claim>) -> BTreeMap<PublicKey, Vec<&'a str>> {
+    let mut owners = BTreeMap::<_, Vec<_>>::new();
+    for (name, key) in sound.iter().filter_map(|(name, claim)| Some((*name, claim.wireguard_key?))) {
+        owners.entry(key).or_default().push(name);
     }
     owners
 }

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::config::Backend;
 use crate::mac::Mac;
 
 fn networks(texts: &[&str]) -> Vec<IpNetwork> {
@@ -13,6 +14,7 @@ fn claim(uid: &str, address: &str, cidrs: &[&str]) -> Claim {
         addresses: vec![address.parse().unwrap()],
         pod_cidrs: networks(cidrs),
         vtep_mac: Mac::of_node(uid),
+        wireguard_key: None,
         protocol: 1,
     }
 }
@@ -57,7 +59,14 @@ fn judge_within(
     let peers: Vec<_> =
         known.iter().map(|(name, claim)| Peer { name: (*name).to_owned(), claim: claim.clone() }).collect();
     let services = networks(&["10.244.200.0/25"]);
-    let us = Standpoint { name: "n1", config: &config, facts: &facts, services: &services, peers: &peers };
+    let us = Standpoint {
+        name: "n1",
+        config: &config,
+        facts: &facts,
+        key: None,
+        services: &services,
+        peers: &peers,
+    };
     let judged = super::judge(&claims, &verdicts, us);
     (
         judged.peers.into_iter().map(|peer| peer.name).collect(),
@@ -192,7 +201,7 @@ fn a_verdict_is_about_one_claim() {
     };
     let facts = NodeFacts { pod_cidrs: networks(&["10.244.1.0/24"]), ..NodeFacts::default() };
     let config = NodeConfig { cluster_cidrs: networks(&["10.244.0.0/16"]), ..NodeConfig::default() };
-    let us = Standpoint { name: "n1", config: &config, facts: &facts, services: &[], peers: &[] };
+    let us = Standpoint { name: "n1", config: &config, facts: &facts, key: None, services: &[], peers: &[] };
     let said = node("u2", &["10.244.2.0/24"]);
     let about = claim("u2", "192.0.2.2", &["10.244.2.0/24"]);
     let verdicts = Verdicts::from([("n2".to_owned(), Verdict::new(about, said.as_ref()))]);
@@ -310,7 +319,63 @@ fn five_thousand_nodes_are_judged_at_once() {
         .collect();
     let facts = NodeFacts { pod_cidrs: networks(&["10.0.0.0/24"]), ..NodeFacts::default() };
     let config = NodeConfig { cluster_cidrs: networks(&["10.0.0.0/8"]), ..NodeConfig::default() };
-    let us = Standpoint { name: "n0", config: &config, facts: &facts, services: &[], peers: &[] };
+    let us = Standpoint { name: "n0", config: &config, facts: &facts, key: None, services: &[], peers: &[] };
     let judged = super::judge(&claims, &Verdicts::new(), us);
     assert_eq!((judged.peers.len(), judged.disputed.len()), (4999, 0));
+}
+
+/// As node `n1`, which has a key of WireGuard.
+fn judge_keys(
+    backend: Backend,
+    known: &[(&str, Claim)],
+    claims: &[(&str, Claim)],
+) -> (Vec<String>, Vec<String>) {
+    let config = NodeConfig { backend, cluster_cidrs: networks(&["10.244.0.0/16"]), ..NodeConfig::default() };
+    let facts = NodeFacts { pod_cidrs: networks(&["10.244.1.0/24"]), ..NodeFacts::default() };
+    let peers: Vec<_> =
+        known.iter().map(|(name, claim)| Peer { name: (*name).to_owned(), claim: claim.clone() }).collect();
+    let us = Standpoint {
+        name: "n1",
+        config: &config,
+        facts: &facts,
+        key: Some(PublicKey([1; 32])),
+        services: &[],
+        peers: &peers,
+    };
+    let claims = claims.iter().map(|(name, claim)| ((*name).to_owned(), Ok(claim.clone()))).collect();
+    let judged = super::judge(&claims, &Verdicts::new(), us);
+    assert_eq!(judged.disputed, Disputed::new(), "no Node object tells of keys");
+    (
+        judged.peers.into_iter().map(|peer| peer.name).collect(),
+        judged.refused.into_iter().map(|(name, refusal)| format!("{name}: {refusal}")).collect(),
+    )
+}
+
+#[test]
+fn nobody_takes_anothers_key() {
+    let with = |number: u8, key: u8| {
+        let claim =
+            claim(&format!("u{number}"), &format!("192.0.2.{number}"), &[&format!("10.244.{number}.0/24")]);
+        Claim { wireguard_key: Some(PublicKey([key; 32])), ..claim }
+    };
+    let (honest, thief) = (("n2", with(2, 2)), ("n3", with(3, 2)));
+    let both = [honest.clone(), thief.clone()];
+    let says =
+        |name: &str, other: &str| format!("{name}: it claims the key of WireGuard that node {other} claims");
+    let encrypted = |known: &[(&str, Claim)]| judge_keys(Backend::Wireguard, known, &both);
+    let (peers, refused) = encrypted(std::slice::from_ref(&honest));
+    assert_eq!(peers, ["n2"]);
+    assert!(refused.len() == 1 && refused[0].starts_with(&says("n3", "n2")), "{refused:?}");
+    // Who was believed with another key is a newcomer with this one.
+    for known in [vec![], vec![("n3", with(3, 3))]] {
+        let (peers, refused) = encrypted(&known);
+        assert_eq!(peers, [""; 0]);
+        assert!(refused[0].starts_with(&says("n2", "n3")) && refused[1].starts_with(&says("n3", "n2")));
+    }
+    // An honest node that moves keeps its key.
+    let moved = ("n2", Claim { addresses: vec!["192.0.2.22".parse().unwrap()], ..with(2, 2) });
+    assert_eq!(judge_keys(Backend::Wireguard, &[honest], &[moved, thief]).0, ["n2"]);
+    assert_eq!(judge_keys(Backend::Vxlan, &[], &both).0, ["n2", "n3"], "who does not encrypt needs no key");
+    let (peers, refused) = judge_keys(Backend::Wireguard, &[], &[("n4", with(4, 1))]);
+    assert!(peers.is_empty() && refused[0].starts_with("n4: it claims this node's key of WireGuard"));
 }

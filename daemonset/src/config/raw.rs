@@ -9,6 +9,7 @@ use serde_saphyr::{Error, Location, Spanned};
 
 use super::{
     Backend, ChecksumOffload, ConfigError, ForwardDrop, MOST_ENTRIES, Masquerading, NodeConfig, Place, Vxlan,
+    WireguardSettings,
 };
 
 type Text = Spanned<String>;
@@ -25,6 +26,7 @@ pub(super) struct Raw {
     mtu: Option<Spanned<u32>>,
     masquerade: Option<RawMasquerade>,
     vxlan: Option<RawVxlan>,
+    wireguard: Option<RawWireguard>,
     forward_drop: Option<Text>,
     platform: Option<Text>,
 }
@@ -45,11 +47,17 @@ struct RawVxlan {
     checksum_offload: Option<Text>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawWireguard {
+    port: Option<Spanned<u16>>,
+}
+
 impl Raw {
     pub(super) fn check(self, file: &str) -> Result<NodeConfig, ConfigError> {
         let check = Check { file };
         check.word("version", Some(&self.version), &["v1"], &[])?;
-        check.word("backend", self.backend.as_ref(), &["auto", "direct", "vxlan"], &["wireguard"])?;
+        check.word("backend", self.backend.as_ref(), &["auto", "direct", "vxlan", "wireguard"], &[])?;
         check.word("forwardDrop", self.forward_drop.as_ref(), &["report", "repair"], &[])?;
         check.word("platform", self.platform.as_ref(), &["auto"], PLATFORMS)?;
         let masquerade =
@@ -59,6 +67,7 @@ impl Raw {
             cluster_cidrs: check.list("clusterCIDRs", &self.cluster_cidrs, Check::prefix)?,
             backend: self.backend.as_ref().map(|text| backend(&text.value)).unwrap_or_default(),
             vxlan: self.vxlan.map_or_else(|| Ok(Vxlan::default()), |it| check.vxlan(it))?,
+            wireguard: check.wireguard(self.wireguard)?,
             mtu: check.mtu(self.mtu)?,
             masquerade: masquerade?,
             forward_drop: match self.forward_drop {
@@ -123,6 +132,11 @@ impl Check<'_> {
             port: self.number("vxlan.port", raw.port, 1..=u16::MAX)?.unwrap_or(port),
             checksum_offload: offload.map(|text| checksum_offload(&text.value)).unwrap_or_default(),
         })
+    }
+
+    fn wireguard(&self, raw: Option<RawWireguard>) -> Result<WireguardSettings, ConfigError> {
+        let port = self.number("wireguard.port", raw.and_then(|raw| raw.port), 1..=u16::MAX)?;
+        Ok(port.map_or_else(WireguardSettings::default, |port| WireguardSettings { port }))
     }
 
     fn number<T: Copy + PartialOrd + fmt::Display>(
@@ -203,6 +217,7 @@ fn backend(word: &str) -> Backend {
     match word {
         "direct" => Backend::Direct,
         "vxlan" => Backend::Vxlan,
+        "wireguard" => Backend::Wireguard,
         _ => Backend::Auto,
     }
 }

@@ -69,7 +69,9 @@ fn peer(peer: &Value) -> Option<Finding> {
             "let each node have prefixes of its own within clusterCIDRs of node.yaml: compare spec.podCIDRs of the \
              Nodes with kubectl get tripodnodes -o yaml"
         }
-        "unlinked" => "give both nodes an InternalIP of the same family, or set backend: auto in node.yaml",
+        "unlinked" => {
+            "give both nodes an InternalIP of the same family and the same backend in node.yaml, or set backend: auto"
+        }
         _ => return None,
     };
     let text = format!("{}: {}", say(peer, "state"), say(peer, "why"));

@@ -8,9 +8,9 @@ use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, Addres
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
-use rtnetlink::{LinkUnspec, LinkVxlan};
+use rtnetlink::{LinkUnspec, LinkVxlan, LinkWireguard};
 
-use super::{Kernel, KernelError, MAKE_OVERLAY};
+use super::{Kernel, KernelError, MAKE_OVERLAY, MAKE_WIREGUARD, SET_UP};
 use crate::mac::Mac;
 use crate::mesh::Overlay;
 
@@ -33,6 +33,8 @@ pub struct Link {
     pub is_loopback: bool,
     /// What it is as a VXLAN device, if it is one.
     pub vxlan: Option<VxlanLink>,
+    /// Whether it is a WireGuard device.
+    pub is_wireguard: bool,
 }
 
 /// What cannot be changed on a VXLAN device once it is there.
@@ -78,6 +80,17 @@ impl Kernel {
         made.map_err(KernelError::refused(MAKE_OVERLAY, name))
     }
 
+    /// Makes a WireGuard device, which has no key yet.
+    pub async fn add_wireguard(&self, name: &str, mtu: Option<u32>) -> Result<(), KernelError> {
+        let link = LinkWireguard::new(name);
+        let link = match mtu {
+            Some(mtu) => link.mtu(mtu),
+            None => link,
+        };
+        let made = self.handle.link().add(link.build()).execute().await;
+        made.map_err(KernelError::refused(MAKE_WIREGUARD, name))
+    }
+
     /// Gives a link this hardware address, which some drivers take only while it is down.
     pub async fn set_mac(&self, link: &Link, mac: Mac) -> Result<(), KernelError> {
         self.set(
@@ -95,7 +108,7 @@ impl Kernel {
 
     /// Sets a link up.
     pub async fn set_up(&self, link: &Link) -> Result<(), KernelError> {
-        self.set(link, LinkUnspec::new_with_index(link.index).up().build(), "set up").await
+        self.set(link, LinkUnspec::new_with_index(link.index).up().build(), SET_UP).await
     }
 
     async fn set(&self, link: &Link, message: LinkMessage, act: &'static str) -> Result<(), KernelError> {
@@ -164,7 +177,10 @@ fn read(message: LinkMessage) -> Link {
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Address(bytes) => link.mac = bytes.try_into().ok().map(Mac),
             LinkAttribute::Group(group) => link.group = group,
-            LinkAttribute::LinkInfo(infos) => link.vxlan = read_vxlan(&infos),
+            LinkAttribute::LinkInfo(infos) => {
+                link.vxlan = read_vxlan(&infos);
+                link.is_wireguard = infos.contains(&LinkInfo::Kind(InfoKind::Wireguard));
+            }
             _ => {}
         }
     }

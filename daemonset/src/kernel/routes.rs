@@ -15,6 +15,9 @@ use rtnetlink::RouteMessageBuilder;
 use super::{ADD_ROUTE, Kernel, KernelError, PROTOCOL};
 use crate::mesh::{MAIN, Reach};
 
+/// Preference of a route that leads nowhere: behind every other.
+const LAST: u32 = u32::MAX;
+
 /// A route of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostRoute {
@@ -30,12 +33,20 @@ pub struct HostRoute {
     pub source: Option<IpAddr>,
     /// Whether the next hop is on the link although no address says so.
     pub onlink: bool,
+    /// Whether it tells that there is no way, where no other route of this destination is.
+    pub is_unreachable: bool,
 }
 
 impl HostRoute {
+    /// The route that lets nothing for `destination` leave by a less specific one.
+    pub fn unreachable(destination: IpNetwork) -> Self {
+        let (gateway, source) = (None, None);
+        Self { table: MAIN, destination, gateway, device: 0, source, onlink: false, is_unreachable: true }
+    }
+
     /// What the kernel holds one route of.
-    pub fn key(&self) -> (u32, IpNetwork) {
-        (self.table, self.destination)
+    pub fn key(&self) -> (u32, IpNetwork, bool) {
+        (self.table, self.destination, self.is_unreachable)
     }
 
     fn message(&self) -> RouteMessage {
@@ -44,6 +55,12 @@ impl HostRoute {
         message.header.destination_prefix_length = self.destination.prefix();
         message.header.table = u8::try_from(self.table).unwrap_or(0);
         message.header.protocol = RouteProtocol::Other(PROTOCOL);
+        if self.is_unreachable {
+            message.header.kind = RouteType::Unreachable;
+            let destination = RouteAttribute::Destination(self.destination.network().into());
+            message.attributes = vec![destination, RouteAttribute::Priority(LAST)];
+            return message;
+        }
         message.header.kind = RouteType::Unicast;
         message.header.scope = if self.gateway.is_some() { RouteScope::Universe } else { RouteScope::Link };
         if self.onlink {
@@ -73,6 +90,7 @@ impl HostRoute {
             device: 0,
             source: None,
             onlink,
+            is_unreachable: message.header.kind == RouteType::Unreachable,
         };
         let mut destination = any;
         for attribute in &message.attributes {
@@ -80,7 +98,8 @@ impl HostRoute {
                 RouteAttribute::Destination(address) => destination = ip(address)?,
                 RouteAttribute::Gateway(address) => route.gateway = ip(address),
                 RouteAttribute::PrefSource(address) => route.source = ip(address),
-                RouteAttribute::Oif(index) => route.device = *index,
+                // In IPv6 the way to nowhere is by the loopback link.
+                RouteAttribute::Oif(index) if !route.is_unreachable => route.device = *index,
                 RouteAttribute::Table(table) => route.table = *table,
                 _ => {}
             }
@@ -92,7 +111,8 @@ impl HostRoute {
 
 impl fmt::Display for HostRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.destination)?;
+        let nowhere = if self.is_unreachable { "unreachable " } else { "" };
+        write!(f, "{nowhere}{}", self.destination)?;
         self.gateway.map_or(Ok(()), |gateway| write!(f, " via {gateway}"))?;
         if self.table == MAIN { Ok(()) } else { write!(f, " table {}", self.table) }
     }

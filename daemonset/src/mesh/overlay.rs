@@ -109,9 +109,10 @@ pub(super) fn wanted(
 }
 
 impl Mesh {
-    /// MTU of pods in bytes: what fits through every overlay that is there. None without one: the plugin
+    /// MTU of pods in bytes: what fits through every device of ours that leads to nodes. None without one: the plugin
     /// takes that of the default route's link.
     pub fn pod_mtu(&self) -> Option<u32> {
-        self.overlays.iter().filter_map(|overlay| overlay.mtu).min()
+        let overlays = self.overlays.iter().map(|overlay| overlay.mtu);
+        overlays.chain(self.wireguard.iter().map(|device| device.mtu)).flatten().min()
     }
 }

@@ -26,6 +26,7 @@ fn peer(name: &str, ips: &[&str], cidrs: &[&str]) -> Peer {
         addresses: addresses(ips),
         pod_cidrs: networks(cidrs),
         vtep_mac: "02:00:00:00:00:02".parse().unwrap(),
+        wireguard_key: None,
         protocol: 1,
     };
     Peer { name: name.into(), claim }
@@ -45,9 +46,11 @@ fn routes(mesh: &Mesh) -> Vec<String> {
         let device = match route.device {
             Device::Link(index) => format!("link {index}"),
             Device::Overlay(family) => family.overlay().to_owned(),
+            Device::Wireguard => WIREGUARD.to_owned(),
         };
         let source = route.source.map(|ip| format!(" src {ip}")).unwrap_or_default();
-        format!("{} via {} dev {device}{source} table {}", route.destination, route.gateway, route.table)
+        let gateway = route.gateway.map(|ip| format!(" via {ip}")).unwrap_or_default();
+        format!("{}{gateway} dev {device}{source} table {}", route.destination, route.table)
     };
     mesh.routes.iter().map(text).collect()
 }
@@ -137,4 +140,64 @@ fn one_peer_in_trouble_is_in_no_others_way() {
         with(Backend::Direct, &peers, &[("192.0.2.2", Reach::Unknown), ("192.0.2.3", Reach::OnLink(7))]);
     assert_eq!(routes(&mesh).len(), 1);
     assert_eq!(mesh.problems.len(), 1);
+}
+
+const KEY: PublicKey = PublicKey([2; 32]);
+
+fn with_key(mut peer: Peer, key: PublicKey) -> Peer {
+    peer.claim.wireguard_key = Some(key);
+    peer
+}
+
+#[test]
+fn encrypted_peers_are_behind_one_device_for_both_families() {
+    let mesh = with(Backend::Wireguard, &[with_key(dual(), KEY)], &ON_LINK);
+    assert_eq!(
+        routes(&mesh),
+        [
+            "10.244.2.0/24 dev tripod-wg src 192.0.2.1 table 254",
+            "192.0.2.2/32 dev tripod-wg table 84",
+            "2001:db8::2/128 dev tripod-wg table 84",
+            "fd00:2::/64 dev tripod-wg src 2001:db8::1 table 254",
+        ]
+    );
+    assert!(mesh.overlays.is_empty() && mesh.neighbours.is_empty() && mesh.forwarding.is_empty());
+    assert_eq!(mesh.rules, facts().pod_cidrs.into_iter().collect());
+    assert_eq!(mesh.neighbours_on_links(), 0);
+    let allowed = networks(&["10.244.2.0/24", "fd00:2::/64", "192.0.2.2/32", "2001:db8::2/128"]);
+    let endpoint = "192.0.2.2:51820".parse().unwrap();
+    let peer = WireguardPeer { endpoint, allowed: allowed.into_iter().collect() };
+    assert_eq!(mesh.wireguard_peers, BTreeMap::from([(KEY, peer)]));
+    let device = mesh.wireguard.clone().unwrap();
+    assert_eq!((device.port, device.mtu, mesh.pod_mtu()), (51820, Some(1440), Some(1440)));
+    assert_eq!(device.addresses, facts().node_ips);
+}
+
+#[test]
+fn what_any_peer_leaves_of_the_mtu_is_what_all_get() {
+    let six = || with_key(peer("n3", &["2001:db8::3"], &["fd00:3::/64"]), PublicKey([3; 32]));
+    let device = |peers: &[Peer]| with(Backend::Wireguard, peers, &[]).wireguard.unwrap();
+    assert_eq!(device(&[with_key(dual(), KEY), six()]).mtu, Some(1420));
+    let alone = device(&[]);
+    assert_eq!((alone.mtu, alone.addresses), (Some(1440), vec![]));
+    let facts = NodeFacts { node_ips: addresses(&["2001:db8::1"]), ..facts() };
+    let config = NodeConfig { backend: Backend::Wireguard, ..NodeConfig::default() };
+    let mesh = plan(&config, &facts, &[], &underlay(&[]));
+    assert_eq!(mesh.wireguard.and_then(|device| device.mtu), Some(1420));
+}
+
+#[test]
+fn who_has_no_key_is_not_linked_and_never_in_plain_text() {
+    let peers = [dual(), with_key(peer("n3", &["192.0.2.3"], &["10.244.3.0/24"]), PublicKey([3; 32]))];
+    let mesh = with(Backend::Wireguard, &peers, &ON_LINK);
+    assert!(routes(&mesh).iter().all(|route| !route.contains(":2::/64") && !route.contains("10.244.2.")));
+    assert_eq!(mesh.wireguard_peers.len(), 1);
+    let all = networks(&["10.244.2.0/24", "10.244.3.0/24", "fd00:2::/64"]);
+    assert_eq!(mesh.unreachable, all.into_iter().collect());
+    let [(v4, problem), (v6, _)] = &mesh.problems[..] else { panic!("{:?}", mesh.problems) };
+    assert_eq!((v4.as_str(), v6.as_str()), ("n2", "n2"));
+    assert!(problem.to_string().starts_with("10.244.2.0/24: the peer tells no valid key of WireGuard"));
+    // A key alone does not choose it.
+    let auto = with(Backend::Auto, &[with_key(dual(), KEY)], &ON_LINK);
+    assert_eq!((auto.wireguard, auto.unreachable), (None, BTreeSet::new()));
 }

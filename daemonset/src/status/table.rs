@@ -19,7 +19,10 @@ pub fn table(status: &Value) -> String {
     for overlay in list(status, "overlays") {
         let of = |key| say(overlay, key);
         let (name, local, vni, port, mtu) = (of("name"), of("local"), of("vni"), of("port"), of("mtu"));
-        text.push_str(&format!("  overlay {name}: from {local} port {port}, VNI {vni}, MTU {mtu}\n"));
+        text.push_str(&match overlay.get("vni") {
+            Some(_) => format!("  overlay {name}: from {local} port {port}, VNI {vni}, MTU {mtu}\n"),
+            None => format!("  WireGuard {name}: port {port}, MTU {mtu}\n"),
+        });
     }
     let peers = list(status, "peers");
     if !peers.is_empty() {

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{Backend, NodeConfig};
 use crate::mesh::{self, Underlay};
 use crate::tripod_node::{Claim, ClaimError};
+use crate::wireguard_key::PublicKey;
 
 fn facts(number: u8) -> NodeFacts {
     NodeFacts {
@@ -14,7 +15,8 @@ fn facts(number: u8) -> NodeFacts {
 }
 
 fn peer(number: u8) -> Peer {
-    Peer { name: format!("n{number}"), claim: Claim::new(&facts(number)).unwrap() }
+    let key = (number == 2).then_some(PublicKey([2; 32]));
+    Peer { name: format!("n{number}"), claim: Claim::new(&facts(number), key).unwrap() }
 }
 
 #[test]
@@ -35,7 +37,8 @@ fn each_peer_has_its_backend_and_state() {
     assert_eq!(told(Backend::Auto), [("direct", "linked"), ("vxlan", "linked"), ignored]);
     assert_eq!(told(Backend::Direct), [("direct", "linked"), ("none", "unlinked"), ignored]);
     assert_eq!(told(Backend::Vxlan), [("vxlan", "linked"), ("vxlan", "linked"), ignored]);
-    for (backend, state) in told(Backend::Auto) {
+    assert_eq!(told(Backend::Wireguard), [("wireguard", "linked"), ("none", "unlinked"), ignored]);
+    for (backend, state) in told(Backend::Auto).into_iter().chain(told(Backend::Wireguard)) {
         assert!(BACKENDS.contains(&backend) && PEER_STATES.contains(&state));
     }
 }
@@ -46,7 +49,7 @@ fn the_ways_to_a_peer_are_its_routes_and_no_others() {
         let cidrs = [format!("fd00:{number}::/64"), format!("10.244.{number}.0/24")];
         let facts =
             NodeFacts { pod_cidrs: cidrs.map(|cidr| cidr.parse().unwrap()).to_vec(), ..facts(number) };
-        Peer { name: format!("n{number}"), claim: Claim::new(&facts).unwrap() }
+        Peer { name: format!("n{number}"), claim: Claim::new(&facts, None).unwrap() }
     };
     let config = NodeConfig { backend: Backend::Vxlan, ..NodeConfig::default() };
     let believed = [both(2), both(3)];
@@ -55,7 +58,7 @@ fn the_ways_to_a_peer_are_its_routes_and_no_others() {
     let ways: Vec<_> = told.ways.iter().map(|way| (way.destination.to_string(), way.overlay)).collect();
     let overlay = Some("tripod4");
     assert_eq!(ways, [("10.244.3.0/24".to_owned(), overlay), ("fd00:3::/64".to_owned(), overlay)]);
-    assert_eq!(told.ways[0].gateway, IpAddr::from([10, 244, 3, 0]));
+    assert_eq!(told.ways[0].gateway, Some(IpAddr::from([10, 244, 3, 0])));
 }
 
 #[test]
@@ -74,7 +77,13 @@ fn a_person_reads_a_table_in_which_no_node_moves_the_cursor() {
     let status = Status { node: "n1".into(), facts: Some(facts(1)), ..Status::default() };
     let mut status = serde_json::to_value(status).unwrap();
     status["peers"] = json!([{"name": "n2", "backend": "direct", "state": "linked", "why": "\u{1b}[2J"}]);
+    status["overlays"] = json!([
+        {"name": "tripod4", "vni": 84, "port": 4789, "local": "192.0.2.1", "mtu": 1450},
+        OverlayStatus::from(&Wireguard { port: 51820, mtu: Some(1440), addresses: vec![] }),
+    ]);
     let text = table(&status);
+    assert!(text.contains("  overlay tripod4: from 192.0.2.1 port 4789, VNI 84, MTU 1450\n"), "{text}");
+    assert!(text.contains("  WireGuard tripod-wg: port 51820, MTU 1440\n"), "{text}");
     assert!(text.contains("pod CIDRs: 10.244.1.0/24\n") && text.contains("\nPEER  BACKEND"), "{text}");
     assert!(text.contains("n2    direct") && !text.contains('\u{1b}'), "{text}");
 }

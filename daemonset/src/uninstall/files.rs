@@ -15,6 +15,7 @@ use super::outcome::Object;
 use crate::attachments;
 use crate::hostfs::{Dir, HostFsError, Kind};
 use crate::plan;
+use crate::wireguard_key;
 
 /// Longest conflist or CDI spec that is read, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -71,7 +72,9 @@ fn names_plugin(text: &[u8]) -> bool {
 
 /// The marker that lets ADD work, then what the agent knew. Leases and records are the pods'.
 pub(super) fn agent_state(state: &Path) -> Vec<Object> {
-    ["ready", "agent.json", "agent.sock"].map(|name| remove(state, name, |_, _| Ok(None))).into()
+    ["ready", "agent.json", "agent.sock", wireguard_key::FILE]
+        .map(|name| remove(state, name, |_, _| Ok(None)))
+        .into()
 }
 
 /// Records of attachments and stores of leases: the pods' own, and so what goes once none of them is left.

@@ -1,4 +1,4 @@
-//! The kernel's part, by our marks: rules and routes of protocol 84, overlay devices, two tables.
+//! The kernel's part, by our marks: rules and routes of protocol 84, our devices, two tables.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use tripod_cni::nft::{Nft, base, bridge, passage};
 use super::attachments::Remaining;
 use super::outcome::Object;
 use crate::kernel::{Kernel, KernelError};
-use crate::mesh::Family;
+use crate::mesh::{Family, WIREGUARD};
 
 const RULES: &str = "routing rules of protocol 84";
 const ROUTES: &str = "routes of protocol 84";
@@ -20,7 +20,7 @@ const PASSAGES: &str = "our rules in forward chains of others";
 pub(super) async fn remove(kernel: &Kernel, remaining: &Remaining) -> Vec<Object> {
     let [overlay4, overlay6] = Family::ALL.map(Family::overlay);
     if let Some(reason) = remaining.reason() {
-        let objects = [RULES, ROUTES, overlay4, overlay6, INET, BRIDGE, PASSAGES];
+        let objects = [RULES, ROUTES, overlay4, overlay6, WIREGUARD, INET, BRIDGE, PASSAGES];
         return objects.map(|object| Object::waiting(object, reason.clone())).into();
     }
     let mut objects = vec![all(RULES, rules(kernel).await), all(ROUTES, routes(kernel).await)];
@@ -55,7 +55,7 @@ async fn routes(kernel: &Kernel) -> Result<usize, KernelError> {
 async fn overlays(kernel: &Kernel) -> Vec<Object> {
     let links = match kernel.links().await {
         Ok(links) => links,
-        Err(error) => return vec![Object::failed("overlay devices", &error)],
+        Err(error) => return vec![Object::failed("overlay and WireGuard devices", &error)],
     };
     let mut objects = Vec::new();
     for name in Family::ALL.map(Family::overlay) {
@@ -65,6 +65,11 @@ async fn overlays(kernel: &Kernel) -> Vec<Object> {
             Some(_) => Object::kept(name, "it is no VXLAN device, and so not ours"),
         });
     }
+    objects.push(match links.iter().find(|link| link.name == WIREGUARD) {
+        None => Object::done(WIREGUARD),
+        Some(link) if link.is_wireguard => Object::removed(WIREGUARD, kernel.delete_link(link).await),
+        Some(_) => Object::kept(WIREGUARD, "it is no WireGuard device, and so not ours"),
+    });
     objects
 }
 

@@ -4,20 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
+use super::There;
+use super::device::Devices;
 use crate::kernel::{Fdb, HostRoute, Kernel, KernelError, Permanent};
 use crate::mesh::{self, Device, Family, Mesh};
 
-/// Routes to peers. Those of pods, without a next hop, are the plugin's.
+/// Routes to peers. Those of pods, without a next hop and not behind WireGuard, are the plugin's.
 pub(super) async fn routes(
     kernel: &Kernel,
-    there: &[HostRoute],
+    there: &There,
     mesh: &Mesh,
-    overlays: &BTreeMap<Family, u32>,
+    devices: &Devices,
     failed: &mut Vec<KernelError>,
 ) {
-    let to_peers = there.iter().filter(|route| route.gateway.is_some());
+    let is_to_a_peer =
+        |it: &&HostRoute| it.gateway.is_some() || it.is_unreachable || Some(it.device) == there.wireguard;
+    let to_peers = there.routes.iter().filter(is_to_a_peer);
     let there: BTreeMap<_, _> = to_peers.map(|route| (route.key(), route)).collect();
-    let wanted = wanted_routes(mesh, overlays);
+    let wanted = wanted_routes(mesh, devices);
     for (key, route) in &wanted {
         let found = there.get(key).copied();
         if found != Some(route) {
@@ -92,20 +96,17 @@ impl Entries {
     }
 }
 
-/// The routes of a mesh whose overlay devices have these indexes, by what the kernel holds one of.
-fn wanted_routes(mesh: &Mesh, overlays: &BTreeMap<Family, u32>) -> BTreeMap<(u32, IpNetwork), HostRoute> {
-    let device = |device: Device| match device {
-        Device::Link(index) => Some(index),
-        Device::Overlay(family) => overlays.get(&family).copied(),
-    };
+/// The routes of a mesh whose devices have these indexes, by what the kernel holds one of.
+fn wanted_routes(mesh: &Mesh, devices: &Devices) -> BTreeMap<(u32, IpNetwork, bool), HostRoute> {
     let route = |route: &mesh::Route| {
-        let onlink = matches!(route.device, Device::Overlay(_)) && route.gateway.is_ipv4();
-        let device = device(route.device)?;
+        let onlink =
+            matches!(route.device, Device::Overlay(_)) && route.gateway.is_some_and(|ip| ip.is_ipv4());
+        let device = devices.index(route.device)?;
         let mesh::Route { table, destination, gateway, source, .. } = *route;
-        let route = HostRoute { table, destination, gateway: Some(gateway), device, source, onlink };
-        Some((route.key(), route))
+        Some(HostRoute { table, destination, gateway, device, source, onlink, is_unreachable: false })
     };
-    mesh.routes.iter().filter_map(route).collect()
+    let nowhere = mesh.unreachable.iter().copied().map(HostRoute::unreachable);
+    mesh.routes.iter().filter_map(route).chain(nowhere).map(|route| (route.key(), route)).collect()
 }
 
 /// Rules for packets of our pods.

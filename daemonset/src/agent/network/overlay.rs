@@ -1,20 +1,18 @@
 //! Overlay devices: made, repaired, removed.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use ipnetwork::IpNetwork;
-
+use super::device;
 use crate::kernel::{Kernel, KernelError, Link, VxlanLink};
 use crate::mesh::{Family, Overlay};
 
 /// Makes the overlay devices what they should be. Returns the indexes of those that are.
 pub(super) async fn ensure(
     kernel: &Kernel,
+    links: &[Link],
     wanted: &[Overlay],
     failed: &mut Vec<KernelError>,
-) -> Result<BTreeMap<Family, u32>, KernelError> {
-    let links = kernel.links().await?;
+) -> BTreeMap<Family, u32> {
     let mut made = BTreeMap::new();
     for overlay in wanted {
         let found = links.iter().find(|link| link.name == overlay.family.overlay());
@@ -27,27 +25,27 @@ pub(super) async fn ensure(
             Err(error) => failed.push(error),
         }
     }
-    Ok(made)
+    made
 }
 
 /// Removes the overlay devices that nothing needs. A link of another kind with such a name is somebody
 /// else's.
 pub(super) async fn sweep(
     kernel: &Kernel,
+    links: &[Link],
     wanted: &[Overlay],
     failed: &mut Vec<KernelError>,
-) -> Result<(), KernelError> {
+) {
     let is_wanted = |name: &str| wanted.iter().any(|overlay| overlay.family.overlay() == name);
     let is_ours = |name: &str| Family::ALL.iter().any(|family| family.overlay() == name);
-    for link in kernel.links().await? {
+    for link in links {
         if link.vxlan.is_some() && is_ours(&link.name) && !is_wanted(&link.name) {
-            match kernel.delete_link(&link).await {
+            match kernel.delete_link(link).await {
                 Ok(()) => tracing::info!(link = link.name, "removed the overlay device, which no peer needs"),
                 Err(error) => failed.push(error),
             }
         }
     }
-    Ok(())
 }
 
 async fn put(kernel: &Kernel, overlay: &Overlay, found: Option<&Link>) -> Result<Link, KernelError> {
@@ -81,30 +79,11 @@ async fn repair(kernel: &Kernel, overlay: &Overlay, link: &Link) -> Result<(), K
     if link.mac != Some(overlay.mac) {
         kernel.set_mac(link, overlay.mac).await?;
     }
-    if let Some(mtu) = overlay.mtu.filter(|mtu| link.mtu != *mtu) {
-        kernel.set_mtu(link, mtu).await?;
-    }
-    if !link.is_up {
-        kernel.set_up(link).await?;
-    }
-    let addresses = kernel.addresses().await?;
-    let on_link: Vec<_> = addresses.into_iter().filter(|(index, _)| *index == link.index).collect();
-    for address in overlay.addresses.iter().filter(|ip| !on_link.iter().any(|(_, on)| on.ip() == **ip)) {
-        kernel.add_address(link, *address).await?;
-    }
-    for (_, stale) in on_link.iter().filter(|(_, on)| is_stale(on, &overlay.addresses)) {
-        kernel.delete_address(link, *stale).await?;
-    }
+    device::settle(kernel, link, overlay.mtu, &overlay.addresses).await?;
     if kernel.offloads_checksums(link)? != overlay.offloads_checksums {
         kernel.offload_checksums(link, overlay.offloads_checksums)?;
         let on = overlay.offloads_checksums;
         tracing::info!(link = link.name, on, "set checksum offload of the overlay device");
     }
     Ok(())
-}
-
-/// The kernel gives each link a link-local address by itself.
-fn is_stale(on_link: &IpNetwork, wanted: &[IpAddr]) -> bool {
-    let is_kernels = matches!(on_link.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
-    !is_kernels && !wanted.contains(&on_link.ip())
 }

@@ -36,8 +36,15 @@ pub(super) async fn restore(
             }
             let source = mesh.source_towards(address.is_ipv4());
             let destination = IpNetwork::from(*address);
-            let route =
-                HostRoute { table: MAIN, destination, gateway: None, device: *device, source, onlink: false };
+            let route = HostRoute {
+                table: MAIN,
+                destination,
+                gateway: None,
+                device: *device,
+                source,
+                onlink: false,
+                is_unreachable: false,
+            };
             let found = routes.get(&route.key()).copied();
             if found != Some(&route) {
                 failed.extend(kernel.put_route(&route, found.is_some()).await.err());

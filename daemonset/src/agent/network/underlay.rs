@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::kernel::Link;
-use crate::mesh::{Family, Reach};
+use crate::mesh::{Family, Reach, WIREGUARD};
 
 /// MTU of the link with each of `ours`, by family. An address on the loopback link, as nodes that speak BGP
 /// have, says nothing of the way: what fits the links to all peers does.
@@ -16,7 +16,9 @@ pub(super) fn mtu(
     addresses: &[(u32, IpNetwork)],
     reach: &BTreeMap<IpAddr, Reach>,
 ) -> BTreeMap<Family, u32> {
-    let is_overlay = |link: &Link| Family::ALL.iter().any(|family| family.overlay() == link.name);
+    let is_overlay = |link: &Link| {
+        link.name == WIREGUARD || Family::ALL.iter().any(|family| family.overlay() == link.name)
+    };
     let carries = |link: &Link, ip: IpAddr| {
         addresses.iter().any(|(index, address)| *index == link.index && address.ip() == ip)
     };
@@ -48,8 +50,13 @@ mod tests {
 
     #[test]
     fn the_link_with_the_address_counts_and_loopback_does_not() {
-        let links =
-            [link(1, "lo", 65536), link(2, "eth0", 1500), link(3, "eth1", 9000), link(9, "tripod4", 1450)];
+        let links = [
+            link(1, "lo", 65536),
+            link(2, "eth0", 1500),
+            link(3, "eth1", 9000),
+            link(9, "tripod4", 1450),
+            link(8, "tripod-wg", 1440),
+        ];
         let [a, b, c] = ["10.0.0.1", "10.0.0.2", "fd00::2"].map(|ip| ip.parse::<IpAddr>().unwrap());
         let on = |index, ip: IpAddr| (index, IpNetwork::from(ip));
         let found = |addresses: &[(u32, IpNetwork)], reach| {
@@ -59,6 +66,7 @@ mod tests {
         assert_eq!(found(&[on(3, a)], none()), Some(9000));
         assert_eq!(found(&[on(9, a), on(3, a)], none()), Some(9000), "the overlay has it too");
         assert_eq!(found(&[on(9, a)], none()), None);
+        assert_eq!(found(&[on(8, a)], none()), None);
         assert_eq!(found(&[on(1, a)], none()), None);
         let peers = [(b, Reach::Routed(Some(3))), (c, Reach::OnLink(2))];
         assert_eq!(found(&[on(1, a)], peers.into()), Some(9000), "the other family is another matter");

@@ -102,6 +102,11 @@ fn lost(one: &Tried, all: &[&Tried]) -> Option<Finding> {
             "let the network between the nodes carry packets with pods' addresses: clouds do not before their check of \
              sources and destinations is off (port security, IP forwarding). Or set backend: vxlan in node.yaml",
         ),
+        (Aim::Pods(_), "wireguard") => one.warn(
+            format!("{said}, and the node itself answers"),
+            "open WireGuard's UDP port (51820, or wireguard.port of node.yaml) between the nodes, on the nodes and on \
+             what is between them; the port must be the same on all nodes",
+        ),
         (Aim::Pods(_), _) => one.warn(
             format!("{said}, and the node itself answers"),
             "open the overlay's UDP port (4789, or vxlan.port of node.yaml) between the nodes, on the nodes and on what is \

@@ -29,7 +29,7 @@ pub(super) struct Seen {
 /// How one of its prefixes is reached.
 #[derive(Clone, Debug, Deserialize)]
 struct Way {
-    gateway: IpAddr,
+    gateway: Option<IpAddr>,
     overlay: Option<String>,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Aim {
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) peer: String,
-    /// `direct` or `vxlan`.
+    /// `direct`, `vxlan` or `wireguard`.
     pub(super) backend: String,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) aim: Aim,
@@ -119,7 +119,7 @@ pub(super) fn of_peer(peer: &Seen) -> Vec<Target> {
 
 /// The address of the other node's overlay, where it has one: with IPv6.
 fn overlay_end(way: &Way) -> Option<SocketAddr> {
-    let (IpAddr::V6(gateway), Some(name)) = (way.gateway, &way.overlay) else { return None };
+    let (Some(IpAddr::V6(gateway)), Some(name)) = (way.gateway, &way.overlay) else { return None };
     let link = if_nametoindex(name.as_str()).ok()?;
     gateway.is_unicast_link_local().then(|| SocketAddrV6::new(gateway, PORT, 0, link).into())
 }

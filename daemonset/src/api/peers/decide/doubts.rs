@@ -117,6 +117,7 @@ mod tests {
             addresses: Vec::new(),
             pod_cidrs: Vec::new(),
             vtep_mac: Mac::of_node(name),
+            wireguard_key: None,
             protocol: 1,
         }
     }

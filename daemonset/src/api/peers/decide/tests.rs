@@ -15,6 +15,7 @@ fn claim(name: &str, protocol: u32) -> Disputed {
         addresses: Vec::new(),
         pod_cidrs: Vec::new(),
         vtep_mac: Mac::of_node(name),
+        wireguard_key: None,
         protocol,
     };
     Disputed::from([(name.to_owned(), claim)])
