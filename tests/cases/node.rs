@@ -16,6 +16,7 @@ mod restore;
 mod taint;
 mod uninstall;
 mod watch;
+mod wireguard;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

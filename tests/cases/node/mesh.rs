@@ -4,7 +4,7 @@ mod claims;
 mod closed;
 mod doctor;
 mod faults;
-mod site;
+pub(super) mod site;
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -17,7 +17,7 @@ use tripod_tests::reach::Server;
 use site::{Cable, Node, Site};
 
 /// Everybody asks everybody, and sees who asks: pods across nodes, and nodes the other's pods.
-fn all_reach_all(site: &Site, a: &Node, b: &Node, pods: [&[String; 2]; 2]) {
+pub(super) fn all_reach_all(site: &Site, a: &Node, b: &Node, pods: [&[String; 2]; 2]) {
     let nodes = [site.addresses(a.number), site.addresses(b.number)];
     for family in 0..2 {
         let of = |addresses: &[String; 2]| addresses[family].clone();
@@ -40,7 +40,7 @@ fn all_reach_all(site: &Site, a: &Node, b: &Node, pods: [&[String; 2]; 2]) {
 }
 
 /// The address that a server at `target` in `to` sees when asked from `from`.
-fn seen(from: &Namespace, to: &Namespace, target: &str) -> String {
+pub(super) fn seen(from: &Namespace, to: &Namespace, target: &str) -> String {
     // A port is not free again at once.
     static PORT: AtomicU16 = AtomicU16::new(7000);
     let port = PORT.fetch_add(1, Ordering::Relaxed);

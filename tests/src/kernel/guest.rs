@@ -63,7 +63,9 @@ fn settings(packages: &Packages, errand: &Errand) -> anyhow::Result<String> {
     let text = |path: &Path| path.to_str().map(quote).with_context(|| format!("{path:?} is not Unicode"));
     let mut script = String::new();
     let mut export = |name: &str, value: String| writeln!(script, "export {name}={value}");
-    export("PATH", quote(SEARCH_PATH))?;
+    let tools = packages.tools();
+    let tools = tools.to_str().with_context(|| format!("{tools:?} is not Unicode"))?;
+    export("PATH", quote(&format!("{SEARCH_PATH}:{tools}")))?;
     export("CI", quote("true"))?;
     export(programs::PREBUILT, quote("true"))?;
     export("CARGO_TARGET_DIR", text(errand.target)?)?;

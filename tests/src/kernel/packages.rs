@@ -14,6 +14,8 @@ use crate::cluster::progress::step;
 const KERNEL: &str = "linux-image-amd64";
 const EMULATOR: &str = "qemu-system-x86";
 const SHELL: &str = "busybox-static";
+/// WireGuard's own tool, by which tests look at what was made, and break it.
+const WIREGUARD: &str = "wireguard-tools";
 /// The folder's file that tells that it is complete, and the kernel's release.
 const RELEASE: &str = "release";
 
@@ -28,7 +30,7 @@ impl Packages {
     /// Unpacks what is missing below `folder`. What is there is kept.
     pub(super) fn prepare(folder: &Path) -> anyhow::Result<Self> {
         let (tools, linux, qemu) = (folder.join("tools"), folder.join("linux"), folder.join("qemu"));
-        debian::unpack(&tools, &[SHELL])?;
+        debian::unpack(&tools, &[SHELL, WIREGUARD])?;
         if !qemu.join(RELEASE).exists() {
             // Its libraries too, as far as this machine has none.
             debian::unpack(&qemu, &debian::missing(EMULATOR)?)?;
@@ -60,6 +62,11 @@ impl Packages {
     /// A static shell with all the small tools.
     pub(super) fn busybox(&self) -> PathBuf {
         busybox(&self.folder.join("tools"))
+    }
+
+    /// The folder of tools that the machine may not have.
+    pub(super) fn tools(&self) -> PathBuf {
+        self.folder.join("tools/usr/bin")
     }
 
     /// The emulator, as unpacked or, if it was there already, as installed.

@@ -15,45 +15,48 @@ use tripod_tests::programs::program;
 
 /// How the nodes are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cable {
+pub(in crate::node) enum Cable {
     /// All on one link.
     Switch,
     /// Each on a link of its own, with a router between that knows no pods.
     Router,
 }
 
-pub(super) struct Site {
-    pub(super) router: Namespace,
-    pub(super) cluster: Cluster,
+pub(in crate::node) struct Site {
+    pub(in crate::node) router: Namespace,
+    pub(in crate::node) cluster: Cluster,
     authority: Authority,
     files: TempDir,
     cable: Cable,
+    /// How often agents look for what no event tells of, in seconds.
+    pub(in crate::node) resync: u16,
 }
 
 /// A node of a [`Site`]. Its API server is its own, so that no test of the nodes' network can cut it off.
-pub(super) struct Node {
-    pub(super) number: u8,
-    pub(super) node: Namespace,
-    pub(super) pod: Namespace,
-    pub(super) agent: Option<Daemon>,
-    pub(super) api: Option<ApiServer>,
-    folder: PathBuf,
+pub(in crate::node) struct Node {
+    pub(in crate::node) number: u8,
+    pub(in crate::node) node: Namespace,
+    pub(in crate::node) pod: Namespace,
+    pub(in crate::node) agent: Option<Daemon>,
+    pub(in crate::node) api: Option<ApiServer>,
+    pub(in crate::node) folder: PathBuf,
 }
 
 const API: &str = "127.0.0.1:6443";
 
 /// Address of the cluster's own Service, in a range of pods for once.
-pub(super) const SERVICE: &str = "10.244.96.1";
+pub(in crate::node) const SERVICE: &str = "10.244.96.1";
 
 impl Site {
     /// `None` without root.
-    pub(super) fn new(cable: Cable) -> Option<Self> {
+    pub(in crate::node) fn new(cable: Cable) -> Option<Self> {
         let site = Self {
             router: Namespace::node()?,
             cluster: Cluster::default(),
             authority: Authority::default(),
             files: tempfile::tempdir().expect("a folder"),
             cable,
+            resync: 60,
         };
         write_service_account(&site.files.path().join("account"), &site.authority);
         match cable {
@@ -71,12 +74,12 @@ impl Site {
     }
 
     /// Node `n<number>` with pod CIDRs of that number, its agent started with these settings.
-    pub(super) fn join(&self, number: u8, settings: &str) -> Node {
+    pub(in crate::node) fn join(&self, number: u8, settings: &str) -> Node {
         self.join_with(number, |node| node.configure(settings))
     }
 
     /// The same without the admin's word.
-    pub(super) fn join_alone(&self, number: u8) -> Node {
+    pub(in crate::node) fn join_alone(&self, number: u8) -> Node {
         self.join_with(number, Node::configure_alone)
     }
 
@@ -97,15 +100,15 @@ impl Site {
         node
     }
 
-    pub(super) fn serve(&self, node: &mut Node) {
+    pub(in crate::node) fn serve(&self, node: &mut Node) {
         let address = API.parse().expect("an address");
         node.api = Some(ApiServer::start(&node.node, address, &self.authority, &self.cluster));
     }
 
-    pub(super) fn start(&self, node: &mut Node) {
+    pub(in crate::node) fn start(&self, node: &mut Node) {
         let mut command = Command::new(program("tripod-node"));
         command.env("KUBERNETES_SERVICE_HOST", SERVICE).env("KUBERNETES_SERVICE_PORT", "443");
-        command.env("NODE_NAME", node.name()).arg("agent").args(["--resync", "60"]);
+        command.env("NODE_NAME", node.name()).arg("agent").args(["--resync", &self.resync.to_string()]);
         command.arg("--config").arg(node.folder.join("config/node.yaml"));
         command.arg("--conflist").arg(node.folder.join("net.d/10-tripod.conflist"));
         command.arg("--service-account-dir").arg(self.files.path().join("account"));
@@ -142,7 +145,7 @@ impl Site {
     }
 
     /// The addresses of node `number`.
-    pub(super) fn addresses(&self, number: u8) -> [String; 2] {
+    pub(in crate::node) fn addresses(&self, number: u8) -> [String; 2] {
         let n = number;
         match self.cable {
             Cable::Switch => [format!("192.0.2.{n}"), format!("fd00:30::{n}")],
@@ -152,16 +155,16 @@ impl Site {
 }
 
 impl Node {
-    pub(super) fn name(&self) -> String {
+    pub(in crate::node) fn name(&self) -> String {
         format!("n{}", self.number)
     }
 
-    pub(super) fn configure(&self, settings: &str) {
+    pub(in crate::node) fn configure(&self, settings: &str) {
         self.configure_exactly(&format!("clusterCIDRs: [10.244.0.0/16, \"fd00:10:244::/48\"]\n{settings}"));
     }
 
     /// Leaves the admin's word out: which prefixes are the cluster's.
-    pub(super) fn configure_alone(&self) {
+    pub(in crate::node) fn configure_alone(&self) {
         self.configure_exactly("");
     }
 
@@ -186,12 +189,12 @@ impl Node {
     }
 
     /// Tells the cluster what addresses the node has by now.
-    pub(super) fn renew(&self, site: &Site) {
+    pub(in crate::node) fn renew(&self, site: &Site) {
         site.cluster.set_node(Some(self.object()));
     }
 
     /// Attaches the node's pod and returns its addresses.
-    pub(super) fn attach(&self) -> [String; 2] {
+    pub(in crate::node) fn attach(&self) -> [String; 2] {
         let conflist = self.folder.join("net.d/10-tripod.conflist");
         eventually("the conflist is there", || conflist.exists());
         let list: Value = serde_json::from_slice(&std::fs::read(conflist).expect("a file")).expect("JSON");
@@ -207,23 +210,23 @@ impl Node {
     }
 
     /// The routes to other nodes' pods, by family.
-    pub(super) fn routes(&self) -> String {
+    pub(in crate::node) fn routes(&self) -> String {
         let routes = self.node.sh("ip -4 route show proto 84; ip -6 route show proto 84");
         let to_peers = routes.lines().filter(|line| line.contains(" via "));
         to_peers.map(|line| format!("{}\n", line.trim_end())).collect()
     }
 
     /// The rules that look packets of pods up.
-    pub(super) fn rules(&self) -> String {
+    pub(in crate::node) fn rules(&self) -> String {
         let rules = self.node.sh("ip rule; ip -6 rule");
         rules.lines().filter(|rule| rule.contains("proto 84")).map(|rule| format!("{rule}\n")).collect()
     }
 
-    pub(super) fn waits_for_routes(&self, what: &str, holds: impl Fn(&str) -> bool) {
+    pub(in crate::node) fn waits_for_routes(&self, what: &str, holds: impl Fn(&str) -> bool) {
         eventually(what, || holds(&self.routes()));
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(in crate::node) fn log(&self) -> String {
         self.agent.as_ref().map(Daemon::log).unwrap_or_default()
     }
 }
