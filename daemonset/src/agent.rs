@@ -128,6 +128,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
         network,
         facts: None,
         key: None,
+        is_key_known: false,
         refused: None,
         peers: None,
         is_judged: false,
@@ -156,6 +157,8 @@ struct Agent<'a> {
     facts: Option<NodeFacts>,
     /// By what others can encrypt what they say to us; none until there is a device for it.
     key: Option<PublicKey>,
+    /// Whether it was seen that there is one, or none.
+    is_key_known: bool,
     /// What is wrong with the Node object since it was good.
     refused: Option<FactsError>,
     network: Network,
@@ -322,8 +325,10 @@ impl Agent<'_> {
         let snapshot = Snapshot::new(&self.settings.node_name, facts.clone(), peers);
         let ways = self.node.prepare(&desired, &snapshot)?;
         let key = mesh.wireguard.is_some().then(|| self.node.key()).transpose()?;
-        let key = self.network.apply(&mesh, &ways, key).await?;
-        self.take_key(key);
+        let encryption = self.network.apply(&mesh, &ways, key).await?;
+        self.shown.applied(self.network.failures());
+        self.take_key(encryption.as_ref().ok().copied().flatten());
+        encryption.map_err(ApplyError::Tunnel)?;
         self.node.announce(&desired, &snapshot)
     }
 

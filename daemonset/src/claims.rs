@@ -121,6 +121,12 @@ impl Standpoint<'_> {
         if let Some(address) = claim.addresses.iter().find(|ip| facts.node_ips.contains(ip)) {
             return Err(Refusal::Us(*address));
         }
+        // Packets of our pods for it would leave the node, and somebody else would answer for the pod.
+        let inside =
+            |ours: &IpNetwork| Some((*ours, *claim.addresses.iter().find(|ip| ours.contains(**ip))?));
+        if let Some((ours, address)) = facts.pod_cidrs.iter().find_map(inside) {
+            return Err(Refusal::Ours { claimed: address.into(), ours });
+        }
         if self.key.is_some() && self.key == claim.wireguard_key {
             return Err(Refusal::OurKey);
         }

@@ -8,7 +8,8 @@
 //!
 //! Where the admin wants encryption, all peers are behind one WireGuard device for both families: a route there,
 //! and on the device a peer whose key decides which addresses its packets may come from. Where that route is
-//! missing, another one says that there is no way: a default route would take the packets along in plain text.
+//! missing, another one says that there is no way: a default route would take the packets along in plain text. With
+//! `clusterCIDRs` that holds for all pods there are, also for those of nodes that nobody believes.
 //!
 //! What pods say to a node they must say through the overlay as well: in between may be machines that drop
 //! packets with pods' addresses. Rules for packets from our pods look into a table of their own, where nodes
@@ -125,7 +126,7 @@ pub struct Mesh {
     pub wireguard_peers: BTreeMap<PublicKey, WireguardPeer>,
     /// Routes to peers.
     pub routes: BTreeSet<Route>,
-    /// Prefixes of peers that are to be reached encrypted or not at all.
+    /// Prefixes of pods that are to be reached encrypted or not at all.
     pub unreachable: BTreeSet<IpNetwork>,
     /// Next hops on overlays.
     pub neighbours: BTreeSet<Neighbour>,
@@ -199,9 +200,7 @@ pub fn plan(config: &NodeConfig, facts: &NodeFacts, peers: &[Peer], underlay: &U
     }
     mesh.overlays = overlay::wanted(config, facts, underlay, &mesh);
     mesh.wireguard = wireguard::wanted(config, facts, underlay, &mesh);
-    if config.backend == Backend::Wireguard {
-        mesh.unreachable = peers.iter().flat_map(|peer| &peer.claim.pod_cidrs).copied().collect();
-    }
+    mesh.unreachable = wireguard::unreachable(config, facts, peers);
     mesh.rules = facts.pod_cidrs.iter().filter(|cidr| mesh.has_nodes_of(cidr)).copied().collect();
     mesh
 }

@@ -71,7 +71,7 @@ const PROVIDERS: [&str; 15] = [
 ];
 
 /// Kinds of [`ApplyError`](crate::agent::ApplyError).
-const ERRORS: [&str; 6] = ["sysctl", "kernel", "firewall", "files", "snapshot", "conflist"];
+const ERRORS: [&str; 7] = ["sysctl", "kernel", "link", "firewall", "files", "snapshot", "conflist"];
 
 /// All metrics of the agent.
 #[derive(Debug)]

@@ -53,6 +53,8 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// The overlay and WireGuard devices.
     pub overlays: Vec<OverlayStatus>,
+    /// What could not be done for single links with other nodes, at the last look.
+    pub failures: Vec<String>,
     /// How full the pod CIDRs are.
     pub leases: Vec<Leases>,
     /// How many versions of `node.yaml` this run has taken over, up to the one that is applied.

@@ -42,14 +42,15 @@ impl Agent<'_> {
         node::tell_unlisted(&self.config, &news);
         self.facts = Some(news);
         self.is_judged = false;
-        // A node that encrypts tells of itself with its key, lest others lose it for a moment.
-        if self.config.backend != Backend::Wireguard || self.key.is_some() {
-            self.tell_ours();
-        }
+        self.tell_ours();
     }
 
-    /// Tells the other nodes about this one.
+    /// Tells the other nodes about this one. A node that encrypts tells of itself once it is known whether it has a
+    /// key: without one others would lose it for as long as its first look fails.
     pub(super) fn tell_ours(&self) {
+        if self.config.backend == Backend::Wireguard && !self.is_key_known {
+            return;
+        }
         let claim = self.facts.as_ref().and_then(|facts| Claim::new(facts, self.key));
         self.ours.send_if_modified(|told| {
             let is_new = *told != claim;
@@ -60,6 +61,7 @@ impl Agent<'_> {
 
     /// Takes over the key that the kernel made of our private one.
     pub(super) fn take_key(&mut self, key: Option<PublicKey>) {
+        self.is_key_known = true;
         self.is_judged &= self.key == key;
         self.key = key;
     }

@@ -105,14 +105,13 @@ impl Network {
 
     /// Restores the ways to our own pods, and makes the rest what `mesh` says: devices, then what lies on
     /// them, then the ways that lead to them; last goes what is not wanted any more. Returns this node's public
-    /// key, if it encrypts by `key`. Where it cannot, the rest is done all the same, and that is the error: no
-    /// node that was to encrypt goes on without.
+    /// key, if it encrypts by `key`. Where it cannot, the rest is done all the same.
     pub(super) async fn apply(
         &mut self,
         mesh: &Mesh,
         ways: &[WayToPod],
         key: Option<&PrivateKey>,
-    ) -> Result<Option<PublicKey>, KernelError> {
+    ) -> Result<Encryption, KernelError> {
         let mut failed = Vec::new();
         let links = self.kernel.links().await?;
         let overlays = overlay::ensure(&self.kernel, &links, &mesh.overlays, &mut failed).await;
@@ -138,9 +137,17 @@ impl Network {
         }
         let failures = failed.iter().map(|error| report::chain(error)).collect();
         tell(&mut self.failures, failures, "a part of the links with other nodes failed; trying again");
-        Ok(tunnel?.and_then(|tunnel| tunnel.public_key))
+        Ok(tunnel.map(|tunnel| tunnel?.public_key))
+    }
+
+    /// What could not be done at the last look, though the rest was.
+    pub(super) fn failures(&self) -> &[String] {
+        self.failures.found()
     }
 }
+
+/// This node's public key, if it encrypts, or why it cannot: no node that was to encrypt goes on without.
+pub(super) type Encryption = Result<Option<PublicKey>, KernelError>;
 
 /// What there is, before anything is changed.
 #[derive(Debug)]

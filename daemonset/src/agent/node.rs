@@ -54,6 +54,9 @@ pub enum ApplyError {
     /// This node's own key.
     #[error("cannot encrypt what is said to other nodes")]
     Key(#[from] KeyFileError),
+    /// The device that encrypts.
+    #[error("cannot encrypt what is said to other nodes")]
+    Tunnel(#[source] KernelError),
     /// The base table.
     #[error("cannot prepare the firewall")]
     Firewall(#[from] FirewallError),
@@ -73,7 +76,7 @@ impl ApplyError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Sysctl(_) => "sysctl",
-            Self::Kernel(_) => "kernel",
+            Self::Kernel(_) | Self::Tunnel(_) => "kernel",
             Self::Firewall(_) => "firewall",
             Self::Files(_) | Self::Key(_) => "files",
             Self::Snapshot(_) => "snapshot",

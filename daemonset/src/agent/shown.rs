@@ -26,7 +26,11 @@ pub(super) struct Shown {
     peers: Vec<PeerStatus>,
     overlays: Vec<OverlayStatus>,
     cluster_cidrs: Vec<IpNetwork>,
+    failures: Vec<String>,
 }
+
+/// Most failures of single links that are shown: with thousands of peers there can be thousands.
+const MOST_FAILURES: usize = 16;
 
 impl Shown {
     /// Nothing was seen yet.
@@ -38,6 +42,7 @@ impl Shown {
             peers: Vec::new(),
             overlays: Vec::new(),
             cluster_cidrs: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -52,6 +57,17 @@ impl Shown {
         self.peers = status::peers(mesh, peers, &self.refused);
         let encrypted = mesh.wireguard.iter().map(OverlayStatus::from);
         self.overlays = mesh.overlays.iter().map(OverlayStatus::from).chain(encrypted).collect();
+    }
+
+    /// The links were made, but for these.
+    pub(super) fn applied(&mut self, failures: &[String]) {
+        self.failures = failures.iter().take(MOST_FAILURES).cloned().collect();
+        if !failures.is_empty() {
+            self.observer.metrics.failed("link");
+        }
+        if let left_out @ 1.. = failures.len().saturating_sub(MOST_FAILURES) {
+            self.failures.push(format!("{left_out} more"));
+        }
     }
 
     /// A step failed.
@@ -72,6 +88,7 @@ impl Shown {
             status.peers.clone_from(&self.peers);
             status.overlays.clone_from(&self.overlays);
             status.cluster_cidrs.clone_from(&self.cluster_cidrs);
+            status.failures.clone_from(&self.failures);
             if *phase == Phase::Ready {
                 status.config_generation = self.generation;
             }
@@ -86,6 +103,10 @@ impl Shown {
             Phase::WaitingForPodCidrs => events.post(Reason::PodCidrMissing, "", &phase.to_string()),
             Phase::Failing(error) => events.post(Reason::ReconcileFailed, "", error),
             _ => {}
+        }
+        if let [first, ..] = &self.failures[..] {
+            let text = format!("a part of the links with other nodes failed: {first}");
+            events.post(Reason::ReconcileFailed, "links", &text);
         }
         if let [first, ..] = node.preempting() {
             let files = node.preempting().join(", ");

@@ -81,16 +81,21 @@ impl<'a> Court<'a> {
         }
     }
 
-    /// Nodes that claim one key. It says nothing of who has it that they have told it.
+    /// Nodes that claim one key. It says nothing of who has it that they have told it. Several were believed with it
+    /// only while nobody looked at keys, and that says nothing either.
     fn part(&mut self, names: &[&str]) {
-        let key = |claim: Option<&Claim>| claim.and_then(|claim| claim.wireguard_key);
-        for name in names {
-            let had = key(self.believed.get(name).copied());
+        let had: Vec<_> = names.iter().filter(|name| self.had_its_key(name)).collect();
+        let first = if let [first] = had[..] { Some(*first) } else { None };
+        for name in names.iter().filter(|name| Some(**name) != first) {
             let other = names.iter().find(|other| *other != name).copied().unwrap_or_default();
-            if had.is_none() || had != key(self.claim(name)) {
-                self.refuse(name, Refusal::Key { other: other.to_owned() });
-            }
+            self.refuse(name, Refusal::Key { other: other.to_owned() });
         }
+    }
+
+    fn had_its_key(&self, name: &str) -> bool {
+        let key = |claim: Option<&Claim>| claim.and_then(|claim| claim.wireguard_key);
+        let had = key(self.believed.get(name).copied());
+        had.is_some() && had == key(self.claim(name))
     }
 
     /// A prefix that is a node's by its Node object stays its own, as a node writes its own addresses there but

@@ -114,6 +114,18 @@ fn each_refusal_says_why() {
 }
 
 #[test]
+fn no_node_is_at_an_address_of_our_own_pods() {
+    for (address, told) in [
+        ("10.244.1.7", "10.244.1.7/32 overlaps 10.244.1.0/24 of this node"),
+        ("fd00:244:0:1::7", "fd00:244:0:1::7/128 overlaps fd00:244:0:1::/64 of this node"),
+    ] {
+        let mut claim = claim("u2", "192.0.2.2", &["10.244.2.0/24"]);
+        claim.addresses.push(address.parse().unwrap());
+        assert_eq!(judge(&[("n2", claim)], &[]), (vec![], vec![format!("n2: {told}")]));
+    }
+}
+
+#[test]
 fn of_two_that_overlap_the_node_objects_decide() {
     let claims = [
         ("n2", claim("u2", "192.0.2.2", &["10.244.2.0/24"])),
@@ -372,6 +384,9 @@ fn nobody_takes_anothers_key() {
         assert_eq!(peers, [""; 0]);
         assert!(refused[0].starts_with(&says("n2", "n3")) && refused[1].starts_with(&says("n3", "n2")));
     }
+    // Of two who were believed with it while nobody encrypted, nothing tells who had it first.
+    let (peers, refused) = encrypted(&both);
+    assert_eq!((peers.len(), refused.len()), (0, 2), "{refused:?}");
     // An honest node that moves keeps its key.
     let moved = ("n2", Claim { addresses: vec!["192.0.2.22".parse().unwrap()], ..with(2, 2) });
     assert_eq!(judge_keys(Backend::Wireguard, &[honest], &[moved, thief]).0, ["n2"]);

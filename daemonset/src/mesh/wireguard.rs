@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnetwork::IpNetwork;
 
 use super::{Device, Family, Mesh, Underlay};
+use crate::claims::Peer;
 use crate::config::{Backend, NodeConfig};
 use crate::node_facts::NodeFacts;
 use crate::tripod_node::Claim;
@@ -65,6 +66,17 @@ pub(super) fn wanted(
         mtu: mtu(facts, underlay, mesh),
         addresses: facts.node_ips.iter().copied().filter(|ip| through(ip.is_ipv4())).collect(),
     })
+}
+
+/// Prefixes to which no packet may leave in plain text: where pods are by the admin's word, as far as we have pods
+/// of that family, and where peers have theirs.
+pub(super) fn unreachable(config: &NodeConfig, facts: &NodeFacts, peers: &[Peer]) -> BTreeSet<IpNetwork> {
+    if config.backend != Backend::Wireguard {
+        return BTreeSet::new();
+    }
+    let has_pods = |all: &&IpNetwork| facts.pod_cidrs.iter().any(|ours| ours.is_ipv4() == all.is_ipv4());
+    let all = config.cluster_cidrs.iter().filter(has_pods);
+    all.chain(peers.iter().flat_map(|peer| &peer.claim.pod_cidrs)).copied().collect()
 }
 
 /// What fits on the way to each peer.

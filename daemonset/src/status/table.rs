@@ -24,6 +24,9 @@ pub fn table(status: &Value) -> String {
             None => format!("  WireGuard {name}: port {port}, MTU {mtu}\n"),
         });
     }
+    for failure in list(status, "failures") {
+        text.push_str(&format!("  failed: {}\n", plain(failure.as_str().unwrap_or_default())));
+    }
     let peers = list(status, "peers");
     if !peers.is_empty() {
         let keys = ["name", "backend", "state", "addresses", "podCIDRs", "why"];
@@ -50,9 +53,13 @@ pub(crate) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     lines.iter().map(render).collect()
 }
 
-/// A field as text; `-` where there is none. What other nodes say is not to move the cursor.
+/// What other nodes say is not to move the cursor.
+fn plain(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
+}
+
+/// A field as text; `-` where there is none.
 pub(crate) fn say(object: &Value, key: &str) -> String {
-    let plain = |text: &str| text.chars().filter(|letter| !letter.is_control()).collect::<String>();
     match object.get(key) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => plain(text),

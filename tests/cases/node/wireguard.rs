@@ -51,7 +51,9 @@ fn says_what_is_missing(site: &Site) {
     // Its peers learn that it cannot be reached, and nothing goes there in plain text.
     let told = || site.cluster.tripod_node("n1").map(|object| object["spec"]["wireguardKey"].clone());
     eventually("the node tells of itself", || told().is_some_and(|key| key.is_null()));
-    assert_eq!(a.node.sh("ip route show proto 84"), "unreachable 10.244.7.0/24 metric 4294967295 \n");
+    let nowhere = |prefix: &str| format!("unreachable {prefix} metric 4294967295 \n");
+    let wanted = nowhere("10.244.0.0/16") + &nowhere("10.244.7.0/24");
+    assert_eq!(a.node.sh("ip route show proto 84"), wanted, "of peers, and of nodes that nobody believes");
     a.configure("backend: vxlan\n");
     a.waits_for_routes("in plain text once the admin says so", |routes| routes.contains("10.244.7.0/24 via"));
     eventually("nothing forbids it", || a.node.sh("ip route show type unreachable").is_empty());

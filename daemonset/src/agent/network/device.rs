@@ -26,7 +26,8 @@ impl Devices {
     }
 }
 
-/// Gives a device its MTU and its addresses, and sets it up.
+/// Gives a device its MTU and its addresses, and sets it up. An address that it cannot have, as where a family is
+/// turned off, is in no other's way.
 pub(super) async fn settle(
     kernel: &Kernel,
     link: &Link,
@@ -41,13 +42,14 @@ pub(super) async fn settle(
     }
     let addresses = kernel.addresses().await?;
     let on_link: Vec<_> = addresses.into_iter().filter(|(index, _)| *index == link.index).collect();
+    let mut failure = None;
     for address in wanted.iter().filter(|ip| !on_link.iter().any(|(_, on)| on.ip() == **ip)) {
-        kernel.add_address(link, *address).await?;
+        failure = kernel.add_address(link, *address).await.err().or(failure);
     }
     for (_, stale) in on_link.iter().filter(|(_, on)| is_stale(on, wanted)) {
-        kernel.delete_address(link, *stale).await?;
+        failure = kernel.delete_address(link, *stale).await.err().or(failure);
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// The kernel gives links a link-local address by itself.

@@ -23,7 +23,8 @@ pub(super) fn find(links: &[Link]) -> Option<&Link> {
     links.iter().find(|link| link.is_wireguard && link.name == WIREGUARD)
 }
 
-/// Makes the device what `mesh` says, with this key. Peers that are too much go by [`Tunnel::sweep`].
+/// Makes the device what `mesh` says, with this key. Peers that are too much go by [`Tunnel::sweep`]. A device that
+/// has a key and is up carries packets, whatever could not be put right on it.
 pub(super) async fn ensure(
     kernel: &Kernel,
     links: &[Link],
@@ -37,9 +38,12 @@ pub(super) async fn ensure(
         None => make(kernel, wanted).await?,
     };
     let control = Wireguard::open().await?;
-    let found = configure(&control, &link, wanted, key).await?;
+    let found = configure(&control, &link, wanted, key, failed).await?;
     failed.extend(put_peers(&control, &link, &found, mesh).await.err());
-    device::settle(kernel, &link, wanted.mtu, &wanted.addresses).await?;
+    if !link.is_up {
+        kernel.set_up(&link).await?;
+    }
+    failed.extend(device::settle(kernel, &link, wanted.mtu, &wanted.addresses).await.err());
     let is_stale = |key: &&PublicKey| !mesh.wireguard_peers.contains_key(*key);
     let stale = found.peers.keys().filter(is_stale).copied().collect();
     Ok(Some(Tunnel { link, public_key: found.public_key, control, stale }))
@@ -57,12 +61,22 @@ async fn configure(
     link: &Link,
     wanted: &mesh::Wireguard,
     key: &PrivateKey,
+    failed: &mut Vec<KernelError>,
 ) -> Result<WireguardDevice, KernelError> {
     let found = control.device(link).await?;
-    if (found.private_key.as_ref(), found.port, found.mark) == (Some(key), wanted.port, 0) {
+    let has_key = found.private_key.as_ref() == Some(key);
+    if (has_key, found.port, found.mark) == (true, wanted.port, 0) {
         return Ok(found);
     }
-    control.configure(link, key, wanted.port).await?;
+    match control.configure(link, key, wanted.port).await {
+        Ok(()) => {}
+        // Another port that is taken: the kernel keeps the one it had.
+        Err(error) if has_key && link.is_up => {
+            failed.push(error);
+            return Ok(found);
+        }
+        Err(error) => return Err(error),
+    }
     let found = control.device(link).await?;
     let key = found.public_key.map(tracing::field::display);
     tracing::info!(link = link.name, port = wanted.port, key, "gave the WireGuard device its key");

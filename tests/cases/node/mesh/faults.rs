@@ -3,8 +3,10 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
 use tripod_node::mac::Mac;
 use tripod_tests::eventually;
+use tripod_tests::programs::program;
 
 use super::site::{Cable, Node, Site};
 use super::{all_reach_all, seen};
@@ -77,8 +79,43 @@ fn what_is_stale_is_swept_and_what_is_foreign_stays() {
     drop(b);
     a.node.sh("ip route add 10.244.5.0/24 via 192.0.2.99");
     let _c = site.join(5, "");
-    a.agent.as_ref().unwrap().wait_for_log("cannot add route 10.244.5.0/24 via 192.0.2.5");
+    let told = "cannot add route 10.244.5.0/24 via 192.0.2.5";
+    a.agent.as_ref().unwrap().wait_for_log(told);
     assert!(a.node.sh("ip route").contains("10.244.5.0/24 via 192.0.2.99"));
+    let status = || a.node.sh(&format!("{} status --json", program("tripod-node").display()));
+    eventually("the status names it", || {
+        let status: Value = serde_json::from_str(&status()).expect("JSON");
+        status["ready"] == true && status["failures"][0].as_str().is_some_and(|text| text.contains(told))
+    });
+    let is_told = |event: &Value| {
+        event["reason"] == "ReconcileFailed" && event["note"].as_str().is_some_and(|note| note.contains(told))
+    };
+    eventually("an event does", || site.cluster.written_events().iter().any(is_told));
+    a.node.sh("ip route del 10.244.5.0/24 via 192.0.2.99");
+    a.waits_for_routes("ours takes its place", |routes| routes.contains("10.244.5.0/24 via 192.0.2.5"));
+    eventually("nothing is told any more", || status().contains("\"failures\":[]"));
+}
+
+#[test]
+fn what_the_kernel_could_not_tell_is_looked_for() {
+    let Some(mut site) = Site::new(Cable::Switch) else { return };
+    // No look but those that events call for.
+    site.resync = 3600;
+    let (a, _b) = (site.join(1, ""), site.join(2, ""));
+    a.waits_for_routes("linked", |routes| routes.lines().count() == 2);
+    let flood = "for it in $(seq 4000); do echo route add 198.51.100.7/32 dev lo proto 99; \
+                 echo route del 198.51.100.7/32 dev lo proto 99; done | ip -batch -; \
+                 for it in $(seq 300); do nft 'add table ip flood; add chain ip flood a; add chain ip flood b; \
+                 add chain ip flood c; add chain ip flood d; delete table ip flood'; done; \
+                 ip route flush proto 84; nft delete table inet tripod";
+    a.agent.as_ref().unwrap().held(|| a.node.sh(flood));
+    a.waits_for_routes("linked again", |routes| routes.lines().count() == 2);
+    eventually("the table is back", || a.node.try_sh("nft list table inet tripod").status.success());
+    let metrics = a.node.sh(
+        "bash -c \"exec 3<>/dev/tcp/192.0.2.1/9675; printf 'GET /metrics HTTP/1.1\\r\\nHost: n1\\r\\n\\r\\n' >&3; cat <&3\"",
+    );
+    let count = metrics.lines().find_map(|line| line.strip_prefix("tripod_netlink_overruns_total "));
+    assert!(count.is_some_and(|count| count != "0"), "nothing was lost: {count:?}");
 }
 
 #[test]

@@ -48,7 +48,6 @@ fn what_others_break_comes_back() {
         "wg set tripod-wg private-key /run/other".to_owned(),
     ] {
         a.node.sh(&breakage);
-        assert_ne!(state(a), "", "{breakage}");
         eventually(&format!("repaired after {breakage}"), || state(a) == whole);
         let [[from, _], [target, _]] = &pair.pods;
         eventually(&format!("pods talk after {breakage}"), || seen(&a.pod, &pair.b.pod, target) == *from);

@@ -1,8 +1,10 @@
 //! A node that was taken over says, with its agent's own token, that others' traffic is its own. Nobody
 //! believes it, and everybody tells.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::echo_pods::EchoPod;
@@ -27,13 +29,15 @@ pub(in crate::e2e) fn are_ignored_and_told(cluster: &Cluster) -> anyhow::Result<
     let prober = Prober::start(&entered)?;
     // As long as its agent is asleep, nobody puts right what is said in its name.
     agents::signal(taken, "STOP")?;
-    let outcome = falsehoods(cluster, taken, victim)?.into_iter().try_for_each(|(about, spec, told)| {
-        step(about, || {
-            say(cluster, taken, &spec)?;
-            eventually("the honest nodes tell", LIMIT, || is_told(cluster, honest, &told))?;
-            prober.heals(Instant::now(), LIMIT).map(drop)
-        })
-    });
+    let pod = entered.first().and_then(|pod| pod.addresses.first()).context("a pod's address")?;
+    let outcome =
+        falsehoods(cluster, taken, victim, *pod)?.into_iter().try_for_each(|(about, spec, told)| {
+            step(about, || {
+                say(cluster, taken, &spec)?;
+                eventually("the honest nodes tell", LIMIT, || is_told(cluster, honest, &told))?;
+                prober.heals(Instant::now(), LIMIT).map(drop)
+            })
+        });
     agents::signal(taken, "CONT")?;
     outcome?;
     step("with its agent awake, all is as before", || {
@@ -50,9 +54,11 @@ fn falsehoods(
     cluster: &Cluster,
     taken: &Node,
     victim: &Node,
+    pod: IpAddr,
 ) -> anyhow::Result<Vec<(&'static str, Value, String)>> {
     let ranges = cluster.kubectl()?.pod_ranges(victim.name())?;
     let own = cluster.kubectl()?.pod_ranges(taken.name())?;
+    let beside = [taken.addresses(), vec![pod.to_string()]].concat();
     let cidrs = |cidrs: &[&str]| json!({"podCIDRs": cidrs});
     Ok(vec![
         (
@@ -68,6 +74,11 @@ fn falsehoods(
             "it has the addresses of another node",
             json!({"addresses": victim.addresses(), "podCIDRs": own}),
             format!("it claims {}, as node {} does", victim.addresses()[0], victim.name()),
+        ),
+        (
+            "it is at the address of an honest node's pod",
+            json!({"addresses": beside, "podCIDRs": own}),
+            format!("{pod}/32 overlaps"),
         ),
     ])
 }
