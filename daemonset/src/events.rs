@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 pub enum Reason {
     /// Another CNI configuration sorts before ours.
     ForeignCniPreempts,
+    /// The conflist is written, and the runtime does not take it.
+    ConflistNotLoaded,
     /// The Node has no pod CIDRs.
     PodCidrMissing,
     /// No address is left for pods.
@@ -31,6 +33,7 @@ impl Reason {
     pub fn word(self) -> &'static str {
         match self {
             Self::ForeignCniPreempts => "ForeignCNIPreempts",
+            Self::ConflistNotLoaded => "ConflistNotLoaded",
             Self::PodCidrMissing => "PodCIDRMissing",
             Self::IpExhausted => "IPExhausted",
             Self::ForwardDropDetected => "ForwardDropDetected",

@@ -99,6 +99,20 @@ pub struct Readiness {
     pub message: String,
 }
 
+impl Readiness {
+    /// Whether the kubelet says that the runtime has no network.
+    pub fn lacks_network(&self) -> bool {
+        self.status != "True" && blames_network(&self.message)
+    }
+}
+
+/// Whether a message of the kubelet is about the runtime's network: its own words, and those of runtimes.
+pub fn blames_network(message: &str) -> bool {
+    ["NetworkPluginNotReady", "NetworkReady=false", "cni plugin not initialized", "cni config"]
+        .iter()
+        .any(|sign| message.contains(sign))
+}
+
 /// The Node's condition `Ready`, if it has one.
 pub fn ready(node: &Node) -> Option<Readiness> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;

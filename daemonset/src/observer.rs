@@ -38,13 +38,18 @@ struct Shown {
     status: Status,
     /// Since when there is something that is not applied.
     dirty: Option<Instant>,
+    /// Since when the conflist has been there for the runtime.
+    announced: Option<Instant>,
 }
+
+/// So long after the conflist was written a runtime has loaded it, and the kubelet has told so.
+const LOADED_BY: Duration = Duration::from_secs(60);
 
 impl Observer {
     /// Shows Node `name`, of which nothing is known yet. The agent's state is in folder `state`.
     pub fn new(name: &str, state: &Path) -> Self {
         let status = Status { node: name.to_owned(), ..Status::default() };
-        let mut shown = Shown { status, dirty: None };
+        let mut shown = Shown { status, dirty: None, announced: None };
         shown.status.enter(&Phase::default(), Timestamp::now());
         Self {
             metrics: Metrics::default(),
@@ -68,13 +73,14 @@ impl Observer {
             shown.status.enter(phase, Timestamp::now());
             change(&mut shown.status);
             self.metrics.set_peers(&shown.status.peers);
-            if *phase == Phase::Ready {
-                shown.dirty = None;
-            }
+            let is_ready = *phase == Phase::Ready;
+            shown.dirty = shown.dirty.filter(|_| !is_ready);
+            shown.announced = is_ready.then(|| shown.announced.unwrap_or_else(Instant::now));
         });
         let address = self.status().facts.and_then(|facts| facts.node_ips.first().copied());
         self.address.send_if_modified(|known| std::mem::replace(known, address) != address);
         self.tell_full();
+        self.tell_unloaded();
     }
 
     /// Something else was heard.
@@ -127,6 +133,19 @@ impl Observer {
         }
     }
 
+    fn tell_unloaded(&self) {
+        let (announced, ready) = self.with(|shown| (shown.announced, shown.status.node_ready.clone()));
+        let is_due = announced.is_some_and(|since| since.elapsed() >= LOADED_BY);
+        if let Some(ready) = ready.filter(|ready| is_due && ready.lacks_network()) {
+            let text = format!(
+                "the conflist is written, and the runtime does not take it: {}; tripod-node doctor on the node compares \
+                 its folders with ours",
+                ready.message
+            );
+            self.events.post(Reason::ConflistNotLoaded, "", &text);
+        }
+    }
+
     fn usage(&self, status: &Status) -> Vec<(bool, Usage)> {
         let cidrs = status.facts.as_ref().map(|facts| facts.pod_cidrs.clone()).unwrap_or_default();
         let usage = usage(&self.state.join("ipam").join(conflist::NETWORK), &cidrs);
@@ -135,5 +154,33 @@ impl Observer {
 
     fn with<T>(&self, work: impl FnOnce(&mut Shown) -> T) -> T {
         work(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::node_facts::Readiness;
+
+    #[test]
+    fn a_runtime_that_does_not_take_the_conflist_is_told_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |phase: &Phase, age: Duration, message: &str| {
+            let observer = Observer::new("n1", folder.path());
+            let (status, reason) = ("False".to_owned(), "KubeletNotReady".to_owned());
+            let ready = Readiness { status, reason, message: message.to_owned() };
+            observer.heard(|status| status.node_ready = Some(ready));
+            observer.looked(phase, Duration::ZERO, 0, |_| {});
+            observer.with(|shown| shown.announced = shown.announced.and_then(|since| since.checked_sub(age)));
+            observer.looked(phase, Duration::ZERO, 0, |_| {});
+            observer.events.next().now_or_never().map(|event| event.reason.word())
+        };
+        let network = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady";
+        assert_eq!(told(&Phase::Ready, LOADED_BY, network), Some("ConflistNotLoaded"));
+        assert_eq!(told(&Phase::Ready, LOADED_BY / 2, network), None);
+        assert_eq!(told(&Phase::Ready, LOADED_BY, "container runtime is down"), None);
+        assert_eq!(told(&Phase::WaitingForPodCidrs, LOADED_BY, network), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What a person asks by hand.
 
 use serde_json::Value;
+use tripod_tests::eventually;
 use tripod_tests::namespace::Namespace;
 use tripod_tests::programs;
 
@@ -19,6 +20,8 @@ fn leases_name_the_address_its_owner_and_whether_its_sandbox_lives() {
     attach(&node, &living, "c1");
     attach(&node, &dead, "c2");
     drop(dead);
+    // The folder of its namespace goes with it here; then its link tells, which the kernel takes away in its own time.
+    eventually("its link is gone", || node.sh("ip -br link").matches("tp").count() == 1);
     node.sh("mkdir /run/tripod/ipam/other; printf 'c3\\r\\neth1' > /run/tripod/ipam/other/10.9.0.7");
     let (text, good) = told(&node, "leases --json");
     let leases: Value = serde_json::from_str(&text).expect("JSON");
