@@ -62,9 +62,19 @@ impl fmt::Display for Finding {
             Severity::Warn => "WARN",
             Severity::Fail => "FAIL",
         };
-        writeln!(f, "{severity:<5} {:<12} {}: {}", self.check, self.object, self.evidence)?;
-        if self.fix.is_empty() { Ok(()) } else { writeln!(f, "{:19}fix: {}", "", self.fix) }
+        let [object, evidence, fix] = [&self.object, &self.evidence, &self.fix].map(|text| plain(text));
+        writeln!(f, "{severity:<5} {:<12} {object}: {evidence}", self.check)?;
+        if fix.is_empty() { Ok(()) } else { writeln!(f, "{:19}fix: {fix}", "") }
     }
+}
+
+/// Without what would drive the terminal of whoever reads it: files and programs of others are quoted here.
+fn plain(text: &str) -> String {
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_default().collect(),
+        false => letter.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// All of them for people, in the order they were found.
@@ -80,4 +90,22 @@ pub fn json(findings: &[Finding]) -> String {
 /// Whether nothing fails.
 pub fn is_good(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.severity < Severity::Fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_does_not_drive_the_terminal() {
+        let nasty = "a\u{1b}]0;x\u{7}\r\nb\u{9b}2J";
+        let found = Finding::warn("runtime", nasty, nasty).fix(nasty).to_string();
+        assert_eq!(
+            found.chars().filter(|letter| letter.is_control()).collect::<String>(),
+            "\n\n",
+            "{found:?}"
+        );
+        assert!(found.contains(r"a\u{1b}]0;x\u{7}\r\nb\u{9b}2J"), "{found}");
+        assert!(Finding::ok("runtime", "ä", "ß").to_string().contains("ä: ß"));
+    }
 }

@@ -2,7 +2,6 @@
 //! reads them at its start only, and does not start without a program that they name.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -52,10 +51,10 @@ fn of(kubelet: &Process, has_registries: bool) -> Vec<Finding> {
 }
 
 fn wired(kubelet: &Process, config: &str, bin_dir: &str) -> Vec<Finding> {
-    let files = files(&kubelet.path(config));
+    let files = files(kubelet, Path::new(config));
     let mut names = BTreeSet::new();
     for file in &files {
-        match processes::read(file).ok().and_then(|text| providers(&text)) {
+        match kubelet.read(file).ok().and_then(|text| providers(&text)) {
             Some(found) => names.extend(found),
             None => {
                 let text = "the kubelet's file is not there or cannot be parsed: it would not start again";
@@ -87,7 +86,7 @@ fn list(names: &BTreeSet<String>) -> String {
 /// Nothing about a program that can be executed.
 fn program(kubelet: &Process, bin_dir: &str, name: &str) -> Option<Finding> {
     let path = Path::new(bin_dir).join(name);
-    let found = fs::metadata(kubelet.path(&path.to_string_lossy()));
+    let found = kubelet.metadata(&path);
     let is_good = found.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
     let text = "is named by the kubelet's file, and is no program there: the kubelet would not start again";
     let fix = "see the files container's log, which installs it; or take the entry out of the kubelet's file";
@@ -97,7 +96,7 @@ fn program(kubelet: &Process, bin_dir: &str, name: &str) -> Option<Finding> {
 /// A file that was changed after the kubelet read it.
 fn later(kubelet: &Process, config: &str, files: &[PathBuf]) -> Option<Finding> {
     let started = kubelet.started()?;
-    let changed = files.iter().filter_map(|file| fs::metadata(file).ok()?.modified().ok()).max()?;
+    let changed = files.iter().filter_map(|file| kubelet.metadata(file).ok()?.modified().ok()).max()?;
     let changed = Timestamp::try_from(changed).ok()?;
     let text =
         format!("it was changed at {changed:.0}, and the kubelet has read it at its start, {started:.0}");
@@ -107,14 +106,11 @@ fn later(kubelet: &Process, config: &str, files: &[PathBuf]) -> Option<Finding> 
 }
 
 /// The file, or what the kubelet reads of a folder.
-fn files(path: &Path) -> Vec<PathBuf> {
-    if !path.is_dir() {
-        return vec![path.to_owned()];
-    }
-    let entries = fs::read_dir(path).into_iter().flatten().flatten().take(MOST).map(|entry| entry.path());
+fn files(kubelet: &Process, path: &Path) -> Vec<PathBuf> {
+    let Ok(names) = kubelet.names(path, MOST) else { return vec![path.to_owned()] };
     let is_read =
         |path: &PathBuf| path.extension().is_some_and(|end| end == "json" || end == "yaml" || end == "yml");
-    entries.filter(is_read).collect()
+    names.iter().map(|name| path.join(name)).filter(is_read).collect()
 }
 
 /// The names of the providers in a file of the kubelet's.

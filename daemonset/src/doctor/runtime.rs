@@ -117,9 +117,10 @@ fn compared(process: &Process, kind: Kind, folder: &Path, plugins: &Path) -> Vec
     let (flags, default) = kind.config();
     let path = process.flag(flags).unwrap_or(default).to_owned();
     // Without a file it has its defaults; files of the folder beside it win.
-    let mut text = processes::read(&process.path(&path)).unwrap_or_default();
-    for file in drop_ins(&process.path(&format!("{path}.d"))) {
-        text.push_str(&format!("\n[]\n{}", processes::read(&file).unwrap_or_default()));
+    let mut text = process.read(Path::new(&path)).unwrap_or_default();
+    let beside = PathBuf::from(format!("{path}.d"));
+    for name in process.names(&beside, MOST).unwrap_or_default() {
+        text.push_str(&format!("\n[]\n{}", process.read(&beside.join(name)).unwrap_or_default()));
     }
     let mut findings = Vec::new();
     for ((keys, default), (ours, flag)) in
@@ -127,7 +128,8 @@ fn compared(process: &Process, kind: Kind, folder: &Path, plugins: &Path) -> Vec
     {
         let named = values(&text, |section| kind.is_section(section), keys);
         let named = if named.is_empty() { vec![default.to_owned()] } else { named };
-        let is_same = |one: &String| Path::new(one) == ours || same(&process.path(one), ours);
+        let is_same =
+            |one: &String| Path::new(one) == ours || same(process.metadata(Path::new(one)).ok(), ours);
         let told = named.join(", ");
         findings.push(match named.iter().any(is_same) {
             true => Finding::ok(CHECK, kind.name(), format!("it looks in {told}")),
@@ -141,18 +143,11 @@ fn compared(process: &Process, kind: Kind, folder: &Path, plugins: &Path) -> Vec
     findings
 }
 
-/// Whether both paths lead to one folder.
-fn same(one: &Path, other: &Path) -> bool {
+/// Whether `ours` leads to the folder that was found.
+fn same(found: Option<fs::Metadata>, ours: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let id = |path: &Path| fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
-    id(one).is_some_and(|it| Some(it) == id(other))
-}
-
-fn drop_ins(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MOST);
-    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
-    files.sort();
-    files
+    let id = |it: fs::Metadata| (it.dev(), it.ino());
+    found.map(id).is_some_and(|it| fs::metadata(ours).ok().map(id) == Some(it))
 }
 
 /// The strings of the last of `keys` in sections that fit. As much of TOML as these files use for them.

@@ -1,13 +1,15 @@
 //! Whether a kubelet of this node executes our credential provider: by the flags of the one that can be seen.
 
-use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::processes::{self, Process, read};
+use crate::processes::{self, Process};
 
 const FLAG: &str = "--image-credential-provider-config";
 const PROVIDER: &str = "tripod-credential-provider";
+
+/// Most files of a folder that are read.
+const MOST: usize = 1000;
 
 /// What is known of the kubelet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub(super) fn reference(proc: &Path) -> Reference {
 
 fn judge(kubelet: &Process) -> Reference {
     let Some(config) = kubelet.flag(&[FLAG]) else { return Reference::None };
-    match texts(&kubelet.path(config)) {
+    match texts(kubelet, Path::new(config)) {
         Ok(texts) if texts.iter().any(|text| text.contains(PROVIDER)) => Reference::Possible(format!(
             "the kubelet is told of it by {config}; take it out there, and restart it"
         )),
@@ -41,15 +43,20 @@ fn judge(kubelet: &Process) -> Reference {
 }
 
 /// The file, or all files of the folder.
-fn texts(path: &Path) -> io::Result<Vec<String>> {
-    if !path.is_dir() {
-        return Ok(vec![read(path)?]);
+fn texts(kubelet: &Process, path: &Path) -> io::Result<Vec<String>> {
+    if !kubelet.metadata(path)?.is_dir() {
+        return Ok(vec![kubelet.read(path)?]);
     }
-    fs::read_dir(path)?.map(|entry| read(&entry?.path())).collect()
+    let files = kubelet.names(path, MOST)?.into_iter().map(|name| path.join(name));
+    // Mounted folders hold hidden ones of their own.
+    let is_file = |file: &PathBuf| !kubelet.metadata(file).is_ok_and(|found| found.is_dir());
+    files.filter(is_file).map(|file| kubelet.read(&file)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A process with this command line, which sees one file.
@@ -59,6 +66,7 @@ mod tests {
         fs::create_dir_all(process.join("root/etc")).unwrap();
         fs::create_dir(proc.path().join("self")).unwrap();
         fs::write(process.join("cmdline"), words.join("\0")).unwrap();
+        fs::write(process.join("status"), "NSpid:\t77\n").unwrap();
         if let Some(config) = config {
             fs::write(process.join("root/etc/providers.yaml"), config).unwrap();
         }

@@ -1,3 +1,4 @@
+use std::fs;
 use std::time::{Duration, SystemTime};
 
 use tripod_cni::finding::Severity;
@@ -22,6 +23,7 @@ impl Host {
         let fields = (4..=21).map(|field| field.to_string()).collect::<Vec<_>>().join(" ");
         host.write("proc/9/stat", &format!("9 (kubelet) S {fields} 100000 0"));
         host.write("proc/9/cmdline", &words.join("\0"));
+        host.write("proc/9/status", "NSpid:\t9\n");
         host
     }
 

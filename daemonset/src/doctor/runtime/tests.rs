@@ -34,8 +34,9 @@ fn configurations_that_come_first_are_named() {
 fn host(words: &[&str], files: &[(&str, &str)]) -> tempfile::TempDir {
     let host = tempfile::tempdir().unwrap();
     let process = host.path().join("proc/77");
-    fs::create_dir_all(&process).unwrap();
+    fs::create_dir_all(process.join("root")).unwrap();
     fs::write(process.join("cmdline"), words.join("\0")).unwrap();
+    fs::write(process.join("status"), "NSpid:\t77\n").unwrap();
     for (path, text) in files {
         let path = process.join("root").join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
