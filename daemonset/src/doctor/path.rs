@@ -10,8 +10,12 @@ mod judge;
 mod probe;
 mod target;
 
+use nix::net::if_::if_nametoindex;
 use serde_json::Value;
 use tripod_cni::finding::Finding;
+
+use crate::kernel::Kernel;
+use crate::mesh::Reach;
 
 use judge::Tried;
 use probe::Probe;
@@ -26,7 +30,8 @@ const MOST: usize = 16;
 pub(super) async fn findings(status: &Value, names: &[String]) -> Vec<Finding> {
     let (peers, left_out) = target::peers(status, names, MOST);
     let mut findings = unknown(status, names);
-    let targets: Vec<Target> = peers.iter().flat_map(target::of_peer).collect();
+    let mut targets: Vec<Target> = peers.iter().flat_map(target::of_peer).collect();
+    look_up(&mut targets).await;
     let mut probes = Vec::new();
     for target in &targets {
         for size in target.sizes() {
@@ -46,6 +51,19 @@ pub(super) async fn findings(status: &Value, names: &[String]) -> Vec<Finding> {
     let bad = findings.len();
     findings.push(summary(peers.len(), bad, left_out, &tried));
     findings
+}
+
+/// Notes what goes through the devices of ours. Without an answer of the kernel nothing does.
+async fn look_up(targets: &mut [Target]) {
+    let Ok(kernel) = Kernel::open() else { return };
+    for target in targets.iter_mut() {
+        let Some(device) = target.device.as_deref().and_then(|name| if_nametoindex(name).ok()) else {
+            continue;
+        };
+        let reach = kernel.reach(target.to.ip()).await;
+        target.is_through_device =
+            matches!(reach, Reach::OnLink(index) | Reach::Routed(Some(index)) if index == device);
+    }
 }
 
 fn unknown(status: &Value, names: &[String]) -> Vec<Finding> {

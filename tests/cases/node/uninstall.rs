@@ -45,6 +45,7 @@ fn fill(site: &Site) {
         ("cdi/tripod-example.com-serial.json", "{\"kind\": \"example.com/serial\"}"),
         ("credential/tripod-credential-provider", "the provider"),
         ("proc/77/cmdline", "/usr/bin/kubelet\0--v=2"),
+        ("proc/77/status", "NSpid:\t77\n"),
     ]) {
         let path = site.lab.path(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");

@@ -20,15 +20,52 @@ impl Tried {
         arrived.map(|(length, _)| *length).max()
     }
 
-    /// Whether `heard` shows that a packet got there. Only who is there says that a port is closed or, of a
-    /// packet with one hop, that it was the last.
+    /// Whether `heard` shows that a packet got there. Only who was asked says that its port is closed. A router and
+    /// a firewall say it, too, of what they do not let through; and of a packet with one hop the first router says
+    /// that it was the last, where no route of ours leads elsewhere.
     fn is_arrival(&self, heard: &Heard) -> bool {
         match heard {
-            Heard::PortClosed { .. } => true,
-            Heard::LastHop { .. } => self.target.is_for_pods(),
-            Heard::Refused { from, .. } => self.target.addresses.contains(from),
+            Heard::PortClosed { from } => *from == self.target.to.ip(),
+            // The peer may answer from any address that it has, and through our device comes nobody else's answer.
+            Heard::LastHop { from } => {
+                self.target.is_for_pods() && (self.target.is_of_peer(*from) || self.target.is_through_device)
+            }
+            Heard::Refused { from, .. } => self.target.is_of_peer(*from),
             Heard::TooBig { .. } | Heard::Unsent(_) | Heard::Silence => false,
         }
+    }
+
+    /// What it means that somebody else answers in place of the peer.
+    fn stranger(&self, heard: &Heard) -> Option<Finding> {
+        let Target { peer, to, .. } = &self.target;
+        let to = to.ip();
+        match heard {
+            _ if self.is_arrival(heard) => None,
+            Heard::PortClosed { from } => self.warn(
+                format!("{from} rejects it in place of {to}, as a firewall does (\"port unreachable\")"),
+                format!("let UDP to {to} pass at {from}: it may be this node, a router on the way, or {peer} itself"),
+            ),
+            Heard::LastHop { from } => self.warn(
+                format!("{from} answers, which is no address of {peer}: no route of ours leads there"),
+                format!(
+                    "see on this node where \"ip route get {to}\" leads. The agent puts its route back with its next \
+                     look; check network-program names who removes it. If {from} is {peer}, packets do get \
+                     there, and its Node object lacks that address"
+                ),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Why this node itself does not send it.
+    fn unsent(&self, heard: &Heard) -> Option<Finding> {
+        let Heard::Unsent(_) = heard else { return None };
+        let fix = format!(
+            "see on this node where \"ip route get {}\" leads, and whether its own firewall forbids it: nft list \
+             ruleset, chains of hook output",
+            self.target.to.ip()
+        );
+        self.warn(said(heard).unwrap_or_default(), fix)
     }
 
     fn object(&self) -> String {
@@ -46,7 +83,11 @@ impl Tried {
 }
 
 fn way(backend: &str) -> &str {
-    if backend == "direct" { "by a route" } else { "through the overlay" }
+    match backend {
+        "direct" => "by a route",
+        "wireguard" => "through WireGuard",
+        _ => "through the overlay",
+    }
 }
 
 /// What was found about one peer.
@@ -55,10 +96,17 @@ pub(super) fn findings(tried: &[&Tried]) -> Vec<Finding> {
     if tried.iter().any(|one| is_there(&one)) {
         return tried.iter().filter_map(|one| of_target(one, tried)).collect();
     }
-    let heard = |one: &&Tried| one.heard.iter().find_map(|(_, heard)| said(heard));
     let Some(first) = tried.first() else { return Vec::new() };
-    let why = tried.iter().find_map(heard).map(|said| format!("; {said}")).unwrap_or_default();
-    let text = format!("no packet to the node or its pods was answered{why}");
+    // Whoever says anything says more than that nothing came back.
+    let heard = || tried.iter().flat_map(|one| one.heard.iter().map(move |(_, heard)| (one, heard)));
+    let is_unsent = heard().all(|(_, heard)| matches!(heard, Heard::Unsent(_)));
+    let unsent = |one: &Tried, heard| one.unsent(heard).filter(|_| is_unsent);
+    if let Some(found) = heard().find_map(|(one, heard)| one.stranger(heard).or_else(|| unsent(one, heard))) {
+        let text = format!("no packet gets to the node or its pods; {}: {}", found.object, found.evidence);
+        return vec![Finding::warn(CHECK, &first.target.peer, text).fix(found.fix)];
+    }
+    let why = heard().find_map(|(_, heard)| said(heard)).map(|said| format!("; {said}")).unwrap_or_default();
+    let text = format!("no packet to the node or its pods was answered by it{why}");
     let fix = "see whether the node is up; if it is, let UDP and ICMP errors between the nodes pass. A firewall that \
         swallows all of these packets and lets only pods' own pass cannot be told from a node that is gone";
     vec![Finding::warn(CHECK, &first.target.peer, text).fix(fix)]
@@ -74,7 +122,11 @@ fn of_target(one: &Tried, all: &[&Tried]) -> Option<Finding> {
 /// Some packets get there.
 fn of_length(one: &Tried, length: usize, heard: &Heard) -> Option<Finding> {
     let fix = "let everything between the nodes carry packets of that size, or give the nodes' links the MTU that \
-        fits; pods take it over when they start. Where that cannot be, set mtu in node.yaml, 70 less than what fits";
+        fits; pods take it over when they start. Where that cannot be, set mtu in node.yaml, so small that pods' packets \
+        fit with what the backend adds to them";
+    if let Some(found) = one.stranger(heard) {
+        return Some(Finding { evidence: format!("{length} bytes: {}", found.evidence), ..found });
+    }
     match heard {
         heard if one.is_arrival(heard) => None,
         Heard::TooBig { from, mtu } => {
@@ -93,10 +145,13 @@ fn of_length(one: &Tried, length: usize, heard: &Heard) -> Option<Finding> {
 
 /// No packet gets there, and another kind did.
 fn lost(one: &Tried, all: &[&Tried]) -> Option<Finding> {
-    let said = one.heard.iter().find_map(|(_, heard)| said(heard)).unwrap_or("nothing comes back".to_owned());
+    let heard = || one.heard.iter().map(|(_, heard)| heard);
+    let named = heard().find_map(|heard| one.stranger(heard).or_else(|| one.unsent(heard)));
+    let said = heard().find_map(said).unwrap_or("nothing comes back".to_owned());
     match (one.target.aim, one.target.backend.as_str()) {
         // A firewall of the node's own that says nothing is no harm to pods.
         (Aim::Node, _) => None,
+        (Aim::Pods(_), _) if named.is_some() => named,
         (Aim::Pods(_), "direct") => one.warn(
             format!("{said}, and the node itself answers"),
             "let the network between the nodes carry packets with pods' addresses: clouds do not before their check of \

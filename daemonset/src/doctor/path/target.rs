@@ -29,6 +29,7 @@ pub(super) struct Seen {
 /// How one of its prefixes is reached.
 #[derive(Clone, Debug, Deserialize)]
 struct Way {
+    destination: Option<IpNetwork>,
     gateway: Option<IpAddr>,
     overlay: Option<String>,
 }
@@ -50,10 +51,15 @@ pub(super) struct Target {
     pub(super) peer: String,
     /// `direct`, `vxlan` or `wireguard`.
     pub(super) backend: String,
+    /// Those from which this peer and nobody else answers.
     pub(super) addresses: Vec<IpAddr>,
     pub(super) aim: Aim,
     pub(super) to: SocketAddr,
     pub(super) hops: Option<u8>,
+    /// The device of ours that leads there, by its name.
+    pub(super) device: Option<String>,
+    /// Whether the kernel sends what goes there through that device, at whose other end is nobody but the peer.
+    pub(super) is_through_device: bool,
 }
 
 /// How long a packet is.
@@ -66,6 +72,12 @@ pub(super) enum Size {
 }
 
 impl Target {
+    /// Whether the peer, and nobody else, has this address: it is one of its nodes' addresses or of its pods'.
+    pub(super) fn is_of_peer(&self, address: IpAddr) -> bool {
+        let is_of_pods = matches!(self.aim, Aim::Pods(cidr) if cidr.contains(address));
+        is_of_pods || self.addresses.contains(&address)
+    }
+
     /// The packets that go there.
     pub(super) fn sizes(&self) -> Vec<Size> {
         match self.aim {
@@ -79,10 +91,13 @@ impl Target {
     }
 }
 
-/// The peers to try, at most so many, and how many others there are.
+/// The peers to try, at most so many, and how many others there are. They begin after this node's own name, so that
+/// not all nodes try the same ones.
 pub(super) fn peers(status: &Value, names: &[String], most: usize) -> (Vec<Seen>, usize) {
     let is_wanted = |peer: &Seen| names.is_empty() || names.contains(&peer.name);
     let mut wanted: Vec<Seen> = linked(status).filter(is_wanted).collect();
+    let own = status.get("node").and_then(Value::as_str).unwrap_or_default();
+    wanted.sort_by(|a, b| (a.name.as_str() < own, &a.name).cmp(&(b.name.as_str() < own, &b.name)));
     let left_out = wanted.len().saturating_sub(most);
     wanted.truncate(most);
     (wanted, left_out)
@@ -103,15 +118,23 @@ pub(super) fn of_peer(peer: &Seen) -> Vec<Target> {
     let target = |aim, to, hops| Target {
         peer: peer.name.clone(),
         backend: peer.backend.clone(),
-        addresses: peer.addresses.clone(),
+        addresses: peer
+            .addresses
+            .iter()
+            .copied()
+            .chain(peer.ways.iter().filter_map(|way| way.gateway))
+            .collect(),
         aim,
         to,
         hops,
+        device: None,
+        is_through_device: false,
     };
     let nodes = peer.addresses.iter().map(|ip| target(Aim::Node, SocketAddr::new(*ip, PORT), None));
     let pods = peer.pod_cidrs.iter().map(|cidr| {
         let to = SocketAddr::new(cidr.network(), PORT);
-        target(Aim::Pods(*cidr), to, Some(1))
+        let way = peer.ways.iter().find(|way| way.destination == Some(*cidr));
+        Target { device: way.and_then(|way| way.overlay.clone()), ..target(Aim::Pods(*cidr), to, Some(1)) }
     });
     let ends = peer.ways.iter().filter_map(overlay_end).map(|to| target(Aim::Checksum, to, None));
     nodes.chain(pods).chain(ends).collect()
@@ -147,6 +170,18 @@ mod tests {
         assert_eq!(names(peers(&status(), &[], 1)), ("n2".to_owned(), 1));
         assert_eq!(names(peers(&status(), &["n4".to_owned()], 1)), ("n4".to_owned(), 0));
         assert!(is_linked(&status(), "n4") && !is_linked(&status(), "n3"));
+    }
+
+    #[test]
+    fn peers_are_tried_from_the_nodes_own_name_on_so_that_each_is_tried_from_somewhere() {
+        let names = |own: &str| {
+            let peer = |name: &str| json!({"name": name, "state": "linked"});
+            let all = ["n4", "n1", "n5", "n2"].map(peer);
+            let (peers, left_out) = peers(&json!({"node": own, "peers": all}), &[], 3);
+            (peers.into_iter().map(|peer| peer.name).collect::<Vec<_>>().join(" "), left_out)
+        };
+        assert_eq!(names("n3"), ("n4 n5 n1".to_owned(), 1));
+        assert_eq!(names("n6"), ("n1 n2 n4".to_owned(), 1));
     }
 
     #[test]

@@ -110,6 +110,29 @@ fn a_network_that_drops_packets_for_pods_is_told_from_one_that_is_down() {
 }
 
 #[test]
+fn a_router_that_answers_in_place_of_the_peer_is_told_from_it() {
+    let Some((_site, a, _b)) = pair(Cable::Router, "") else { return };
+    // As where the route of ours is gone, and the default route leads on.
+    a.node.sh("ip route add 10.244.2.0/32 via 192.0.1.254");
+    let (bad, summary) = paths(&a);
+    let [finding] = &bad[..] else { panic!("{bad:#?}") };
+    says(finding, "object", "pods of n2 in 10.244.2.0/24");
+    says(finding, "evidence", "192.0.1.254 answers, which is no address of n2");
+    assert!(summary.contains("1 findings"), "{summary}");
+}
+
+#[test]
+fn a_firewall_that_rejects_is_told_from_the_peer() {
+    let Some((_site, a, _b)) = pair(Cable::Switch, "") else { return };
+    a.node.sh("nft 'add table inet wall; add chain inet wall out { type filter hook output priority 0; }; \
+               add rule inet wall out ip daddr 10.244.2.0/24 reject with icmp port-unreachable'");
+    let (bad, _) = paths(&a);
+    let [finding] = &bad[..] else { panic!("{bad:#?}") };
+    says(finding, "object", "pods of n2 in 10.244.2.0/24");
+    says(finding, "evidence", "192.0.2.1 rejects it in place of 10.244.2.0");
+}
+
+#[test]
 fn wrong_checksums_in_the_overlay_are_suspected_by_their_knob() {
     let settings = "vxlan: {checksumOffload: \"off\"}\n";
     let Some((_site, a, _b)) = pair(Cable::Router, settings) else { return };

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use super::*;
 
 const PEER: &str = "192.0.2.2";
+const PODS: &str = "10.244.2.0";
 const ROUTER: &str = "192.0.2.254";
 
 fn ip(text: &str) -> IpAddr {
@@ -15,8 +16,10 @@ fn tried(aim: Aim, backend: &str, heard: &[(usize, Heard)]) -> Tried {
         backend: backend.to_owned(),
         addresses: vec![ip(PEER)],
         aim,
-        to: (ip(PEER), 33434).into(),
+        to: (if aim == pods() { ip(PODS) } else { ip(PEER) }, 33434).into(),
         hops: None,
+        device: None,
+        is_through_device: false,
     };
     Tried { target, heard: heard.to_vec() }
 }
@@ -95,4 +98,86 @@ fn a_node_of_which_nothing_is_heard_may_be_gone_or_closed() {
     let gone = Heard::Refused { from: ip("192.0.2.1"), kind: (3, 1) };
     let [text] = &told(&[tried(Aim::Node, "vxlan", &[(156, gone)])])[..] else { panic!() };
     assert!(text.contains("192.0.2.1 answers with ICMP type 3, code 1"), "{text}");
+}
+
+fn from(address: &str) -> [Heard; 2] {
+    let from = ip(address);
+    [Heard::LastHop { from }, Heard::PortClosed { from }]
+}
+
+fn node() -> Tried {
+    tried(Aim::Node, "vxlan", &[(156, closed()), (1500, closed())])
+}
+
+#[test]
+fn a_router_that_answers_in_place_of_the_peer_is_named_and_its_answer_is_no_arrival() {
+    for (heard, text, fix) in from(ROUTER)
+        .into_iter()
+        .zip([
+            "no address of n2: no route of ours leads there",
+            "rejects it in place of 10.244.2.0, as a firewall",
+        ])
+        .zip(["ip route get 10.244.2.0", "let UDP to 10.244.2.0 pass at 192.0.2.254"])
+        .map(|((heard, text), fix)| (heard, text, fix))
+    {
+        for backend in ["vxlan", "wireguard", "direct"] {
+            let pods = tried(pods(), backend, &[(156, heard.clone()), (1450, heard.clone())]);
+            assert_eq!(pods.most(), None);
+            let [told] = &told(&[node(), pods])[..] else { panic!("{heard:?}") };
+            assert!(told.contains(text) && told.contains(fix), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_firewall_that_rejects_for_the_node_is_not_the_node() {
+    let [_, closed] = from(ROUTER);
+    let node = tried(Aim::Node, "direct", &[(156, closed.clone()), (1500, closed)]);
+    let pods = tried(pods(), "direct", &[(156, Heard::Silence), (1500, Heard::Silence)]);
+    let [text] = &told(&[node, pods])[..] else { panic!() };
+    assert!(
+        text.starts_with("n2 | no packet gets to the node") && text.contains("192.0.2.254 rejects it"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_long_packet_that_a_router_answers_is_none_that_arrives() {
+    let pods = tried(pods(), "direct", &[(156, last_hop()), (1500, from(ROUTER)[0].clone())]);
+    let [text] = &told(&[node(), pods])[..] else { panic!() };
+    assert!(text.contains("1500 bytes: 192.0.2.254 answers, which is no address of n2"), "{text}");
+}
+
+#[test]
+fn a_peer_may_answer_from_its_pods_prefix_and_through_our_device_from_any_address() {
+    let pods = |address| tried(pods(), "vxlan", &[(156, from(address)[0].clone())]);
+    assert_eq!(told(&[node(), pods("10.244.2.1")]), [""; 0]);
+    let mut through = pods("203.0.113.7");
+    assert_eq!(told(&[node(), through.clone()]).len(), 1);
+    through.target.is_through_device = true;
+    assert_eq!(told(&[node(), through.clone()]), [""; 0]);
+    through.heard = vec![(156, from("203.0.113.7")[1].clone())];
+    assert_eq!(told(&[node(), through]).len(), 1, "a firewall rejects, whatever the way");
+}
+
+#[test]
+fn what_does_not_leave_this_node_is_no_matter_of_the_ports_in_between() {
+    for backend in ["vxlan", "wireguard", "direct"] {
+        let heard = Heard::Unsent("Operation not permitted".to_owned());
+        let pods = tried(pods(), backend, &[(156, heard.clone()), (1450, heard)]);
+        let [text] = &told(&[node(), pods])[..] else { panic!() };
+        assert!(text.contains("does not leave this node") && text.contains("hook output"), "{text}");
+        assert!(!text.contains("UDP port") && !text.contains("clouds"), "{text}");
+    }
+}
+
+#[test]
+fn each_backend_has_its_name_and_its_own_remedy_for_long_packets() {
+    let names =
+        [("direct", "by a route"), ("vxlan", "through the overlay"), ("wireguard", "through WireGuard")];
+    for (backend, name) in names {
+        let pods = tried(pods(), backend, &[(156, last_hop()), (1420, Heard::Silence)]);
+        let [text] = &told(&[node(), pods])[..] else { panic!() };
+        assert!(text.contains(name) && text.contains("mtu in node.yaml") && !text.contains("70"), "{text}");
+    }
 }
