@@ -12,8 +12,8 @@ mod path;
 mod programs;
 mod runtime;
 
-use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -22,11 +22,14 @@ use tripod_cni::finding::{self, Finding};
 use crate::attachments::dirs;
 use crate::cli::{Doctor, Topic};
 use crate::kernel::{Kernel, KernelError, Link};
+use crate::processes;
 use crate::report;
 use crate::status;
 
 /// Every bound Unix socket of the network that this process shares with the node.
 const SOCKETS: &str = "/proc/net/unix";
+/// How much of them is read, in bytes: some hundred thousand.
+const LONGEST_SOCKETS: u64 = 16 << 20;
 
 /// Tells everything on `stdout`; says whether pods can start.
 pub async fn run(flags: &Doctor, stdout: &mut dyn Write) -> io::Result<bool> {
@@ -56,7 +59,7 @@ async fn of_topic(topic: Topic, flags: &Doctor, status: Option<&Value>) -> Vec<F
         (Topic::Runtime, status) => runtime(flags, status),
         (Topic::Agent, Some(status)) => agent(flags, status).await,
         (Topic::Path, Some(status)) => path::findings(status, &flags.peer).await,
-        (Topic::Kernel, _) => kernel(flags).await,
+        (Topic::Kernel, status) => kernel(flags, status).await,
         (Topic::Files, _) => files::findings(flags),
         (Topic::Attachments, _) => {
             let dirs = dirs(&flags.state_dir);
@@ -84,10 +87,11 @@ fn runtime(flags: &Doctor, status: Option<&Value>) -> Vec<Finding> {
     findings
 }
 
-async fn kernel(flags: &Doctor) -> Vec<Finding> {
+async fn kernel(flags: &Doctor, status: Option<&Value>) -> Vec<Finding> {
     let links = links().await.unwrap_or_default();
-    let mut findings = kernel::findings(&flags.host_root, &flags.sysctl_root, &links);
-    let sockets = fs::read_to_string(SOCKETS).unwrap_or_default();
+    let mut findings = kernel::findings(&flags.host_root, &flags.sysctl_root, &links, status);
+    // Whoever binds a socket names it in bytes of their own choice.
+    let sockets = processes::read_up_to(Path::new(SOCKETS), LONGEST_SOCKETS).unwrap_or_default();
     findings.extend(programs::findings(&flags.host_root, &sockets));
     findings
 }

@@ -14,6 +14,7 @@ use crate::cli::Doctor;
 use crate::plan::{CNI_PLUGIN, CONFIGS, CREDENTIAL_PROVIDER, IPAM, LOOPBACK};
 use crate::processes;
 use crate::state;
+use crate::wireguard_key;
 
 const CHECK: &str = "files";
 
@@ -59,7 +60,7 @@ fn places(flags: &Doctor) -> Vec<(PathBuf, Vec<(String, Kind)>)> {
         (flags.credential_bin_dir.clone(), named(&[CREDENTIAL_PROVIDER], Kind::Program)),
         (flags.etc_dir.clone(), named(&CONFIGS, Kind::Config)),
         (runtimes, conflist.into_iter().collect()),
-        (flags.state_dir.clone(), named(&[state::FILE, "agent.sock"], Kind::Private)),
+        (flags.state_dir.clone(), named(&[state::FILE, wireguard_key::FILE, "agent.sock"], Kind::Private)),
     ]
 }
 
@@ -184,6 +185,16 @@ mod tests {
         ] {
             assert_eq!(told(mode, uid, kind), (Severity::Warn, fix.to_owned()), "{mode:04o} {kind:?}");
         }
+    }
+
+    #[test]
+    fn the_key_of_wireguard_is_private() {
+        use clap::Parser;
+
+        let cli = crate::cli::Cli::parse_from(["tripod-node", "doctor", "--state-dir=/s"]);
+        let crate::cli::Command::Doctor(flags) = cli.command else { panic!() };
+        let (_, files) = places(&flags).into_iter().find(|(folder, _)| folder == Path::new("/s")).unwrap();
+        assert!(files.contains(&("wireguard.key".to_owned(), Kind::Private)), "{files:?}");
     }
 
     #[test]

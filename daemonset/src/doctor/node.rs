@@ -12,6 +12,7 @@ use crate::kernel::Link;
 use crate::node_facts::list;
 use crate::prefix;
 use crate::status::say;
+use crate::wireguard_key::FILE;
 
 const LOGS: &str = "kubectl -n tripod-system logs ds/tripod -c net";
 
@@ -62,20 +63,36 @@ fn cluster_cidrs(status: &Value) -> Finding {
     Finding::warn(CHECK, "clusterCIDRs", text).fix("add the prefix in node.yaml, on all nodes")
 }
 
+/// What every reason that is about a peer's key names. The status has reasons in words only.
+const KEY: &str = "wireguardKey";
+
 /// Nothing about a peer that is linked.
 fn peer(peer: &Value) -> Option<Finding> {
+    let (name, why) = (say(peer, "name"), say(peer, "why"));
+    let is_key = why.contains(KEY);
     let fix = match say(peer, "state").as_str() {
-        "ignored" => {
+        "ignored" if is_key => format!(
+            "let each node have a key of its own: on the node that has another's, remove {FILE} of the agent's state \
+             folder and restart the agent there, which makes a new one"
+        ),
+        "ignored" if why.contains("CIDR") || why.contains('/') => {
             "let each node have prefixes of its own within clusterCIDRs of node.yaml: compare spec.podCIDRs of the \
              Nodes with kubectl get tripodnodes -o yaml"
+                .to_owned()
         }
+        "ignored" => format!("compare kubectl get tripodnode {name} -o yaml with the Node of that name"),
+        "unlinked" if is_key => format!(
+            "set backend: wireguard in node.yaml of {name} too, and see why its agent has told no key: {LOGS}, of the \
+             pod on that node"
+        ),
         "unlinked" => {
             "give both nodes an InternalIP of the same family and the same backend in node.yaml, or set backend: auto"
+                .to_owned()
         }
         _ => return None,
     };
-    let text = format!("{}: {}", say(peer, "state"), say(peer, "why"));
-    Some(Finding::warn("peers", say(peer, "name"), text).fix(fix))
+    let text = format!("{}: {why}", say(peer, "state"));
+    Some(Finding::warn("peers", name, text).fix(fix))
 }
 
 /// Whether each overlay device has the MTU that fits its uplink.
@@ -129,7 +146,8 @@ mod tests {
 
     #[test]
     fn peers_that_are_not_linked_are_named_with_what_to_do() {
-        let peer = |name, state| json!({"name": name, "state": state, "why": "because"});
+        let why = "10.0.0.0/8 is in none of clusterCIDRs because";
+        let peer = |name, state| json!({"name": name, "state": state, "why": why});
         let status = json!({"phase": "ready", "ready": true, "node": "n1",
             "peers": [peer("n2", "linked"), peer("n3", "ignored"), peer("n4", "unlinked")]});
         let findings = of_agent(&status);
@@ -138,6 +156,28 @@ mod tests {
         assert!(findings[1].evidence.contains("because") && findings[1].fix.contains("clusterCIDRs"));
         let waits = of_agent(&json!({"phase": "waiting-for-peers", "ready": false, "node": "n1"}));
         assert_eq!((waits[0].severity, waits[1].severity), (Severity::Warn, Severity::Ok));
+    }
+
+    #[test]
+    fn the_fix_for_a_peer_follows_the_reason_that_it_is_not_linked_for() {
+        use crate::claims::Refusal;
+        use crate::mesh::Unlinked;
+        use crate::tripod_node::ClaimError;
+
+        let fix = |state, why: String| peer(&json!({"name": "n2", "state": state, "why": why})).unwrap().fix;
+        let prefix = "10.244.2.0/24".parse().unwrap();
+        let no_key = fix("unlinked", Unlinked::NoKey { prefix }.to_string());
+        assert!(no_key.contains("backend: wireguard") && !no_key.contains("auto"), "{no_key}");
+        assert!(fix("unlinked", Unlinked::NoAddress { prefix }.to_string()).contains("backend: auto"));
+        for refusal in [Refusal::OurKey, Refusal::Key { other: "n3".to_owned() }] {
+            let told = fix("ignored", refusal.to_string());
+            assert!(told.contains("wireguard.key") && !told.contains("clusterCIDRs"), "{told}");
+        }
+        for refusal in [Refusal::Outside(prefix), Refusal::Unconfirmed] {
+            assert!(fix("ignored", refusal.to_string()).contains("clusterCIDRs"), "{refusal}");
+        }
+        let protocol = fix("ignored", Refusal::Nonsense(ClaimError::Protocol(7)).to_string());
+        assert!(!protocol.contains("clusterCIDRs"), "{protocol}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `tripod-node doctor`, on a node with its agent.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
@@ -225,6 +226,9 @@ fn a_network_program_is_seen_by_its_socket_where_its_files_are_not() {
     let path = "/run/systemd/netif/io.systemd.Network";
     site.lab.node.sh("mkdir -p /run/systemd/netif");
     let _socket = site.lab.node.run(move || UnixListener::bind(path).expect("a socket"));
+    // Whoever binds one names it as they like, and hides no other.
+    let odd = std::ffi::OsStr::from_bytes(b"/run/\xff.sock");
+    let _odd = site.lab.node.run(move || UnixListener::bind(odd).expect("a socket"));
     let (good, findings) = doctor_as(&site, Command::new(program("tripod-node")), &["--only", "kernel"]);
     let [networkd] = of(&findings, "network-program")[..] else { panic!("{findings:#?}") };
     assert!(good && networkd["object"] == "systemd-networkd" && networkd["severity"] == "ok", "{networkd}");
