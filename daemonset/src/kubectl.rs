@@ -4,6 +4,8 @@
 mod ask;
 mod collect;
 pub(crate) mod plugin;
+mod pods;
+mod progress;
 mod rows;
 
 use std::io::Write;
@@ -15,14 +17,16 @@ use serde_json::Value;
 
 use crate::report;
 pub use ask::AskError;
-use ask::{Kubectl, Place};
+use ask::Kubectl;
+use pods::{Place, Pods};
+use progress::Progress;
 use rows::Rows;
 
 /// Name under which the program is this plugin.
 pub const NAME: &str = "kubectl-tripod";
 
 /// How many nodes are asked at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// Tells what Tripod does on the nodes of a cluster.
 #[derive(Debug, Parser)]
@@ -123,9 +127,10 @@ async fn ask_all(
     Question { asked, parts, rows }: &Question<'_>,
     stdout: &mut dyn Write,
 ) -> Result<bool, AskError> {
+    let pods = kubectl.pods(asked.node.as_deref()).await?;
     let mut answers = Vec::new();
     for part in *parts {
-        match ask_part(kubectl, *part, asked.node.as_deref()).await {
+        match ask_part(kubectl, *part, &pods).await {
             Ok(more) => more.into_iter().for_each(|answer| add(&mut answers, answer)),
             // Whoever has the network alone, say, has none of the other containers.
             Err(AskError::Nobody { .. }) if !answers.is_empty() => {}
@@ -137,14 +142,12 @@ async fn ask_all(
     Ok(answers.iter().all(|answer| answer.told.as_ref().is_ok_and(|told| (rows.is_good)(told))))
 }
 
-async fn ask_part(
-    kubectl: &Kubectl,
-    (container, words): Part,
-    node: Option<&str>,
-) -> Result<Vec<Answer>, AskError> {
-    let places = kubectl.places(container, node).await?;
+async fn ask_part(kubectl: &Kubectl, (container, words): Part, pods: &Pods) -> Result<Vec<Answer>, AskError> {
+    let places = pods.with(container)?;
+    let progress = &Progress::of(places.len());
     let ask = |place: Place| async move {
         let told = kubectl.exec(&place, container, words).await;
+        progress.step();
         Answer { node: place.node, told }
     };
     Ok(stream::iter(places).map(ask).buffered(AT_ONCE).collect().await)

@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::pods::{self, Place, Pods};
+
 /// Longest answer, in bytes.
 const LONGEST: u64 = 64 << 20;
 /// Longest complaint that is told, in bytes.
@@ -40,6 +42,9 @@ pub enum AskError {
     /// Its answer is no JSON.
     #[error("the answer to kubectl {0} cannot be read")]
     Answer(String, #[source] serde_json::Error),
+    /// The list of pods is not what was asked for.
+    #[error("the list of pods that kubectl printed cannot be read: {0}")]
+    Pods(String),
     /// No pod that could be asked.
     #[error(
         "no pod with label app.kubernetes.io/name=tripod and container {container:?} in namespace {namespace:?}{on}"
@@ -80,33 +85,27 @@ pub(super) struct Kubectl {
     namespace: String,
 }
 
-/// A pod of Tripod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Its node.
-    pub(super) node: String,
-    /// Its name.
-    pub(super) pod: String,
+/// What `kubectl` was asked, how it ended, and what it wrote to stdout and stderr.
+struct Told {
+    what: String,
+    status: ExitStatus,
+    answer: Vec<u8>,
+    complaint: Vec<u8>,
 }
 
 impl Kubectl {
-    /// Tripod's pods with this container, on one node or on all, by node.
-    pub(super) async fn places(
-        &self,
-        container: &'static str,
-        node: Option<&str>,
-    ) -> Result<Vec<Place>, AskError> {
-        let mut words = vec!["get", "pods", "--selector=app.kubernetes.io/name=tripod", "--output=json"];
+    /// Tripod's pods, on one node or on all.
+    pub(super) async fn pods(&self, node: Option<&str>) -> Result<Pods, AskError> {
+        let mut words = vec!["get", "pods", "--selector=app.kubernetes.io/name=tripod", pods::OUTPUT];
         let selector = node.map(|node| format!("--field-selector=spec.nodeName={node}"));
         words.extend(selector.as_deref());
-        let list = self.ask(&words).await?;
-        let mut places = places(&list, container);
-        places.sort_by(|a, b| a.node.cmp(&b.node));
-        if places.is_empty() {
-            let on = node.map(|node| format!(" on node {node:?}")).unwrap_or_default();
-            return Err(AskError::Nobody { container, namespace: self.namespace.clone(), on });
+        let Told { what, status, answer, complaint } = self.told(&words).await?;
+        if !status.success() {
+            return Err(failed(what, status, &complaint));
         }
-        Ok(places)
+        let on = node.map(|node| format!(" on node {node:?}")).unwrap_or_default();
+        let found = pods::parse(&answer).map_err(AskError::Pods)?;
+        Ok(Pods { found, namespace: self.namespace.clone(), on })
     }
 
     /// What `words` say in the container of a pod.
@@ -122,19 +121,20 @@ impl Kubectl {
 
     /// Runs kubectl. A program that answers and then ends badly has answered.
     pub(super) async fn ask(&self, words: &[&str]) -> Result<Value, AskError> {
-        let what = words.join(" ");
-        let (status, answer, complaint) = timeout(PATIENCE, self.run(words))
-            .await
-            .map_err(|_elapsed| AskError::Slow(what.clone()))?
-            .map_err(AskError::Run)?;
+        let Told { what, status, answer, complaint } = self.told(words).await?;
         match serde_json::from_slice(&answer) {
             Ok(value) => Ok(value),
             Err(error) if status.success() => Err(AskError::Answer(what, error)),
-            Err(_) => {
-                let complaint = String::from_utf8_lossy(&complaint).trim().replace('\n', "; ");
-                Err(AskError::Failed { what, status, complaint })
-            }
+            Err(_) => Err(failed(what, status, &complaint)),
         }
+    }
+
+    async fn told(&self, words: &[&str]) -> Result<Told, AskError> {
+        let what = words.join(" ");
+        let ended = timeout(PATIENCE, self.run(words)).await;
+        let (status, answer, complaint) =
+            ended.map_err(|_elapsed| AskError::Slow(what.clone()))?.map_err(AskError::Run)?;
+        Ok(Told { what, status, answer, complaint })
     }
 
     async fn run(&self, words: &[&str]) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
@@ -160,14 +160,7 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec
     Ok(text)
 }
 
-fn places(list: &Value, container: &str) -> Vec<Place> {
-    let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
-    let has = |pod: &&Value| {
-        let containers = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
-        containers.into_iter().any(|one| one.get("name").and_then(Value::as_str) == Some(container))
-    };
-    let text = |pod: &Value, path| pod.pointer(path).and_then(Value::as_str).map(str::to_owned);
-    let place =
-        |pod: &Value| Some(Place { node: text(pod, "/spec/nodeName")?, pod: text(pod, "/metadata/name")? });
-    items.filter(has).filter_map(place).collect()
+fn failed(what: String, status: ExitStatus, complaint: &[u8]) -> AskError {
+    let complaint = String::from_utf8_lossy(complaint).trim().replace('\n', "; ");
+    AskError::Failed { what, status, complaint }
 }

@@ -9,23 +9,27 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::AT_ONCE;
-use super::ask::{AskError, Kubectl, Place};
+use super::ask::{AskError, Kubectl};
+use super::pods::Place;
+use super::progress::Progress;
 use crate::report;
 
 type Archive = tar::Builder<File>;
 
 /// Asks the nodes, and writes the new file `output`, which only its owner reads; says whether all answered.
 pub(super) async fn run(kubectl: &Kubectl, node: Option<&str>, output: &Path) -> Result<bool, AskError> {
-    let places = kubectl.places("net", node).await?;
+    let places = kubectl.pods(node).await?.with("net")?;
     let failed = |source| AskError::Bundle { path: output.to_owned(), source };
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(output).map_err(failed)?;
     let mut archive = Archive::new(file);
     let tripod_nodes = kubectl.ask(&["get", "tripodnodes.tripod.dev", "--output=json"]).await;
     let mut all_well = tripod_nodes.is_ok();
     add(&mut archive, "tripodnodes", &told(tripod_nodes)).map_err(failed)?;
+    let progress = &Progress::of(places.len());
     let ask = |place: Place| async move {
         let node = kubectl.exec(&place, "net", &["/tripod-node", "collect"]).await;
         let leases = kubectl.exec(&place, "net", &["/tripod-cni", "leases", "--json"]).await;
+        progress.step();
         (place.node, node, leases)
     };
     let mut answers = stream::iter(places).map(ask).buffered(AT_ONCE);

@@ -15,18 +15,17 @@ impl Desk {
     fn new(pods: &[(&str, Value)]) -> Self {
         let desk = Self(tempfile::tempdir().expect("a folder"));
         symlink(program("tripod-node"), desk.0.path().join("kubectl-tripod")).expect("a link");
-        let pod = |(node, _): &(&str, Value)| {
-            json!({"metadata": {"name": format!("tripod-{node}")},
-                "spec": {"nodeName": node, "containers": [{"name": "files"}, {"name": "net"}]}})
-        };
-        desk.write("pods.json", &json!({"items": pods.iter().map(pod).collect::<Vec<_>>()}));
+        // As the real one prints what is asked for; the last pod has no node yet.
+        let pod = |(node, _): &(&str, Value)| format!("{node}\ttripod-{node}\tfiles net\n");
+        let list: String = pods.iter().map(pod).collect();
+        fs::write(desk.0.path().join("pods"), list + "\ttripod-waits\tfiles net\n").expect("a file");
         for (node, answer) in pods {
             if !answer.is_null() {
                 desk.write(&format!("tripod-{node}.json"), answer);
             }
         }
         let script = "#!/bin/sh\ncd \"${0%/*}\"; echo \"$*\" >> asked\n\
-            case \"$*\" in *' get pods '*) exec cat pods.json;; esac\n\
+            case \"$*\" in *' get pods '*' --output=jsonpath={range .items'*) exec cat pods;; esac\n\
             case \"$*\" in *' --container files '*)\n\
               for word; do [ -f \"$word.files\" ] && exec cat \"$word.files\"; done; echo '[]'; exit;;\n\
             esac\n\
@@ -98,6 +97,15 @@ fn a_node_that_does_not_answer_hides_no_other() {
 }
 
 #[test]
+fn a_list_that_is_not_what_was_asked_for_is_an_error() {
+    let desk = Desk::new(&[("n1", status(true))]);
+    fs::write(desk.0.path().join("pods"), "n1\ttripod-n1\tfiles net\nn2\ttrip").expect("a file");
+    let told = desk.ask(&["status"]);
+    let complaint = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(!told.status.success() && complaint.contains("list of pods"), "{told:?}");
+}
+
+#[test]
 fn a_bundle_has_what_each_node_says_and_is_its_owners() {
     let answer = json!({"metrics": "tripod_state 1\n", "status": {"ready": true}});
     let desk = Desk::new(&[("n1", answer), ("n2", Value::Null)]);
@@ -137,6 +145,8 @@ fn findings_and_leases_are_told_with_their_node() {
     let json: Value = serde_json::from_slice(&desk.ask(&["doctor", "--json"]).stdout).expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(2), "one answer of each node: {json}");
     assert_eq!(json[0]["answer"].as_array().map(Vec::len), Some(2), "{json}");
+    let lists = desk.asked().lines().filter(|line| line.contains(" get pods ")).count();
+    assert_eq!(lists, 2, "one for each of two questions: {}", desk.asked());
     let lease = json!({"network": "tripod", "address": "10.244.1.2", "containerID": "c1", "alive": true});
     let desk = Desk::new(&[("n1", json!([lease]))]);
     assert!(text(&desk.ask(&["leases", "n1"])).contains("n1    tripod   10.244.1.2"));
