@@ -74,7 +74,7 @@ fn a_peer_that_is_ignored_and_a_program_that_removes_routes_are_named_with_a_fix
     eventually("the agent ignores it", || peers(&doctor(&site).1)[0]["object"] == "n9");
     let (good, findings) = doctor(&site);
     assert!(good, "{findings:#?}");
-    assert!(peers(&findings)[0]["fix"].as_str().unwrap().contains("clusterCIDRs"), "{findings:#?}");
+    assert!(peers(&findings)[0]["fix"].as_str().unwrap().contains("tripodnode n9"), "{findings:#?}");
     let [program] = of(&findings, "network-program")[..] else { panic!("{findings:#?}") };
     assert!(program["fix"].as_str().unwrap().contains("ManageForeignRoutes=no"), "{program}");
 }

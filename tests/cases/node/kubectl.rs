@@ -24,7 +24,7 @@ impl Desk {
                 desk.write(&format!("tripod-{node}.json"), answer);
             }
         }
-        let script = "#!/bin/sh\ncd \"${0%/*}\"; echo \"$*\" >> asked\n\
+        let script = "#!/bin/sh\ncd \"${0%/*}\"; printf '%s\\n' \"$*\" >> asked\n\
             case \"$*\" in *' get pods '*' --output=jsonpath={range .items'*) exec cat pods;; esac\n\
             case \"$*\" in *' --container files '*)\n\
               for word; do [ -f \"$word.files\" ] && exec cat \"$word.files\"; done; echo '[]'; exit;;\n\

@@ -41,11 +41,13 @@ impl Tried {
         let to = to.ip();
         match heard {
             _ if self.is_arrival(heard) => None,
+            Heard::LastHop { .. } | Heard::Refused { .. } if !self.target.is_for_pods() => None,
             Heard::PortClosed { from } => self.warn(
                 format!("{from} rejects it in place of {to}, as a firewall does (\"port unreachable\")"),
                 format!("let UDP to {to} pass at {from}: it may be this node, a router on the way, or {peer} itself"),
             ),
-            Heard::LastHop { from } => self.warn(
+            // So does a router that knows no way there, of which IPv4 and IPv6 tell in these words.
+            Heard::LastHop { from } | Heard::Refused { from, kind: (3 | 1, 0) } => self.warn(
                 format!("{from} answers, which is no address of {peer}: no route of ours leads there"),
                 format!(
                     "see on this node where \"ip route get {to}\" leads. The agent puts its route back with its next \

@@ -111,7 +111,7 @@ fn a_network_that_drops_packets_for_pods_is_told_from_one_that_is_down() {
 
 #[test]
 fn a_router_that_answers_in_place_of_the_peer_is_told_from_it() {
-    let Some((_site, a, _b)) = pair(Cable::Router, "") else { return };
+    let Some((site, a, _b)) = pair(Cable::Router, "") else { return };
     // As where the route of ours is gone, and the default route leads on.
     a.node.sh("ip route add 10.244.2.0/32 via 192.0.1.254");
     let (bad, summary) = paths(&a);
@@ -119,6 +119,9 @@ fn a_router_that_answers_in_place_of_the_peer_is_told_from_it() {
     says(finding, "object", "pods of n2 in 10.244.2.0/24");
     says(finding, "evidence", "192.0.1.254 answers, which is no address of n2");
     assert!(summary.contains("1 findings"), "{summary}");
+    // A router that knows some way says that the only hop was the last.
+    site.router.sh("ip route add 10.244.2.0/24 via 192.0.2.2");
+    says(&paths(&a).0[0], "evidence", "192.0.1.254 answers, which is no address of n2");
 }
 
 #[test]

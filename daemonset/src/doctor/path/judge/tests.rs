@@ -130,6 +130,15 @@ fn a_router_that_answers_in_place_of_the_peer_is_named_and_its_answer_is_no_arri
 }
 
 #[test]
+fn a_router_that_knows_no_way_to_pods_shows_that_no_route_of_ours_leads_there() {
+    for kind in [(3, 0), (1, 0)] {
+        let heard = Heard::Refused { from: ip(ROUTER), kind };
+        let [text] = &told(&[node(), tried(pods(), "vxlan", &[(156, heard)])])[..] else { panic!() };
+        assert!(text.contains("no route of ours leads there") && !text.contains("UDP port"), "{text}");
+    }
+}
+
+#[test]
 fn a_firewall_that_rejects_for_the_node_is_not_the_node() {
     let [_, closed] = from(ROUTER);
     let node = tried(Aim::Node, "direct", &[(156, closed.clone()), (1500, closed)]);
