@@ -31,8 +31,17 @@ pub(super) fn of_agent(status: &Value) -> Vec<Finding> {
         findings.push(Finding::ok("peers", "all", format!("{} of them, each linked", peers.len())));
     }
     findings.insert(0, agent);
+    findings.extend(failures(status));
     findings.push(cluster_cidrs(status));
     findings
+}
+
+/// What the kernel refused of the links with other nodes, each by itself.
+fn failures(status: &Value) -> impl Iterator<Item = Finding> {
+    let failures = status.get("failures").and_then(Value::as_array).into_iter().flatten();
+    let fix = "take away what is in its way, such as a route to the same prefix that is not Tripod's; the agent goes on \
+        trying";
+    failures.filter_map(Value::as_str).map(move |text| Finding::warn("peers", "links", text).fix(fix))
 }
 
 /// Whether the admin has said which prefixes are the cluster's, and this node's are among them.
@@ -143,6 +152,16 @@ mod tests {
     use tripod_cni::finding::Severity;
 
     use super::*;
+
+    #[test]
+    fn a_link_that_failed_is_told_although_its_peer_is_planned() {
+        let status = json!({"phase": "ready", "ready": true, "node": "n1", "failures": ["cannot add route r"],
+            "peers": [{"name": "n2", "state": "linked"}]});
+        let findings = of_agent(&status);
+        let told = findings.iter().find(|it| it.object == "links").unwrap();
+        assert_eq!((told.severity, told.evidence.as_str()), (Severity::Warn, "cannot add route r"));
+        assert!(told.fix.contains("not Tripod's"));
+    }
 
     #[test]
     fn peers_that_are_not_linked_are_named_with_what_to_do() {

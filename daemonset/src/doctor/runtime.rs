@@ -8,6 +8,7 @@ use serde_json::Value;
 use tripod_cni::finding::Finding;
 
 use crate::conflist;
+use crate::node_facts::blames_network;
 use crate::processes::{self, Process};
 use crate::status::say;
 
@@ -30,10 +31,8 @@ pub(super) fn loaded(status: &Value) -> Finding {
         return Finding::ok(CHECK, node, "the Node is Ready, so that the runtime has loaded a network");
     }
     let is_ours = status.get("ready").and_then(Value::as_bool) == Some(true);
-    let is_network =
-        ["NetworkPluginNotReady", "NetworkReady=false", "cni plugin not initialized", "cni config"];
     let text = format!("the Node's condition Ready is {word}: {message}");
-    if is_ours && is_network.iter().any(|sign| message.contains(sign)) {
+    if is_ours && blames_network(&message) {
         let fix = "the conflist is written, and the runtime does not take it: give the chart the folders that the runtime \
             reads (paths.cniConfDir and paths.cniBinDir; see \"crictl info\" on the node), and see the runtime's log";
         return Finding::fail(CHECK, node, text).fix(fix);
