@@ -52,6 +52,8 @@ pub enum Command {
     CheckConfig {
         /// As JSON.
         json: bool,
+        /// But not in what it names.
+        no_files: bool,
         /// And in the kubelet's.
         kubelet: Option<KubeletFile>,
     },
@@ -153,6 +155,7 @@ struct Arguments {
     token: Option<PathBuf>,
     annotations: BTreeMap<String, String>,
     json: bool,
+    no_files: bool,
     redact: bool,
     words: Vec<String>,
 }
@@ -180,6 +183,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             "--token" => given.token = Some(value("--token")?.into()),
             "--annotation" => given.annotate(&value("--annotation")?.to_string_lossy())?,
             "--json" => given.json = true,
+            "--no-files" => given.no_files = true,
             "--redact" => given.redact = true,
             "--help" | "-h" | "help" => return Ok(plain(Command::Help)),
             "--version" | "-V" => return Ok(plain(Command::Version)),
@@ -242,8 +246,8 @@ impl Arguments {
         Ok(match verb {
             None => ("an answer to the kubelet", Command::Answer),
             Some("check-config") => {
-                let kubelet = self.kubelet_file();
-                ("check-config", Command::CheckConfig { json: self.json(), kubelet })
+                let (kubelet, no_files) = (self.kubelet_file(), std::mem::take(&mut self.no_files));
+                ("check-config", Command::CheckConfig { json: self.json(), no_files, kubelet })
             }
             Some("explain") => {
                 let (image, token) = (image("explain")?, self.token()?);
@@ -300,6 +304,7 @@ impl Arguments {
     fn left(&self) -> Option<&'static str> {
         let given = [
             (self.json, "--json"),
+            (self.no_files, "--no-files"),
             (self.bin_dir.is_some(), "--bin-dir"),
             (self.kubelet_config.is_some(), "--kubelet-config"),
             (self.kubelet_version.is_some(), "--kubelet-version"),
@@ -333,7 +338,11 @@ mod tests {
         assert_eq!(given(&["explain", "nginx", "--config", "/x"]), Ok((explain(false), "/x".into())));
         assert_eq!(
             given(&["check-config"]),
-            Ok((Command::CheckConfig { json: false, kubelet: None }, default()))
+            Ok((Command::CheckConfig { json: false, no_files: false, kubelet: None }, default()))
+        );
+        assert_eq!(
+            given(&["check-config", "--no-files"]),
+            Ok((Command::CheckConfig { json: false, no_files: true, kubelet: None }, default()))
         );
         let bin_dir = Some("/b".into());
         let (version, platform) = (Version::NEWEST, Platform::plain());
@@ -361,6 +370,7 @@ mod tests {
         assert_eq!(given(&["explain", "nginx", "--annotation", "a=b"]), Err(UsageError::NoToken));
         assert_eq!(given(&["--jsno"]), Err(UsageError::Unknown("--jsno".into())));
         assert!(matches!(given(&["--json"]), Err(UsageError::Misplaced { option: "--json", .. })));
+        assert!(matches!(given(&["explain", "a", "--no-files"]), Err(UsageError::Misplaced { .. })));
         assert!(matches!(given(&["explain", "a", "--bin-dir=/b"]), Err(UsageError::Misplaced { .. })));
         assert!(matches!(
             given(&["get", "a", "--redact", "--kubelet-config=/k"]),

@@ -40,6 +40,7 @@ use claim::Asker;
 use cli::{Command, Invocation, Token};
 use command::Context;
 use command::answer::Answer;
+use command::check_config::{Scope, check_config};
 use error::Error;
 use provider::Variables;
 use report::Finding;
@@ -97,10 +98,10 @@ fn dispatch(environment: Environment<'_>, told: &mut Option<Told>) -> Result<Out
     match command {
         Command::Answer if environment.stdin_is_terminal => Err(Error::Terminal),
         Command::Answer => answer(environment.stdin, &config, &context, told.insert(Told::default())),
-        Command::CheckConfig { json, kubelet } => match kubelet {
-            None => report(&command::check_config::check_config(&config), json),
-            Some(kubelet) => report(&command::check_config::check_with_kubelet(&config, &kubelet), json),
-        },
+        Command::CheckConfig { json, no_files, kubelet } => {
+            let scope = if no_files { Scope::Alone } else { Scope::Files };
+            report(&check_config(&config, scope, kubelet.as_ref()), json)
+        }
         Command::Explain { image, token, kubelet, json } => {
             let account = token.map(|token| service_account(&token)).transpose()?;
             let asker = Asker { service_account: account.as_ref(), variables: &context.variables };

@@ -63,6 +63,8 @@ pub struct Settings {
     pub resync: Duration,
     /// How long an attachment may be without its link before it is released.
     pub orphan_grace: Duration,
+    /// Where container `files` tells what became of the host's files.
+    pub install_report: Option<PathBuf>,
     /// Key of the taint to remove from the Node once it is ready.
     pub startup_taint: Option<String>,
 }
@@ -97,7 +99,8 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<
     let (ours, told) = watch::channel(None);
     let (peers, known_peers) = watch::channel(Peers::Unknown(None));
     let (disputed, asked) = watch::channel(Disputed::new());
-    let observer = Arc::new(Observer::new(&settings.node_name, &settings.paths.state));
+    let report = settings.install_report.as_deref();
+    let observer = Arc::new(Observer::new(&settings.node_name, &settings.paths.state, report));
     let posts = Posts {
         seen: sight,
         phase: phases.clone(),
@@ -201,6 +204,7 @@ impl Agent<'_> {
                 .inspect_err(|error| tracing::warn!(error = report::chain(error), "cannot watch for drift"))
                 .ok();
             add(&mut watch, self.settings.config.parent());
+            add(&mut watch, self.settings.install_report.as_deref().and_then(Path::parent));
             self.reload();
             self.shown.begin(&self.config);
             let news = seen.borrow_and_update().clone();

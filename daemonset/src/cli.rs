@@ -77,6 +77,9 @@ pub struct Install {
     /// With --watch: how often to look in any case, in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub period: u64,
+    /// With --watch: a file to write `[{path, state: current|failed|refused, why}]` to, for the agent
+    #[arg(long, value_name = "FILE", requires = "watch")]
+    pub report: Option<PathBuf>,
 }
 
 /// A leg that has programs on the host.
@@ -262,6 +265,9 @@ pub struct Agent {
     /// How long a pod's link may be gone without a DEL before its addresses and ports are free again, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub orphan_grace: u64,
+    /// What `install --watch --report FILE` writes in the container beside this one
+    #[arg(long, value_name = "FILE")]
+    pub install_report: Option<PathBuf>,
     /// Key of a taint to remove from this node's Node object once it is ready
     #[arg(long)]
     pub startup_taint: Option<String>,

@@ -26,6 +26,10 @@ pub enum Reason {
     PeerUnlinked,
     /// The node cannot be brought to its state.
     ReconcileFailed,
+    /// A program or a file is not on the host as the image and the ConfigMap say.
+    InstallFailed,
+    /// The credential provider's new configuration has mistakes.
+    CredentialConfigInvalid,
 }
 
 impl Reason {
@@ -40,6 +44,8 @@ impl Reason {
             Self::PeerIgnored => "PeerIgnored",
             Self::PeerUnlinked => "PeerUnlinked",
             Self::ReconcileFailed => "ReconcileFailed",
+            Self::InstallFailed => "InstallFailed",
+            Self::CredentialConfigInvalid => "CredentialConfigInvalid",
         }
     }
 }

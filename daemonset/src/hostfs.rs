@@ -2,8 +2,9 @@
 //!
 //! Runtimes watch these folders, execute from them and survive our crashes, so a file is written under
 //! a temporary name beside its own, gets its mode and reaches the disk, and only then takes the name. A
-//! program is executed once before that.
+//! program is executed once before that, and the credential provider asked whether it takes its configuration.
 
+mod error;
 mod trial;
 
 use std::fs::{self, DirBuilder, File};
@@ -19,6 +20,8 @@ use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use crate::plan::{Content, HostFile};
+pub use error::HostFsError;
+use error::{failed, refused};
 pub use trial::TrialError;
 
 /// How many bytes are read or written at once.
@@ -51,68 +54,39 @@ pub enum Kind {
     Other,
 }
 
-/// A file operation that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum HostFsError {
-    /// The operation was tried and refused.
-    #[error("cannot {act} {path:?}")]
-    Act {
-        /// What was tried.
-        act: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// A program that does not run on this node.
-    #[error("{path:?} stays as it was, for the new program does not run there")]
-    Unfit {
-        /// Its path.
-        path: PathBuf,
-        /// Why, and what to do.
-        #[source]
-        source: TrialError,
-    },
-    /// A folder to write to in which others could replace our files.
-    #[error("{path:?} {problem}")]
-    UnsafeDir {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong with it and what to do.
-        problem: &'static str,
-    },
-    /// A file longer than it can sensibly be.
-    #[error("{path:?} is longer than {limit} bytes")]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// The bound in bytes.
-        limit: u64,
-    },
-}
-
 /// Makes `file` what it shall be.
 pub fn apply(file: &HostFile) -> Result<Change, HostFsError> {
     let dir = Dir::open(&file.dir)?;
     match &file.content {
         Content::Link { target } => dir.link(&file.name, target),
         Content::LinkIfAbsent { target } => dir.link_if_absent(&file.name, target),
-        Content::Copy { source, mode } => dir.copy(&file.name, source, *mode, |_| Ok(())),
+        Content::Copy { source, mode, reader } => {
+            dir.copy(&file.name, source, *mode, |_| accept(file, source, reader.as_deref()))
+        }
         Content::Program { source, trial } => {
-            dir.copy(&file.name, source, PROGRAM_MODE, |new| trial::run(new, trial))
+            let unfit = |source| HostFsError::Unfit { path: file.path(), source };
+            dir.copy(&file.name, source, PROGRAM_MODE, |new| trial::run(new, trial).map_err(unfit))
         }
     }
 }
 
+/// Whether the `reader` of a configuration, if there is one, can work with it.
+fn accept(file: &HostFile, source: &Path, reader: Option<&Path>) -> Result<(), HostFsError> {
+    let refused = |source| HostFsError::Refused { path: file.path(), source };
+    reader.map_or(Ok(()), |reader| trial::read(reader, source).map_err(refused))
+}
+
 /// What [`apply`] would do to `file`; nothing is touched, and no folder made.
 pub fn preview(file: &HostFile) -> Result<&'static str, HostFsError> {
+    if let Content::Copy { source, reader, .. } = &file.content {
+        accept(file, source, reader.as_deref())?;
+    }
     let Some(dir) = Dir::open_existing(&file.dir)? else { return Ok("write") };
     let is_absent = dir.kind(&file.name)? == Kind::Absent;
     let is_kept = match &file.content {
         Content::Link { target } => dir.links_to(&file.name, target),
         Content::LinkIfAbsent { .. } => !is_absent,
-        Content::Copy { source, mode } => dir.is_copy(&file.name, source, *mode)?,
+        Content::Copy { source, mode, .. } => dir.is_copy(&file.name, source, *mode)?,
         Content::Program { source, .. } => dir.is_copy(&file.name, source, PROGRAM_MODE)?,
     };
     Ok(match (is_kept, is_absent) {
@@ -257,7 +231,7 @@ impl Dir {
         name: &str,
         source: &Path,
         mode: u32,
-        check: impl FnOnce(&Path) -> Result<(), TrialError>,
+        check: impl FnOnce(&Path) -> Result<(), HostFsError>,
     ) -> Result<Change, HostFsError> {
         if self.is_copy(name, source, mode)? {
             return Ok(Change::None);
@@ -265,8 +239,7 @@ impl Dir {
         let mut content = File::open(source).map_err(refused("open", source))?;
         self.replace_by(name, |temporary| {
             self.write_temporary(temporary, &mut content, mode)?;
-            let unfit = |source| HostFsError::Unfit { path: self.path_of(name), source };
-            check(&self.path_of(temporary)).map_err(unfit)
+            check(&self.path_of(temporary))
         })
     }
 
@@ -380,12 +353,4 @@ fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
-}
-
-fn refused<'a>(act: &'static str, path: &'a Path) -> impl Fn(io::Error) -> HostFsError + 'a {
-    move |source| HostFsError::Act { act, path: path.to_owned(), source }
-}
-
-fn failed<'a>(act: &'static str, path: &'a Path) -> impl Fn(Errno) -> HostFsError + 'a {
-    move |errno| refused(act, path)(errno.into())
 }

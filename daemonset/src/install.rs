@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::hostfs::{self, Change, Dir, HostFsError};
-use crate::plan::{self, Facts, Places};
+use crate::installed::{self, Installed};
+use crate::plan::{self, Facts, HostFile, Places};
 use crate::report;
 use crate::watch::Watch;
 
@@ -46,7 +47,7 @@ pub fn preview(places: &Places, stdout: &mut dyn Write) -> Result<(), InstallErr
     let configs = places.config.as_deref().map_or_else(|| Ok(Vec::new()), names_in)?;
     let (files, mut failures) = (plan::plan(places, &Facts { configs }), Vec::new());
     for file in &files {
-        let path = file.dir.join(&file.name);
+        let path = file.path();
         let told = match hostfs::preview(file) {
             Ok(preview) => format!("{preview:<8} {}\n", path.display()),
             Err(error) => {
@@ -60,27 +61,40 @@ pub fn preview(places: &Places, stdout: &mut dyn Write) -> Result<(), InstallErr
     all_or_first(files.len(), failures, 0).map(drop)
 }
 
-/// Installs once. Returns how many files had to change.
+/// Installs once. Returns how many files had to change. A configuration that is refused is told, and no failure:
+/// its mistakes are no reason to keep a node without the rest.
 pub fn once(places: &Places) -> Result<usize, InstallError> {
+    attempt(places).and_then(summary)
+}
+
+/// A file, and what became of it.
+type Outcome = (HostFile, Result<Change, HostFsError>);
+
+fn attempt(places: &Places) -> Result<Vec<Outcome>, InstallError> {
     let configs = places.config.as_deref().map_or_else(|| Ok(Vec::new()), names_in)?;
     let files = plan::plan(places, &Facts { configs });
-    let (mut changed, mut failures) = (0, Vec::new());
-    for file in &files {
-        let path = file.dir.join(&file.name);
-        match hostfs::apply(file) {
-            Ok(Change::None) => {}
-            Ok(Change::Written) => {
-                changed += 1;
-                tracing::info!(path = %path.display(), "installed");
-            }
-            Ok(Change::Foreign) => tracing::debug!(path = %path.display(), "left alone: it is not ours"),
-            Err(error) => {
-                tracing::error!(path = %path.display(), error = report::chain(&error), "not installed");
-                failures.push(error);
-            }
+    Ok(files.into_iter().map(apply).collect())
+}
+
+fn apply(file: HostFile) -> Outcome {
+    let (path, outcome) = (file.path(), hostfs::apply(&file));
+    match &outcome {
+        Ok(Change::None) => {}
+        Ok(Change::Written) => tracing::info!(path = %path.display(), "installed"),
+        Ok(Change::Foreign) => tracing::debug!(path = %path.display(), "left alone: it is not ours"),
+        Err(error) => {
+            tracing::error!(path = %path.display(), error = report::chain(error), "not installed");
         }
     }
-    all_or_first(files.len(), failures, changed)
+    (file, outcome)
+}
+
+fn summary(outcomes: Vec<Outcome>) -> Result<usize, InstallError> {
+    let planned = outcomes.len();
+    let changed = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Ok(Change::Written))).count();
+    let failures = outcomes.into_iter().filter_map(|(_, outcome)| outcome.err());
+    let failures = failures.filter(|error| !matches!(error, HostFsError::Refused { .. })).collect();
+    all_or_first(planned, failures, changed)
 }
 
 fn all_or_first(planned: usize, failures: Vec<HostFsError>, changed: usize) -> Result<usize, InstallError> {
@@ -92,9 +106,11 @@ fn all_or_first(planned: usize, failures: Vec<HostFsError>, changed: usize) -> R
 }
 
 /// Installs again whenever something changes on either side, and every `period` in case a change went
-/// unseen. Failures are told and tried again. Returns when `stop` does; the host keeps everything.
+/// unseen. Failures are told and tried again, what became of each file also in a file at `told`. Returns when
+/// `stop` does; the host keeps everything.
 pub async fn keep(
     places: &Places,
+    told: Option<&Path>,
     period: Duration,
     stop: impl Future<Output = ()>,
 ) -> Result<(), InstallError> {
@@ -104,7 +120,9 @@ pub async fn keep(
         // Armed before the look, so that no change falls between the two.
         let mut watch = Watch::open().map_err(InstallError::Watch)?;
         arm(&mut watch, places);
-        pause = next_pause(pause, &once(places));
+        let outcomes = attempt(places);
+        tell(told, outcomes.as_deref().unwrap_or_default());
+        pause = next_pause(pause, &outcomes.and_then(summary));
         tokio::select! {
             () = &mut stop => return Ok(()),
             () = watch.changed(period) => {}
@@ -113,6 +131,14 @@ pub async fn keep(
             () = &mut stop => return Ok(()),
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+fn tell(path: Option<&Path>, outcomes: &[Outcome]) {
+    let Some(path) = path else { return };
+    let files: Vec<_> = outcomes.iter().map(|(file, outcome)| Installed::new(file, outcome)).collect();
+    if let Err(error) = installed::write(path, &files) {
+        tracing::warn!(error = report::chain(&error), "the agent is not told what became of the files");
     }
 }
 

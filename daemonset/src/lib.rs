@@ -36,6 +36,7 @@ pub mod forward;
 pub mod health;
 pub mod hostfs;
 pub mod install;
+pub mod installed;
 pub mod kernel;
 pub mod kubectl;
 pub mod log;
@@ -133,13 +134,13 @@ pub async fn run(cli: Cli, env: Env, stop: impl Future<Output = ()>) -> Result<(
         },
         Command::Install(flags) => {
             let period = Duration::from_secs(flags.period);
-            let (is_watch, is_preview) = (flags.watch, flags.dry_run);
+            let (is_watch, is_preview, told) = (flags.watch, flags.dry_run, flags.report.clone());
             let places = places(flags);
             if is_preview {
                 return Ok(install::preview(&places, &mut std::io::stdout())?);
             }
             if is_watch {
-                return Ok(install::keep(&places, period, stop).await?);
+                return Ok(install::keep(&places, told.as_deref(), period, stop).await?);
             }
             let changed = install::once(&places)?;
             tracing::info!(changed, "the host's files are as the image and the configuration say");
@@ -200,6 +201,7 @@ fn settings(flags: cli::Agent, env: Env) -> Result<Settings, Error> {
         metrics: flags.metrics_addr,
         resync: Duration::from_secs(flags.resync),
         orphan_grace: Duration::from_secs(flags.orphan_grace),
+        install_report: flags.install_report,
         startup_taint: flags.startup_taint.filter(|key| !key.is_empty()),
     })
 }

@@ -20,6 +20,8 @@ pub(crate) use server::fetch;
 pub use server::{PORT, serve};
 
 use crate::agent::Phase;
+use crate::installed::{Installed, State};
+use crate::plan;
 use crate::status::{BACKENDS, PEER_STATES, PeerStatus};
 
 /// Names and values of labels.
@@ -88,6 +90,7 @@ pub struct Metrics {
     operations: Family<Labels<3>, Counter>,
     durations: Family<Labels<1>, Histogram, fn() -> Histogram>,
     credentials: Family<Labels<3>, Counter>,
+    installed: Family<Labels<1>, Gauge>,
     dropped: Counter,
 }
 
@@ -106,6 +109,7 @@ impl Default for Metrics {
             operations: Family::default(),
             durations: Family::new_with_constructor(operation_buckets),
             credentials: Family::default(),
+            installed: Family::default(),
             dropped: Counter::default(),
         };
         metrics.registered().with_every_series()
@@ -139,6 +143,8 @@ impl Metrics {
         registry.register("cni_operation_duration_seconds", what, self.durations.clone());
         let what = "Questions of the kubelet for credentials";
         registry.register("credprov_requests", what, self.credentials.clone());
+        let what = "1 for a file of the host that is as the image and the ConfigMap say, otherwise 0";
+        registry.register("install_current", what, self.installed.clone());
         let what = "Reports of other programs that could not be read";
         registry.register("telemetry_dropped", what, self.dropped.clone());
         self
@@ -212,6 +218,16 @@ impl Metrics {
     /// How many attachments there are.
     pub fn set_attachments(&self, count: usize) {
         self.attachments.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// What became of the host's files.
+    pub fn set_installed(&self, files: &[Installed]) {
+        for file in files {
+            if let Some(name) = plan::NAMES.into_iter().find(|name| *name == file.name()) {
+                let is_current = i64::from(file.state == State::Current);
+                self.installed.get_or_create(&[("file", name)]).set(is_current);
+            }
+        }
     }
 
     /// Counts what a program says of one call, if it is one that is known.

@@ -16,8 +16,10 @@ use tripod_cni::{Usage, usage};
 use crate::agent::Phase;
 use crate::conflist;
 use crate::events::{Queue, Reason};
+use crate::installed::{self, Installed, State};
 use crate::metrics::Metrics;
 use crate::node_facts::list;
+use crate::plan::CREDENTIAL_CONFIG;
 use crate::status::{Leases, Status};
 
 /// What is shown.
@@ -30,6 +32,8 @@ pub struct Observer {
     /// The node's first address.
     pub address: watch::Sender<Option<IpAddr>>,
     state: PathBuf,
+    /// Where container `files` tells what became of the host's files.
+    install_report: Option<PathBuf>,
     shown: Mutex<Shown>,
 }
 
@@ -46,8 +50,9 @@ struct Shown {
 const LOADED_BY: Duration = Duration::from_secs(60);
 
 impl Observer {
-    /// Shows Node `name`, of which nothing is known yet. The agent's state is in folder `state`.
-    pub fn new(name: &str, state: &Path) -> Self {
+    /// Shows Node `name`, of which nothing is known yet. The agent's state is in folder `state`; what became of
+    /// the host's files is in `install_report`.
+    pub fn new(name: &str, state: &Path, install_report: Option<&Path>) -> Self {
         let status = Status { node: name.to_owned(), ..Status::default() };
         let mut shown = Shown { status, dirty: None, announced: None };
         shown.status.enter(&Phase::default(), Timestamp::now());
@@ -56,6 +61,7 @@ impl Observer {
             events: Queue::default(),
             address: watch::channel(None).0,
             state: state.to_owned(),
+            install_report: install_report.map(Path::to_owned),
             shown: Mutex::new(shown),
         }
     }
@@ -81,6 +87,7 @@ impl Observer {
         self.address.send_if_modified(|known| std::mem::replace(known, address) != address);
         self.tell_full();
         self.tell_unloaded();
+        self.tell_not_installed();
     }
 
     /// Something else was heard.
@@ -92,6 +99,7 @@ impl Observer {
     pub fn status(&self) -> Status {
         let mut status = self.with(|shown| shown.status.clone());
         status.leases = self.usage(&status).into_iter().map(Leases::from).collect();
+        status.installed = self.installed();
         status
     }
 
@@ -100,6 +108,7 @@ impl Observer {
         let (status, dirty) = self.with(|shown| (shown.status.clone(), shown.dirty));
         self.metrics.set_dirty(dirty.map_or(Duration::ZERO, |since| since.elapsed()));
         self.metrics.set_usage(&self.usage(&status));
+        self.metrics.set_installed(&self.installed());
         let records = Records::new(self.state.join("attachments")).list();
         self.metrics.set_attachments(records.map_or(0, |records| records.len()));
         self.metrics.render()
@@ -146,6 +155,19 @@ impl Observer {
         }
     }
 
+    fn tell_not_installed(&self) {
+        for Installed { path, state, why } in self.installed().iter().filter(|it| it.state != State::Current)
+        {
+            let is_mistake = *state == State::Refused && path.ends_with(CREDENTIAL_CONFIG);
+            let reason = if is_mistake { Reason::CredentialConfigInvalid } else { Reason::InstallFailed };
+            self.events.post(reason, &path.display().to_string(), why);
+        }
+    }
+
+    fn installed(&self) -> Vec<Installed> {
+        self.install_report.as_deref().map(installed::read).unwrap_or_default()
+    }
+
     fn usage(&self, status: &Status) -> Vec<(bool, Usage)> {
         let cidrs = status.facts.as_ref().map(|facts| facts.pod_cidrs.clone()).unwrap_or_default();
         let usage = usage(&self.state.join("ipam").join(conflist::NETWORK), &cidrs);
@@ -168,7 +190,7 @@ mod tests {
     fn a_runtime_that_does_not_take_the_conflist_is_told_after_a_while() {
         let folder = tempfile::tempdir().unwrap();
         let told = |phase: &Phase, age: Duration, message: &str| {
-            let observer = Observer::new("n1", folder.path());
+            let observer = Observer::new("n1", folder.path(), None);
             let (status, reason) = ("False".to_owned(), "KubeletNotReady".to_owned());
             let ready = Readiness { status, reason, message: message.to_owned() };
             observer.heard(|status| status.node_ready = Some(ready));
@@ -182,5 +204,27 @@ mod tests {
         assert_eq!(told(&Phase::Ready, LOADED_BY / 2, network), None);
         assert_eq!(told(&Phase::Ready, LOADED_BY, "container runtime is down"), None);
         assert_eq!(told(&Phase::WaitingForPodCidrs, LOADED_BY, network), None);
+    }
+
+    #[test]
+    fn a_file_that_is_not_on_the_host_as_it_should_be_is_told_by_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report/install.json");
+        let told = |name: &str, state| {
+            let why = "because".to_owned();
+            installed::write(&path, &[Installed { path: Path::new("/d").join(name), state, why }]).unwrap();
+            let observer = Observer::new("n1", folder.path(), Some(&path));
+            observer.looked(&Phase::Ready, Duration::ZERO, 0, |_| {});
+            let event = observer.events.next().now_or_never();
+            (
+                event.map(|event| event.reason.word()),
+                observer.scrape().contains(&format!("{{file=\"{name}\"}} 1")),
+            )
+        };
+        assert_eq!(told("tripod-cni", State::Current), (None, true));
+        assert_eq!(told("tripod-cni", State::Failed), (Some("InstallFailed"), false));
+        assert_eq!(told("tripod-cni", State::Refused), (Some("InstallFailed"), false));
+        assert_eq!(told(CREDENTIAL_CONFIG, State::Failed), (Some("InstallFailed"), false));
+        assert_eq!(told(CREDENTIAL_CONFIG, State::Refused), (Some("CredentialConfigInvalid"), false));
     }
 }

@@ -16,6 +16,10 @@ pub const LOOPBACK: &str = "loopback";
 /// The keys of the ConfigMap that become files of the host.
 pub const CONFIGS: [&str; 3] = ["node.yaml", "device-plugin.yaml", CREDENTIAL_CONFIG];
 
+/// The name of every file there can be.
+pub const NAMES: [&str; 7] =
+    [CNI_PLUGIN, IPAM, LOOPBACK, CREDENTIAL_PROVIDER, CONFIGS[0], CONFIGS[1], CONFIGS[2]];
+
 /// Configuration of the credential provider.
 pub const CREDENTIAL_CONFIG: &str = "credential-provider.yaml";
 
@@ -43,6 +47,13 @@ pub struct Legs {
     pub cni: bool,
     /// The credential provider.
     pub credential_provider: bool,
+}
+
+impl HostFile {
+    /// Its path.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
 }
 
 impl Places {
@@ -88,6 +99,8 @@ pub enum Content {
         source: PathBuf,
         /// Permission bits of the copy.
         mode: u32,
+        /// The program that must be able to work with it before it takes its name, if one is asked.
+        reader: Option<PathBuf>,
     },
     /// A symbolic link of a name that is nobody's but ours: what else has it is replaced.
     Link {
@@ -144,8 +157,14 @@ fn configs(places: &Places, facts: &Facts) -> Vec<HostFile> {
         .map(|name| HostFile {
             dir: places.etc.clone(),
             name: (*name).to_owned(),
-            // An admin may put what is nobody else's business here.
-            content: Content::Copy { source: config.join(name), mode: 0o600 },
+            content: Content::Copy {
+                source: config.join(name),
+                // An admin may put what is nobody else's business here.
+                mode: 0o600,
+                // Read at each pull, so that a mistake would keep every private image from being pulled. The
+                // others are copies for people: their programs read the ConfigMap, and keep what they have.
+                reader: (*name == CREDENTIAL_CONFIG).then(|| places.source.join(CREDENTIAL_PROVIDER)),
+            },
         })
         .collect()
 }
@@ -166,7 +185,8 @@ mod tests {
     }
 
     fn paths(files: &[HostFile]) -> Vec<String> {
-        files.iter().map(|file| file.dir.join(&file.name).display().to_string()).collect()
+        assert!(files.iter().all(|file| NAMES.contains(&file.name.as_str())));
+        files.iter().map(|file| file.path().display().to_string()).collect()
     }
 
     #[test]
@@ -185,7 +205,14 @@ mod tests {
         assert_eq!(files[0].content, Content::Program { source: "/tripod-cni".into(), trial: CNI_VERSION });
         assert_eq!(files[1].content, Content::Link { target: "tripod-cni" });
         assert_eq!(files[2].content, Content::LinkIfAbsent { target: "tripod-cni" });
-        assert_eq!(files[4].content, Content::Copy { source: "/config/node.yaml".into(), mode: 0o600 });
+        let copy = |name: &str, reader: Option<&str>| Content::Copy {
+            source: Path::new("/config").join(name),
+            mode: 0o600,
+            reader: reader.map(PathBuf::from),
+        };
+        assert_eq!(files[4].content, copy("node.yaml", None));
+        let reader = Some("/tripod-credential-provider");
+        assert_eq!(files[5].content, copy("credential-provider.yaml", reader));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tripod_cni::Usage;
 use crate::agent::Phase;
 use crate::claims::{Peer, Refusal};
 use crate::cli;
+use crate::installed::Installed;
 use crate::mesh::{Device, MAIN, Mesh, Overlay, Route, WIREGUARD, Wireguard};
 use crate::metrics::fetch;
 use crate::node_facts::{NodeFacts, Readiness};
@@ -55,6 +56,8 @@ pub struct Status {
     pub overlays: Vec<OverlayStatus>,
     /// What could not be done for single links with other nodes, at the last look.
     pub failures: Vec<String>,
+    /// What became of the host's files; empty until container `files` has told.
+    pub installed: Vec<Installed>,
     /// How full the pod CIDRs are.
     pub leases: Vec<Leases>,
     /// How many versions of `node.yaml` this run has taken over, up to the one that is applied.

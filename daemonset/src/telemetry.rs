@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn only_what_is_known_and_short_is_counted() {
-        let observer = Observer::new("n1", Path::new("/nowhere"));
+        let observer = Observer::new("n1", Path::new("/nowhere"), None);
         let good = r#"{"v":1,"leg":"cni","op":"ADD","result":"ok","code":0,"ms":2}"#;
         for text in [
             good.to_owned(),

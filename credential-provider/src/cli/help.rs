@@ -21,6 +21,7 @@ options:
   --config FILE       our configuration, by default /etc/tripod/credential-provider.yaml
   --json              for explain, check-config and doctor [{check, severity: ok|warn|fail, object, evidence,
                       fix}] instead of text; also for cache ls
+  --no-files          check-config: look at the configuration alone, not at the files and programs that it names
   --token FILE        explain, get, doctor: a service account's token, as the kubelet would pass it
   --annotation K=V    explain, get, doctor: an annotation of that service account; may be repeated
   --bin-dir DIR       kubelet-config: where the kubelet finds this program, by default where the platform has its

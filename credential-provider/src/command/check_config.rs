@@ -17,20 +17,24 @@ use crate::provider::Source;
 use crate::provider::docker_config::{Auths, AuthsError, Unusable};
 use crate::report::Finding;
 
-/// Looks at the configuration at `path` and every file it names.
-pub fn check_config(path: &Path) -> Vec<Finding> {
-    check_own(path, &Config::load(path))
+/// How far to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// At the configuration, which is not yet where the files are that it names.
+    Alone,
+    /// And at every file and program it names.
+    Files,
 }
 
-/// The same, and at the kubelet's own configuration.
-pub fn check_with_kubelet(path: &Path, kubelet: &KubeletFile) -> Vec<Finding> {
+/// Looks at the configuration at `path`, and at the kubelet's own if there is one to look at.
+pub fn check_config(path: &Path, scope: Scope, kubelet: Option<&KubeletFile>) -> Vec<Finding> {
     let config = Config::load(path);
-    let mut findings = check_own(path, &config);
-    findings.extend(kubelet::check(kubelet, config.as_ref().ok()));
+    let mut findings = check_own(path, scope, &config);
+    findings.extend(kubelet.into_iter().flat_map(|kubelet| kubelet::check(kubelet, config.as_ref().ok())));
     findings
 }
 
-fn check_own(path: &Path, config: &Result<Config, ConfigError>) -> Vec<Finding> {
+fn check_own(path: &Path, scope: Scope, config: &Result<Config, ConfigError>) -> Vec<Finding> {
     let object = path.display().to_string();
     let loaded = match file::load(path) {
         Ok(loaded) => loaded,
@@ -41,9 +45,11 @@ fn check_own(path: &Path, config: &Result<Config, ConfigError>) -> Vec<Finding> 
         Ok(config) => {
             findings.push(summary(&object, config));
             findings.extend(shadowed(config));
-            findings.extend(files::of_configuration(path, config));
+            if scope == Scope::Files {
+                findings.extend(files::of_configuration(path, config));
+            }
             for registry in &config.registries {
-                for finding in check_registry(registry) {
+                for finding in check_registry(registry, scope) {
                     // Several entries may name one file.
                     if !findings.contains(&finding) {
                         findings.push(finding);
@@ -109,14 +115,21 @@ fn shadowed(config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn check_registry(registry: &Registry) -> Vec<Finding> {
+fn check_registry(registry: &Registry, scope: Scope) -> Vec<Finding> {
     let entry = format!("{}:{}", registry.file.display(), registry.line);
     let mut findings: Vec<Finding> =
         registry.patterns.iter().filter(|p| p.ends_within_segment()).map(|p| open_ended(&entry, p)).collect();
-    findings.extend(files::of_registry(registry));
+    if scope == Scope::Files {
+        findings.extend(check_named(&entry, registry));
+    }
+    findings
+}
+
+fn check_named(entry: &str, registry: &Registry) -> Vec<Finding> {
+    let mut findings = files::of_registry(registry);
     match &registry.source {
         Source::DockerConfig(settings) => {
-            findings.extend(check_docker_config(&entry, registry, &settings.file));
+            findings.extend(check_docker_config(entry, registry, &settings.file));
         }
         Source::DockerHelper(settings) => findings.push(check_program(registry, settings.program())),
         Source::KubeletPlugin(settings) => findings.push(check_program(registry, &settings.program)),

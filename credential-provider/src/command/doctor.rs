@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::cache::store::Store;
 use crate::claim::{self, Claim};
-use crate::command::{Context, check_config};
+use crate::command::Context;
+use crate::command::check_config::{Scope, check_config};
 use crate::config::{Config, Policy};
 use crate::error::{Error, chain};
 use crate::image::ImageRef;
@@ -21,7 +22,7 @@ pub fn doctor(
     service_account: Option<&ServiceAccount>,
     context: &Context,
 ) -> Result<Vec<Finding>, Error> {
-    let mut findings = check_config::check_config(path);
+    let mut findings = check_config(path, Scope::Files, None);
     if findings.iter().any(|finding| finding.check == "config" && finding.severity == Severity::Fail) {
         return Ok(findings);
     }

@@ -4,7 +4,8 @@
 {{- $legs := list }}
 {{- if .pod.cni }}{{ $legs = append $legs "cni" }}{{ end }}
 {{- if .pod.credentialProvider }}{{ $legs = append $legs "credential-provider" }}{{ end }}
-command: [/tripod-node, install, {{ if .watch }}--watch, {{ end }}--config-dir=/config, "--legs={{ join "," $legs }}"]
+{{- $report := and .watch .pod.cni }}
+command: [/tripod-node, install, {{ if .watch }}--watch, {{ end }}{{ if $report }}--report=/installed/report/files.json, {{ end }}--config-dir=/config, "--legs={{ join "," $legs }}"]
 securityContext:
   {{- include "tripod.noRights" . | nindent 2 }}
 resources:
@@ -18,6 +19,9 @@ volumeMounts:
   - {name: credential-bin, mountPath: /opt/tripod/credential-provider}
   {{- end }}
   - {name: etc, mountPath: /etc/tripod}
+  {{- if $report }}
+  - {name: installed, mountPath: /installed}
+  {{- end }}
 {{- end }}
 
 {{- define "tripod.container.net" -}}
@@ -27,6 +31,7 @@ command:
   - agent
   - --config=/config/node.yaml
   - --sysctl-root=/host/proc/sys/net
+  - --install-report=/installed/report/files.json
   {{- if .Values.startupTaint }}
   - --startup-taint=tripod.dev/agent-not-ready
   {{- end }}
@@ -53,6 +58,7 @@ volumeMounts:
   - {name: run, mountPath: /run/tripod}
   # A container's own /proc/sys is read-only.
   - {name: sysctl, mountPath: /host/proc/sys/net}
+  - {name: installed, mountPath: /installed, readOnly: true}
 {{- end }}
 
 {{/* `root`, and `nvidia` for the one that may open NVIDIA's driver. */}}

@@ -54,6 +54,8 @@
 # The one path that must be the same on both sides: the conflist names it.
 {{ include "tripod.hostFolder" (list "run" "/run/tripod") }}
 {{ include "tripod.systemFolder" (list "sysctl" "/proc/sys/net") }}
+# What "files" tells "net" about the host's files.
+{{ include "tripod.discarded" "installed" }}
 {{- end }}
 {{- if $pod.devicePlugin }}
 {{ include "tripod.hostFolder" (list "device-plugins" (printf "%s/device-plugins" $host.kubeletDir)) }}

@@ -10,6 +10,7 @@ use tripod_cni::finding::Finding;
 
 use crate::kernel::Link;
 use crate::node_facts::list;
+use crate::plan::CREDENTIAL_CONFIG;
 use crate::prefix;
 use crate::status::say;
 use crate::wireguard_key::FILE;
@@ -32,6 +33,7 @@ pub(super) fn of_agent(status: &Value) -> Vec<Finding> {
     }
     findings.insert(0, agent);
     findings.extend(failures(status));
+    findings.extend(not_installed(status));
     findings.push(cluster_cidrs(status));
     findings
 }
@@ -42,6 +44,22 @@ fn failures(status: &Value) -> impl Iterator<Item = Finding> {
     let fix = "take away what is in its way, such as a route to the same prefix that is not Tripod's; the agent goes on \
         trying";
     failures.filter_map(Value::as_str).map(move |text| Finding::warn("peers", "links", text).fix(fix))
+}
+
+/// What of the host's files is not as the image and the ConfigMap say.
+fn not_installed(status: &Value) -> impl Iterator<Item = Finding> {
+    let files = status.get("installed").and_then(Value::as_array).into_iter().flatten();
+    files.filter(|file| say(file, "state") != "current").map(|file| {
+        let name = say(file, "path");
+        let fix = match say(file, "state").as_str() {
+            "refused" if name.ends_with(CREDENTIAL_CONFIG) => {
+                "correct that line in the ConfigMap tripod-config; pulls go by the last good one until then"
+            }
+            "refused" => "have the node pull the image again, or use one for its architecture",
+            _ => "make that folder writable for root alone; container files tries again on its own",
+        };
+        Finding::warn("install", name, say(file, "why")).fix(fix)
+    })
 }
 
 /// Whether the admin has said which prefixes are the cluster's, and this node's are among them.
@@ -161,6 +179,18 @@ mod tests {
         let told = findings.iter().find(|it| it.object == "links").unwrap();
         assert_eq!((told.severity, told.evidence.as_str()), (Severity::Warn, "cannot add route r"));
         assert!(told.fix.contains("not Tripod's"));
+    }
+
+    #[test]
+    fn files_that_are_not_installed_are_told_with_what_to_do_about_each() {
+        let file = |path, state| json!({"path": path, "state": state, "why": "because"});
+        let status = json!({"installed": [file("/opt/cni/bin/tripod-ipam", "current"),
+            file("/opt/cni/bin/tripod-cni", "failed"), file("/opt/cni/bin/tripod-cni", "refused"),
+            file("/etc/tripod/credential-provider.yaml", "refused")]});
+        let told: Vec<_> = not_installed(&status).map(|it| (it.severity, it.fix)).collect();
+        assert!(told.iter().all(|(severity, _)| *severity == Severity::Warn), "{told:?}");
+        let fixes: Vec<_> = told.iter().map(|(_, fix)| fix.split(' ').next().unwrap_or_default()).collect();
+        assert_eq!(fixes, ["make", "have", "correct"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Whether a program runs on this node: executed once where it will be, before anybody depends on it.
+//! What is tried before anybody depends on it: whether a program runs on this node, executed once where it will
+//! be; and whether a program can work with a configuration.
 
 use std::io::{self, PipeReader, Read};
 use std::os::unix::process::CommandExt;
@@ -21,9 +22,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// How much of what it says is repeated, in bytes. Who says more than a pipe holds is stopped by the deadline.
-const LONGEST: u64 = 300;
+const LONGEST: u64 = 600;
 
-/// Why a program is not relied on.
+/// Why a program or a configuration is not relied on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
     /// The kernel does not execute it.
@@ -48,37 +49,63 @@ pub enum TrialError {
         /// The beginning of what it said.
         said: String,
     },
+    /// It cannot work with the configuration.
+    #[error("{0}")]
+    Mistake(String),
     /// It cannot be observed.
     #[error("it cannot be tried")]
     Observe(#[source] io::Error),
 }
 
-/// Executes `program` once. Where this container alone may not, that says nothing about the node, and is told.
+/// How a program ended, and the beginning of what it said.
+type End = (ExitStatus, String);
+
+/// Executes `program` once.
 pub(super) fn run(program: &Path, trial: &Trial) -> Result<(), TrialError> {
-    let (reader, writer) = io::pipe().map_err(TrialError::Observe)?;
     let mut command = Command::new(program);
-    command.args(trial.arguments).env_clear().envs(trial.environment.iter().copied()).process_group(0);
-    command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(TrialError::Observe)?).stderr(writer);
+    command.args(trial.arguments).env_clear().envs(trial.environment.iter().copied());
+    match end(command, program)? {
+        Some((status, said)) if !status.success() => Err(TrialError::Ended { status, said }),
+        _ => Ok(()),
+    }
+}
+
+/// Asks `program`, the credential provider, whether it can work with `configuration`. The files that it names
+/// are the host's, which this container does not see.
+pub(super) fn read(program: &Path, configuration: &Path) -> Result<(), TrialError> {
+    let mut command = Command::new(program);
+    command.args(["check-config", "--no-files", "--config"]).arg(configuration).env_clear();
+    match end(command, program)? {
+        Some((status, said)) if !status.success() => Err(TrialError::Mistake(said)),
+        _ => Ok(()),
+    }
+}
+
+/// None where this container alone may not execute it, which says nothing about the node, and is told.
+fn end(mut command: Command, program: &Path) -> Result<Option<End>, TrialError> {
+    let (reader, writer) = io::pipe().map_err(TrialError::Observe)?;
+    command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().map_err(TrialError::Observe)?)
+        .stderr(writer);
     match command.spawn() {
-        Ok(child) => judge(child, reader),
+        Ok(child) => judge(child, reader).map(Some),
         Err(source) => match remedy(program, &source) {
             Some(remedy) => Err(TrialError::Start { remedy, source }),
             None => {
                 let program = program.display();
                 tracing::warn!(%program, error = %source, "not tried: a policy forbids this container to");
-                Ok(())
+                Ok(None)
             }
         },
     }
 }
 
-fn judge(mut child: Child, said: PipeReader) -> Result<(), TrialError> {
+fn judge(mut child: Child, said: PipeReader) -> Result<End, TrialError> {
     let ended = wait(&mut child).map_err(TrialError::Observe)?;
     let status = ended.ok_or(TrialError::Late)?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(TrialError::Ended { status, said: beginning(said).map_err(TrialError::Observe)? })
+    Ok((status, beginning(said).map_err(TrialError::Observe)?))
 }
 
 /// Nothing after the deadline; then it is gone, with all that it started.
@@ -95,13 +122,13 @@ fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     Ok(None)
 }
 
-/// What is there by now: a child of it may still hold the other end.
+/// What is there by now, on one line: a child of it may still hold the other end.
 fn beginning(said: PipeReader) -> io::Result<String> {
     fcntl(&said, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let mut bytes = Vec::new();
     match said.take(LONGEST).read_to_end(&mut bytes) {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Ok(String::from_utf8_lossy(&bytes).trim().to_owned()),
+        _ => Ok(String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")),
     }
 }
 

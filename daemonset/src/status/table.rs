@@ -27,6 +27,9 @@ pub fn table(status: &Value) -> String {
     for failure in list(status, "failures") {
         text.push_str(&format!("  failed: {}\n", plain(failure.as_str().unwrap_or_default())));
     }
+    for file in list(status, "installed").iter().filter(|file| say(file, "state") != "current") {
+        text.push_str(&format!("  {} {}: {}\n", say(file, "state"), say(file, "path"), say(file, "why")));
+    }
     let peers = list(status, "peers");
     if !peers.is_empty() {
         let keys = ["name", "backend", "state", "addresses", "podCIDRs", "why"];

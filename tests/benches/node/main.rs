@@ -116,6 +116,7 @@ fn rests(report: &mut Report, site: &Site, name: &str, peers: usize) {
     std::thread::sleep(Duration::from_secs(1));
     let all = wire(&|| site.report(peers, window)) * hours(window) - quiet;
     drop(watcher);
+    assert!(all > 0.0, "who watches all Nodes is told of each that reports");
     report.plain(&format!("{name}: on the wire while nothing happens, MB an hour"), ours);
     report.plain(&format!("{name}: the same of who watches all Nodes"), all);
     report.at_most(&format!("{name}: requests while nothing happens"), asked as f64, 0.0);

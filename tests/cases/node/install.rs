@@ -254,6 +254,33 @@ fn a_program_that_does_not_run_is_refused_and_the_old_one_stays() {
     }
 }
 
+/// It is read at each pull: with a mistake in it, no private image could be pulled any more.
+#[test]
+fn a_configuration_with_mistakes_keeps_the_good_one_and_no_node_from_its_network() {
+    let host = Host::new();
+    let provider = tripod_tests::programs::program("tripod-credential-provider");
+    host.image_file("tripod-credential-provider", &fs::read(provider).unwrap());
+    let entry = |keys: &str| format!("version: v1\nregistries:\n- match: [registry.example.com]\n  {keys}\n");
+    // The file that it names is the host's, and not to be seen from here.
+    let good = entry("provider: docker-config\n  file: /nowhere/auth.json");
+    host.publish(&[("node.yaml", "version: v1\n"), ("credential-provider.yaml", &good)]);
+    host.install_well();
+    let bad = entry("provider: docker-confg");
+    host.publish(&[("node.yaml", "version: v1\nmtu: 1400\n"), ("credential-provider.yaml", &bad)]);
+    let dry = host.command(&["--dry-run"]).output().unwrap();
+    let plan = String::from_utf8(dry.stdout).unwrap();
+    assert!(!dry.status.success() && plan.contains("refuse "), "{plan}");
+    let output = host.install();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    for said in ["etc/tripod/credential-provider.yaml", "stays as it was", "yaml:4", "docker-confg"] {
+        assert!(error.contains(said), "{said}: {error}");
+    }
+    assert_eq!(host.read("etc/tripod/credential-provider.yaml"), good);
+    assert_eq!(host.read("etc/tripod/node.yaml"), "version: v1\nmtu: 1400\n");
+    assert_eq!(names(&host.path("etc/tripod")), ["credential-provider.yaml", "node.yaml"]);
+}
+
 /// As root, who may mount: the real programs, on a folder that nobody executes from.
 #[test]
 fn a_folder_mounted_noexec_is_told_before_a_pod_tells_it() {

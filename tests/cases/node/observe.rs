@@ -240,3 +240,27 @@ fn what_keeps_pods_or_peers_without_a_network_is_an_event_too() {
     let failed = told("ReconcileFailed");
     assert!(failed.contains("10-tripod.conflist"), "{failed}");
 }
+
+#[test]
+fn what_is_not_installed_is_told_by_the_agent_at_once() {
+    let Some(lab) = Lab::new() else { return };
+    let _api = lab.api_server();
+    lab.cluster.set_node(Some(node(&DUAL)));
+    let report = lab.path("report/files.json");
+    let write = |state: &str, why: &str| {
+        let plugin = json!({"path": "/opt/cni/bin/tripod-cni", "state": state, "why": why});
+        std::fs::write(&report, json!([plugin]).to_string()).expect("a file");
+    };
+    std::fs::create_dir(lab.path("report")).expect("a folder");
+    write("current", "");
+    let path = report.display().to_string();
+    let _agent = lab.agent_with(&["--resync", "86400", "--install-report", &path]);
+    lab.wait_until_ready();
+    let current = |value: u8| format!("tripod_install_current{{file=\"tripod-cni\"}} {value}");
+    eventually("it is current", || metrics(&lab).contains(&current(1)));
+    write("failed", "no space left");
+    eventually("it is not", || metrics(&lab).contains(&current(0)));
+    eventually("it is an event", || reasons(&lab) == ["InstallFailed"]);
+    let told = String::from_utf8(status(&lab, &[]).stdout).expect("text");
+    assert!(told.contains("failed /opt/cni/bin/tripod-cni: no space left"), "{told}");
+}

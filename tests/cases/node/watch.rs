@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::Value;
 use tripod_tests::daemon::Daemon;
 use tripod_tests::eventually;
 
@@ -86,12 +87,29 @@ fn a_terminated_installer_removes_nothing() {
 #[test]
 fn a_folder_that_becomes_unsafe_is_told_and_served_again_once_it_is_safe() {
     let host = Host::new();
-    let daemon = watching(&host);
+    let report = host.path("report/files.json");
+    let path = report.display().to_string();
+    let daemon = Daemon::start(host.command(&["--watch", "--period", NEVER, "--report", &path]));
     let bin = host.path("opt/cni/bin");
+    let state = || {
+        let text = fs::read_to_string(&report).unwrap_or_default();
+        let files: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
+        let plugin = files.into_iter().find(|file| file["path"] == bin.join("tripod-cni").to_str().unwrap());
+        plugin.map(|file| {
+            (file["state"].as_str().unwrap().to_owned(), file["why"].as_str().unwrap().to_owned())
+        })
+    };
+    let current = Some(("current".to_owned(), String::new()));
+    eventually("it is told that all is well", || state() == current);
+    assert_eq!(mode(&report), 0o600);
     fs::set_permissions(&bin, fs::Permissions::from_mode(0o777)).unwrap();
     fs::remove_file(bin.join("tripod-cni")).unwrap();
     daemon.wait_for_log("run chmod go-w on it");
     assert!(!bin.join("tripod-cni").exists());
+    eventually("it is told what is wrong", || {
+        state().is_some_and(|(state, why)| state == "failed" && why.contains("chmod go-w"))
+    });
     fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).unwrap();
     eventually("the plugin is back", || host.read("opt/cni/bin/tripod-cni") == "plugin 1");
+    eventually("it is told that all is well again", || state() == current);
 }
