@@ -58,7 +58,8 @@ fn falsehoods(
 ) -> anyhow::Result<Vec<(&'static str, Value, String)>> {
     let ranges = cluster.kubectl()?.pod_ranges(victim.name())?;
     let own = cluster.kubectl()?.pod_ranges(taken.name())?;
-    let beside = [taken.addresses(), vec![pod.to_string()]].concat();
+    let is_kept = |address: &String| address.contains(':') != pod.is_ipv6();
+    let beside: Vec<_> = taken.addresses().into_iter().filter(is_kept).chain([pod.to_string()]).collect();
     let cidrs = |cidrs: &[&str]| json!({"podCIDRs": cidrs});
     Ok(vec![
         (
