@@ -258,8 +258,8 @@ fn a_program_that_does_not_run_is_refused_and_the_old_one_stays() {
 #[test]
 fn a_configuration_with_mistakes_keeps_the_good_one_and_no_node_from_its_network() {
     let host = Host::new();
-    let provider = tripod_tests::programs::program("tripod-credential-provider");
-    host.image_file("tripod-credential-provider", &fs::read(provider).unwrap());
+    let provider = host.path("image/tripod-credential-provider");
+    fs::copy(tripod_tests::programs::program("tripod-credential-provider"), provider).unwrap();
     let entry = |keys: &str| format!("version: v1\nregistries:\n- match: [registry.example.com]\n  {keys}\n");
     // The file that it names is the host's, and not to be seen from here.
     let good = entry("provider: docker-config\n  file: /nowhere/auth.json");
