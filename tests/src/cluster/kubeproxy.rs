@@ -1,6 +1,8 @@
 //! A node's kube-proxy, which leads the addresses of Services to pods.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,11 +29,18 @@ pub fn start(
     let config = render_config(node.name(), &kubeconfig, families, mode);
     node.within(|| Ok(fs::write(CONFIG, config)?))?;
     node.start(NAME, kube(programs, "proxy").arg(format!("--config={CONFIG}")))?;
-    let healthy = ["busybox", "wget", "-q", "-O-", &format!("http://{HEALTH}/healthz")];
     let alive = || node.alive();
-    eventually_while("kube-proxy is healthy", Duration::from_secs(60), alive, || {
-        node.exec(&healthy).map(drop)
-    })
+    eventually_while("kube-proxy is healthy", Duration::from_secs(60), alive, || node.within(is_healthy))
+}
+
+fn is_healthy() -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(HEALTH)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    anyhow::ensure!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+    Ok(())
 }
 
 /// Ends it and has it take its rules away.

@@ -3,6 +3,7 @@
 mod agents;
 mod bandwidth;
 mod chart;
+mod config_mistake;
 mod device;
 mod devices;
 mod echo_pods;
@@ -103,6 +104,12 @@ pub(super) const SUITE: Suite = Suite {
             about: "kubectl tripod, taken from the cluster, tells of all nodes, and which of them does not answer",
             long: false,
             run: plugin::all_nodes_are_asked,
+        },
+        Case {
+            name: "tripod-config-mistake",
+            about: "a mistake in credential-provider.yaml is an event, and the nodes keep the good one",
+            long: false,
+            run: config_mistake::is_told_and_does_no_harm,
         },
         Case {
             name: "tripod-cdi",
