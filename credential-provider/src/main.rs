@@ -1,14 +1,31 @@
 //! The program: hands over arguments and stdin, writes what comes back.
 
+#![no_main]
+
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
+use nix::libc::c_int;
+use nix::sys::signal::{SigSet, Signal};
 use tripod_credential_provider::provider::Variables;
 use tripod_credential_provider::{Environment, run, telemetry};
 
-fn main() -> ExitCode {
+/// What the C library starts. The standard library's own start takes about as long as all that an answer from the
+/// cache needs: it reads how the stack is mapped, to guard its end, and makes another one for the handler that
+/// tells of it; what comes from outside is bounded, so nothing here goes deep.
+// SAFETY: a static program has one `main`, and this has its signature without the arguments, which the
+// standard library notes before.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the name of this symbol is the C library's to choose")]
+extern "C" fn main() -> c_int {
+    // A kubelet or a helper that is gone must not end us half-way. Programs that we execute get it unblocked.
+    let blocked = SigSet::from(Signal::SIGPIPE).thread_block();
+    c_int::from(blocked.is_err() || !call())
+}
+
+/// Whether all went well.
+fn call() -> bool {
     // A panic's own text could quote what was being read.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -33,12 +50,12 @@ fn main() -> ExitCode {
     complain(&outcome.stderr);
     if let Err(error) = write_out(outcome.stdout.expose()) {
         complain(&format!("tripod-credential-provider: cannot write the answer to stdout: {error}"));
-        return ExitCode::FAILURE;
+        return false;
     }
     if let Some(told) = outcome.told {
         told.send(Path::new(telemetry::SOCKET), start.elapsed());
     }
-    if outcome.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    outcome.success
 }
 
 fn write_out(bytes: &[u8]) -> io::Result<()> {
