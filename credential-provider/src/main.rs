@@ -3,9 +3,11 @@
 #![no_main]
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::c_int;
 use nix::sys::signal::{SigSet, Signal};
 use tripod_credential_provider::provider::Variables;
@@ -21,7 +23,13 @@ use tripod_credential_provider::{Environment, run, telemetry};
 extern "C" fn main() -> c_int {
     // A kubelet or a helper that is gone must not end us half-way. Programs that we execute get it unblocked.
     let blocked = SigSet::from(Signal::SIGPIPE).thread_block();
-    c_int::from(blocked.is_err() || !call())
+    c_int::from(blocked.is_err() || !are_open() || !call())
+}
+
+/// Whether nothing else can get the number of one of the three, and be sent the credentials.
+fn are_open() -> bool {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].iter().all(|fd| fcntl(fd, FcntlArg::F_GETFD).is_ok())
 }
 
 /// Whether all went well.

@@ -204,7 +204,11 @@ impl Agent<'_> {
                 .inspect_err(|error| tracing::warn!(error = report::chain(error), "cannot watch for drift"))
                 .ok();
             add(&mut watch, self.settings.config.parent());
-            add(&mut watch, self.settings.install_report.as_deref().and_then(Path::parent));
+            // Its folder is made by who writes it.
+            add(
+                &mut watch,
+                self.settings.install_report.iter().flat_map(|path| path.ancestors().skip(1).take(2)),
+            );
             self.reload();
             self.shown.begin(&self.config);
             let news = seen.borrow_and_update().clone();

@@ -279,7 +279,7 @@ mod tests {
                 "version: v1\nforwardDrop: mend\n",
                 "forwardDrop: \"mend\" is no forwardDrop; set report or repair",
             ),
-            ("version: v1\nplatform: k3s\n", "platform: \"k3s\" is not available"),
+            ("version: v1\nplatform: k3s\n", "platform: \"k3s\" is for the chart to know"),
             ("version: v1\nmtu: 500\n", "mtu: \"500\""),
             ("version: v1\nclusterCIDRs: [10.1.2.3/16]\n", "clusterCIDRs: \"10.1.2.3/16\""),
             ("version: v1\nclusterCIDRs: [ten]\n", "clusterCIDRs: \"ten\""),

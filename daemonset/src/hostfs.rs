@@ -61,7 +61,8 @@ pub fn apply(file: &HostFile) -> Result<Change, HostFsError> {
         Content::Link { target } => dir.link(&file.name, target),
         Content::LinkIfAbsent { target } => dir.link_if_absent(&file.name, target),
         Content::Copy { source, mode, reader } => {
-            dir.copy(&file.name, source, *mode, |_| accept(file, source, reader.as_deref()))
+            let source = accepted(file, source, reader.as_deref())?;
+            dir.copy(&file.name, &source, *mode, |_| Ok(()))
         }
         Content::Program { source, trial } => {
             let unfit = |source| HostFsError::Unfit { path: file.path(), source };
@@ -70,16 +71,26 @@ pub fn apply(file: &HostFile) -> Result<Change, HostFsError> {
     }
 }
 
-/// Whether the `reader` of a configuration, if there is one, can work with it.
-fn accept(file: &HostFile, source: &Path, reader: Option<&Path>) -> Result<(), HostFsError> {
-    let refused = |source| HostFsError::Refused { path: file.path(), source };
-    reader.map_or(Ok(()), |reader| trial::read(reader, source).map_err(refused))
+/// The file to copy, once the `reader` of a configuration, if there is one, has said that it can work with it. It
+/// is asked at each look, and before anything is written: what lies there may be what it does not take.
+fn accepted(file: &HostFile, source: &Path, reader: Option<&Path>) -> Result<PathBuf, HostFsError> {
+    let Some(reader) = reader else { return Ok(source.to_owned()) };
+    // A ConfigMap is swapped as a whole, and no version of it changes.
+    let version = fs::canonicalize(source).map_err(refused("open", source))?;
+    match trial::read(reader, &version) {
+        Ok(()) => Ok(version),
+        Err(TrialError::Mistake(said)) => {
+            let said = said.replace(&*version.to_string_lossy(), &source.to_string_lossy());
+            Err(HostFsError::Refused { path: file.path(), source: TrialError::Mistake(said) })
+        }
+        Err(source) => Err(HostFsError::Unchecked { path: file.path(), source }),
+    }
 }
 
 /// What [`apply`] would do to `file`; nothing is touched, and no folder made.
 pub fn preview(file: &HostFile) -> Result<&'static str, HostFsError> {
     if let Content::Copy { source, reader, .. } = &file.content {
-        accept(file, source, reader.as_deref())?;
+        accepted(file, source, reader.as_deref())?;
     }
     let Some(dir) = Dir::open_existing(&file.dir)? else { return Ok("write") };
     let is_absent = dir.kind(&file.name)? == Kind::Absent;

@@ -121,7 +121,7 @@ pub async fn keep(
         let mut watch = Watch::open().map_err(InstallError::Watch)?;
         arm(&mut watch, places);
         let outcomes = attempt(places);
-        tell(told, outcomes.as_deref().unwrap_or_default());
+        tell(told, places, &outcomes);
         pause = next_pause(pause, &outcomes.and_then(summary));
         tokio::select! {
             () = &mut stop => return Ok(()),
@@ -134,9 +134,15 @@ pub async fn keep(
     }
 }
 
-fn tell(path: Option<&Path>, outcomes: &[Outcome]) {
+fn tell(path: Option<&Path>, places: &Places, outcomes: &Result<Vec<Outcome>, InstallError>) {
+    let files: Vec<_> = match outcomes {
+        Ok(outcomes) => outcomes.iter().map(|(file, outcome)| Installed::new(file, outcome)).collect(),
+        Err(error) => {
+            tracing::error!(error = report::chain(error), "nothing is installed");
+            vec![Installed::failed(places.config.as_deref().unwrap_or(&places.source), error)]
+        }
+    };
     let Some(path) = path else { return };
-    let files: Vec<_> = outcomes.iter().map(|(file, outcome)| Installed::new(file, outcome)).collect();
     if let Err(error) = installed::write(path, &files) {
         tracing::warn!(error = report::chain(&error), "the agent is not told what became of the files");
     }

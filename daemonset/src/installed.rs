@@ -34,7 +34,7 @@ pub enum State {
     Current,
     /// It cannot be written.
     Failed,
-    /// The new program or configuration is of no use, and the last good one stays.
+    /// The new program or configuration is of no use; the last good one stays, if there is one.
     Refused,
 }
 
@@ -54,11 +54,17 @@ impl Installed {
     pub fn new(file: &HostFile, outcome: &Result<Change, HostFsError>) -> Self {
         let state = match outcome {
             Ok(_) => State::Current,
+            // Its cause is in the image or the ConfigMap; of all others it is on the node.
             Err(HostFsError::Unfit { .. } | HostFsError::Refused { .. }) => State::Refused,
             Err(_) => State::Failed,
         };
         let why = outcome.as_ref().err().map(|error| report::chain(error)).unwrap_or_default();
         Self { path: file.path(), state, why }
+    }
+
+    /// What is at `path` cannot be worked with.
+    pub fn failed(path: &Path, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { path: path.to_owned(), state: State::Failed, why: report::chain(error) }
     }
 
     /// Its name in its folder.
@@ -74,15 +80,21 @@ pub fn write(path: &Path, files: &[Installed]) -> Result<(), HostFsError> {
         return Err(HostFsError::Act { act: "write", path: path.to_owned(), source });
     };
     let text = serde_json::to_vec(files).unwrap_or_default();
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     Dir::open(folder)?.write(name, &text, 0o600).map(drop)
 }
 
-/// Reads the file at `path`: nothing where nobody has written it.
+/// Reads the file at `path`: nothing where nobody has written it, and that it failed where it cannot be read.
 pub fn read(path: &Path) -> Vec<Installed> {
-    let Ok(bytes) = hostfs::read(path, LONGEST) else { return Vec::new() };
-    serde_json::from_slice(&bytes)
-        .inspect_err(|error| tracing::debug!(path = %path.display(), %error, "not read"))
-        .unwrap_or_default()
+    if matches!(path.try_exists(), Ok(false)) {
+        return Vec::new();
+    }
+    match hostfs::read(path, LONGEST) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).unwrap_or_else(|error| vec![Installed::failed(path, &error)])
+        }
+        Err(error) => vec![Installed::failed(path, &error)],
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +118,7 @@ mod tests {
         let why = "\"/opt/cni/bin\" is everyone's".to_owned();
         assert_eq!(told, [(name(), "current", String::new()), (name(), "failed", why)]);
         std::fs::write(&path, "{").unwrap();
-        assert_eq!(read(&path), []);
+        let broken = read(&path);
+        assert_eq!((broken.len(), &broken[0].path, broken[0].state), (1, &path, State::Failed));
     }
 }

@@ -222,6 +222,8 @@ impl Metrics {
 
     /// What became of the host's files.
     pub fn set_installed(&self, files: &[Installed]) {
+        // A key that was taken out of the ConfigMap is no file of ours any more.
+        self.installed.clear();
         for file in files {
             if let Some(name) = plan::NAMES.into_iter().find(|name| *name == file.name()) {
                 let is_current = i64::from(file.state == State::Current);

@@ -56,10 +56,10 @@ struct RawWireguard {
 impl Raw {
     pub(super) fn check(self, file: &str) -> Result<NodeConfig, ConfigError> {
         let check = Check { file };
-        check.word("version", Some(&self.version), &["v1"], &[])?;
-        check.word("backend", self.backend.as_ref(), &["auto", "direct", "vxlan", "wireguard"], &[])?;
-        check.word("forwardDrop", self.forward_drop.as_ref(), &["report", "repair"], &[])?;
-        check.word("platform", self.platform.as_ref(), &["auto"], PLATFORMS)?;
+        check.word("version", Some(&self.version), &["v1"])?;
+        check.word("backend", self.backend.as_ref(), &["auto", "direct", "vxlan", "wireguard"])?;
+        check.word("forwardDrop", self.forward_drop.as_ref(), &["report", "repair"])?;
+        check.platform(self.platform.as_ref())?;
         let masquerade =
             self.masquerade.map_or_else(|| Ok(Masquerading::default()), |it| check.masquerade(&it));
         Ok(NodeConfig {
@@ -86,9 +86,6 @@ fn checksum_offload(word: &str) -> ChecksumOffload {
     }
 }
 
-/// Paths differ per platform; the paths are flags today, presets are not.
-const PLATFORMS: &[&str] = &["kubeadm", "k3s", "rke2", "k0s", "microk8s", "eks", "gke", "aks", "openshift"];
-
 /// Checks values and says where they stand when they cannot be.
 struct Check<'a> {
     file: &'a str,
@@ -105,27 +102,23 @@ impl Check<'_> {
         Err(ConfigError::Value { place: place(self.file, at), key, value, problem })
     }
 
-    /// A key that has several words, of which this version honours some.
-    fn word(
-        &self,
-        key: &'static str,
-        text: Option<&Text>,
-        honoured: &[&str],
-        later: &[&str],
-    ) -> Result<(), ConfigError> {
-        let Some(text) = text.filter(|text| !honoured.contains(&text.value.as_str())) else { return Ok(()) };
-        let honoured = honoured.join(" or ");
-        let problem = if later.contains(&text.value.as_str()) {
-            format!("is not available in this version; set {honoured} or leave the key out")
-        } else {
-            format!("is no {key}; set {honoured}")
-        };
+    /// A key that has several words.
+    fn word(&self, key: &'static str, text: Option<&Text>, words: &[&str]) -> Result<(), ConfigError> {
+        let Some(text) = text.filter(|text| !words.contains(&text.value.as_str())) else { return Ok(()) };
+        let problem = format!("is no {key}; set {}", words.join(" or "));
         self.refuse(key, text.referenced, text.value.clone(), problem)
+    }
+
+    /// Where things lie on a host every program is told by flags, so that there is nothing left to say here.
+    fn platform(&self, text: Option<&Text>) -> Result<(), ConfigError> {
+        let Some(text) = text.filter(|text| text.value != "auto") else { return Ok(()) };
+        let problem = "is for the chart to know: install with --set platform=…, and leave the key out here";
+        self.refuse("platform", text.referenced, text.value.clone(), problem.to_owned())
     }
 
     fn vxlan(&self, raw: RawVxlan) -> Result<Vxlan, ConfigError> {
         let offload = raw.checksum_offload;
-        self.word("vxlan.checksumOffload", offload.as_ref(), &["auto", "on", "off"], &[])?;
+        self.word("vxlan.checksumOffload", offload.as_ref(), &["auto", "on", "off"])?;
         let Vxlan { vni, port, .. } = Vxlan::default();
         Ok(Vxlan {
             vni: self.number("vxlan.vni", raw.vni, 1..=0xff_ffff)?.unwrap_or(vni),

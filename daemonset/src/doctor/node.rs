@@ -53,10 +53,10 @@ fn not_installed(status: &Value) -> impl Iterator<Item = Finding> {
         let name = say(file, "path");
         let fix = match say(file, "state").as_str() {
             "refused" if name.ends_with(CREDENTIAL_CONFIG) => {
-                "correct that line in the ConfigMap tripod-config; pulls go by the last good one until then"
+                "correct that line in the ConfigMap tripod-config; until then pulls go by the last good one, and \
+                 without credentials where there is none yet"
             }
-            "refused" => "have the node pull the image again, or use one for its architecture",
-            _ => "make that folder writable for root alone; container files tries again on its own",
+            _ => "do what it says; container files tries again on its own",
         };
         Finding::warn("install", name, say(file, "why")).fix(fix)
     })
@@ -190,7 +190,7 @@ mod tests {
         let told: Vec<_> = not_installed(&status).map(|it| (it.severity, it.fix)).collect();
         assert!(told.iter().all(|(severity, _)| *severity == Severity::Warn), "{told:?}");
         let fixes: Vec<_> = told.iter().map(|(_, fix)| fix.split(' ').next().unwrap_or_default()).collect();
-        assert_eq!(fixes, ["make", "have", "correct"]);
+        assert_eq!(fixes, ["do", "do", "correct"]);
     }
 
     #[test]

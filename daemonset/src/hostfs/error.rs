@@ -39,6 +39,15 @@ pub enum HostFsError {
         #[source]
         source: TrialError,
     },
+    /// A configuration of which its program says nothing.
+    #[error("{path:?} stays as it was, for its program cannot be asked about the new content")]
+    Unchecked {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: TrialError,
+    },
     /// A folder to write to in which others could replace our files.
     #[error("{path:?} {problem}")]
     UnsafeDir {

@@ -21,8 +21,11 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How often to look whether it has ended.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How much of what it says is repeated, in bytes. Who says more than a pipe holds is stopped by the deadline.
-const LONGEST: u64 = 600;
+/// How much of what it says is repeated, in bytes.
+const LONGEST: usize = 600;
+
+/// How `check-config` ends where it found mistakes, which are on its standard output.
+const FOUND: i32 = 1;
 
 /// Why a program or a configuration is not relied on.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +79,8 @@ pub(super) fn read(program: &Path, configuration: &Path) -> Result<(), TrialErro
     let mut command = Command::new(program);
     command.args(["check-config", "--no-files", "--config"]).arg(configuration).env_clear();
     match end(command, program)? {
-        Some((status, said)) if !status.success() => Err(TrialError::Mistake(said)),
+        Some((status, said)) if status.code() == Some(FOUND) => Err(TrialError::Mistake(said)),
+        Some((status, said)) if !status.success() => Err(TrialError::Ended { status, said }),
         _ => Ok(()),
     }
 }
@@ -102,33 +106,41 @@ fn end(mut command: Command, program: &Path) -> Result<Option<End>, TrialError> 
     }
 }
 
-fn judge(mut child: Child, said: PipeReader) -> Result<End, TrialError> {
-    let ended = wait(&mut child).map_err(TrialError::Observe)?;
-    let status = ended.ok_or(TrialError::Late)?;
-    Ok((status, beginning(said).map_err(TrialError::Observe)?))
+fn judge(child: Child, said: PipeReader) -> Result<End, TrialError> {
+    let (ended, said) = wait(child, said).map_err(TrialError::Observe)?;
+    Ok((ended.ok_or(TrialError::Late)?, said))
 }
 
-/// Nothing after the deadline; then it is gone, with all that it started.
-fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
-    let begin = Instant::now();
-    while begin.elapsed() < DEADLINE {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        std::thread::sleep(PAUSE);
-    }
-    killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL)?;
-    child.wait()?;
-    Ok(None)
-}
-
-/// What is there by now, on one line: a child of it may still hold the other end.
-fn beginning(said: PipeReader) -> io::Result<String> {
+/// How it ended, and the beginning of what it said, on one line. Nothing after the deadline; then it is gone, with
+/// all that it started.
+fn wait(mut child: Child, mut said: PipeReader) -> io::Result<(Option<ExitStatus>, String)> {
+    // A child of it may hold the other end for longer.
     fcntl(&said, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    let mut bytes = Vec::new();
-    match said.take(LONGEST).read_to_end(&mut bytes) {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Ok(String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")),
+    let (begin, mut kept) = (Instant::now(), Vec::new());
+    let mut status = None;
+    while status.is_none() && begin.elapsed() < DEADLINE {
+        std::thread::sleep(PAUSE);
+        status = child.try_wait()?;
+        drain(&mut said, &mut kept)?;
+    }
+    if status.is_none() {
+        killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL)?;
+        child.wait()?;
+    }
+    Ok((status, String::from_utf8_lossy(&kept).split_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+/// Reads what is there, so that the program is not held up, and keeps the first [`LONGEST`] bytes.
+fn drain(said: &mut PipeReader, kept: &mut Vec<u8>) -> io::Result<()> {
+    let mut chunk = [0; 4096];
+    loop {
+        match said.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(length) => kept.extend(chunk.iter().take(length.min(LONGEST - kept.len()))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -4,7 +4,13 @@ use super::*;
 
 /// Names of all metrics that are served, as Prometheus asks for them.
 fn served() -> BTreeSet<String> {
-    let text = Metrics::default().render();
+    let metrics = Metrics::default();
+    metrics.set_installed(&[Installed {
+        path: "/tripod-cni".into(),
+        state: State::Current,
+        why: String::new(),
+    }]);
+    let text = metrics.render();
     let name = |line: &str| {
         let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
         let end = match kind {
@@ -93,4 +99,24 @@ fn a_family_without_a_prefix_and_peers_that_went_count_nothing() {
     assert!(text.contains(r#"tripod_ipam_addresses{family="ipv4",state="leased"} 3"#), "{text}");
     assert!(text.contains(r#"tripod_ipam_addresses{family="ipv6",state="free"} 0"#), "{text}");
     assert!(text.contains(r#"tripod_peers{backend="vxlan",state="linked"} 1"#), "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_ours_any_more_has_no_series() {
+    let metrics = Metrics::default();
+    let file = |name: &str, state| Installed { path: name.into(), state, why: "because".to_owned() };
+    metrics.set_installed(&[
+        file("/etc/tripod/node.yaml", State::Refused),
+        file("/opt/cni/bin/tripod-cni", State::Current),
+        file("/config", State::Failed),
+    ]);
+    let series = || {
+        let text = metrics.render();
+        let series = text.lines().filter_map(|line| line.strip_prefix("tripod_install_current"));
+        series.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let expected = [r#"{file="node.yaml"} 0"#, r#"{file="tripod-cni"} 1"#];
+    assert_eq!(series(), BTreeSet::from(expected.map(str::to_owned)));
+    metrics.set_installed(&[file("/opt/cni/bin/tripod-cni", State::Failed)]);
+    assert_eq!(series(), BTreeSet::from([r#"{file="tripod-cni"} 0"#.to_owned()]));
 }

@@ -279,6 +279,43 @@ fn a_configuration_with_mistakes_keeps_the_good_one_and_no_node_from_its_network
     assert_eq!(host.read("etc/tripod/credential-provider.yaml"), good);
     assert_eq!(host.read("etc/tripod/node.yaml"), "version: v1\nmtu: 1400\n");
     assert_eq!(names(&host.path("etc/tripod")), ["credential-provider.yaml", "node.yaml"]);
+    // One that an earlier version let through is told all the same.
+    fs::write(host.path("etc/tripod/credential-provider.yaml"), &bad).unwrap();
+    let error = String::from_utf8(host.install().stderr).unwrap();
+    assert!(error.contains("docker-confg"), "{error}");
+}
+
+/// That is no mistake of the configuration's, and somebody else has to act.
+#[test]
+fn a_provider_that_cannot_be_asked_is_told_as_such_and_fails_the_installation() {
+    for (script, said) in [
+        ("#!/bin/sh\n[ $1 = --version ] || kill -SEGV $$\n", "signal: 11"),
+        ("#!/bin/sh\n[ $1 = --version ] || sleep 600\n", "it had not ended after 5s"),
+    ] {
+        let host = Host::new();
+        let provider = host.path("image/tripod-credential-provider");
+        fs::write(&provider, script).unwrap();
+        fs::set_permissions(&provider, fs::Permissions::from_mode(0o755)).unwrap();
+        host.publish(&[("node.yaml", "version: v1\n"), ("credential-provider.yaml", "version: v1\n")]);
+        let error = refused(&host);
+        assert!(error.contains("cannot be asked") && error.contains(said), "{error}");
+        assert!(!host.path("etc/tripod/credential-provider.yaml").exists());
+    }
+}
+
+#[test]
+fn a_provider_with_much_to_say_is_heard_to_its_end() {
+    let host = Host::new();
+    let provider = host.path("image/tripod-credential-provider");
+    let script =
+        "#!/bin/sh\n[ $1 = --version ] || { echo first; head -c 1000000 /dev/zero | tr '\\0' x; exit 1; }\n";
+    fs::write(&provider, script).unwrap();
+    fs::set_permissions(&provider, fs::Permissions::from_mode(0o755)).unwrap();
+    host.publish(&[("node.yaml", "version: v1\n"), ("credential-provider.yaml", "version: v1\n")]);
+    let output = host.install();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("first xxx") && error.len() < 4096, "{error}");
 }
 
 /// As root, who may mount: the real programs, on a folder that nobody executes from.

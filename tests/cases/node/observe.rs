@@ -253,11 +253,11 @@ fn what_is_not_installed_is_told_by_the_agent_at_once() {
         let plugin = json!({"path": "/opt/cni/bin/tripod-cni", "state": state, "why": why});
         std::fs::write(&report, json!([plugin]).to_string()).expect("a file");
     };
-    std::fs::create_dir(lab.path("report")).expect("a folder");
-    write("current", "");
     let path = report.display().to_string();
     let _agent = lab.agent_with(&["--resync", "86400", "--install-report", &path]);
     lab.wait_until_ready();
+    std::fs::create_dir(lab.path("report")).expect("a folder");
+    write("current", "");
     let current = |value: u8| format!("tripod_install_current{{file=\"tripod-cni\"}} {value}");
     eventually("it is current", || metrics(&lab).contains(&current(1)));
     write("failed", "no space left");

@@ -113,3 +113,18 @@ fn a_folder_that_becomes_unsafe_is_told_and_served_again_once_it_is_safe() {
     eventually("the plugin is back", || host.read("opt/cni/bin/tripod-cni") == "plugin 1");
     eventually("it is told that all is well again", || state() == current);
 }
+
+#[test]
+fn a_configuration_with_mistakes_is_not_written_and_so_wakes_nobody() {
+    let host = Host::new();
+    let provider = host.path("image/tripod-credential-provider");
+    fs::copy(tripod_tests::programs::program("tripod-credential-provider"), provider).unwrap();
+    let daemon = watching(&host);
+    let mut recorder = Recorder::watch(&host.path("etc/tripod"));
+    host.publish(&[("node.yaml", "version: v1\n"), ("credential-provider.yaml", "version: v2\n")]);
+    daemon.wait_for_log("does not take the new content");
+    host.publish(&[("node.yaml", "version: v1\nmtu: 1400\n"), ("credential-provider.yaml", "version: v2\n")]);
+    eventually("the next change", || host.read("etc/tripod/node.yaml") == "version: v1\nmtu: 1400\n");
+    let events = recorder.events();
+    assert!(events.iter().all(|(_, name)| name.contains("node.yaml")), "{events:?}");
+}

@@ -146,6 +146,10 @@ fn uninstalling_takes_the_device_and_the_key() {
     let (mut a, _b) = (site.join(1, ENCRYPTED), site.join(2, ENCRYPTED));
     eventually("encrypted ways", || routes(&a).lines().count() == 4);
     drop(a.agent.take());
+    let ways = "ip -4 route show table all proto 84; ip -6 route show table all proto 84; \
+                (ip -4 rule; ip -6 rule) | grep 'proto 84'";
+    let ways = || String::from_utf8(a.node.try_sh(ways).stdout).unwrap();
+    assert!(ways().contains("tripod-wg") && ways().contains("from"), "{}", ways());
     let mut command = Command::new(program("tripod-node"));
     command.arg("uninstall").arg("--conflist").arg(a.folder.join("net.d/10-tripod.conflist"));
     for flag in ["--cni-bin-dir", "--credential-bin-dir", "--etc-dir", "--cdi-dir", "--proc-root"] {
@@ -155,7 +159,5 @@ fn uninstalling_takes_the_device_and_the_key() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told} {}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(a.node.sh("ip -br link show type wireguard; ls -A /run/tripod"), "", "{told}");
-    let ways = "ip -4 route show table all proto 84; ip -6 route show table all proto 84; \
-                (ip -4 rule; ip -6 rule) | grep 'proto 84'";
-    assert_eq!(String::from_utf8(a.node.try_sh(ways).stdout).unwrap(), "", "{told}");
+    assert_eq!(ways(), "", "{told}");
 }
