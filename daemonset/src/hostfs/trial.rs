@@ -130,10 +130,11 @@ fn wait(mut child: Child, mut said: PipeReader) -> io::Result<(Option<ExitStatus
     Ok((status, String::from_utf8_lossy(&kept).split_whitespace().collect::<Vec<_>>().join(" ")))
 }
 
-/// Reads what is there, so that the program is not held up, and keeps the first [`LONGEST`] bytes.
+/// Reads what is there, so that the program is not held up, and keeps the first [`LONGEST`] bytes. No more than a
+/// pipe holds: who writes as fast as we read is to meet the deadline.
 fn drain(said: &mut PipeReader, kept: &mut Vec<u8>) -> io::Result<()> {
     let mut chunk = [0; 4096];
-    loop {
+    for _ in 0..16 {
         match said.read(&mut chunk) {
             Ok(0) => return Ok(()),
             Ok(length) => kept.extend(chunk.iter().take(length.min(LONGEST - kept.len()))),
@@ -142,6 +143,7 @@ fn drain(said: &mut PipeReader, kept: &mut Vec<u8>) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 /// What to do, where whoever executes it on the node would be refused as well.
