@@ -18,7 +18,7 @@ use crate::conflist;
 use crate::events::{Queue, Reason};
 use crate::installed::{self, Installed, State};
 use crate::metrics::Metrics;
-use crate::node_facts::list;
+use crate::node_facts::{NodeFacts, list};
 use crate::plan::CREDENTIAL_CONFIG;
 use crate::status::{Leases, Status};
 
@@ -83,9 +83,10 @@ impl Observer {
             shown.dirty = shown.dirty.filter(|_| !is_ready);
             shown.announced = is_ready.then(|| shown.announced.unwrap_or_else(Instant::now));
         });
-        let address = self.status().facts.and_then(|facts| facts.node_ips.first().copied());
+        let facts = self.facts();
+        let address = facts.as_ref().and_then(|facts| facts.node_ips.first().copied());
         self.address.send_if_modified(|known| std::mem::replace(known, address) != address);
-        self.tell_full();
+        self.tell_full(facts.as_ref());
         self.tell_unloaded();
         self.tell_not_installed();
     }
@@ -98,16 +99,16 @@ impl Observer {
     /// What is known now.
     pub fn status(&self) -> Status {
         let mut status = self.with(|shown| shown.status.clone());
-        status.leases = self.usage(&status).into_iter().map(Leases::from).collect();
+        status.leases = self.usage(status.facts.as_ref()).into_iter().map(Leases::from).collect();
         status.installed = self.installed();
         status
     }
 
     /// The text that Prometheus reads.
     pub fn scrape(&self) -> String {
-        let (status, dirty) = self.with(|shown| (shown.status.clone(), shown.dirty));
+        let dirty = self.with(|shown| shown.dirty);
         self.metrics.set_dirty(dirty.map_or(Duration::ZERO, |since| since.elapsed()));
-        self.metrics.set_usage(&self.usage(&status));
+        self.metrics.set_usage(&self.usage(self.facts().as_ref()));
         self.metrics.set_installed(&self.installed());
         let records = Records::new(self.state.join("attachments")).list();
         self.metrics.set_attachments(records.map_or(0, |records| records.len()));
@@ -118,7 +119,7 @@ impl Observer {
     pub fn hear(&self, report: &Report) {
         self.metrics.count(report);
         if report.result == Ended::Error && report.code == RANGE_EXHAUSTED {
-            let cidrs = self.with(|shown| shown.status.facts.as_ref().map(|facts| list(&facts.pod_cidrs)));
+            let cidrs = self.facts().map(|facts| list(&facts.pod_cidrs));
             let text = format!(
                 "tripod-cni found no free address for a pod in {}: delete pods of this node or give it a larger CIDR",
                 cidrs.unwrap_or_default()
@@ -127,10 +128,9 @@ impl Observer {
         }
     }
 
-    fn tell_full(&self) {
-        let status = self.with(|shown| shown.status.clone());
-        let cidrs = status.facts.iter().flat_map(|facts| &facts.pod_cidrs);
-        for (cidr, (_, usage)) in cidrs.zip(self.usage(&status)) {
+    fn tell_full(&self, facts: Option<&NodeFacts>) {
+        let cidrs = facts.into_iter().flat_map(|facts| &facts.pod_cidrs);
+        for (cidr, (_, usage)) in cidrs.zip(self.usage(facts)) {
             if usage.free == 0 && usage.leased > 0 {
                 let text = format!(
                     "no free address is left for pods in {cidr}: {} leased, {} cooling down; delete pods of this \
@@ -168,9 +168,14 @@ impl Observer {
         self.install_report.as_deref().map(installed::read).unwrap_or_default()
     }
 
-    fn usage(&self, status: &Status) -> Vec<(bool, Usage)> {
-        let cidrs = status.facts.as_ref().map(|facts| facts.pod_cidrs.clone()).unwrap_or_default();
-        let usage = usage(&self.state.join("ipam").join(conflist::NETWORK), &cidrs);
+    /// The rest of the status has thousands of peers.
+    fn facts(&self) -> Option<NodeFacts> {
+        self.with(|shown| shown.status.facts.clone())
+    }
+
+    fn usage(&self, facts: Option<&NodeFacts>) -> Vec<(bool, Usage)> {
+        let cidrs = facts.map_or(&[][..], |facts| &facts.pod_cidrs);
+        let usage = usage(&self.state.join("ipam").join(conflist::NETWORK), cidrs);
         cidrs.iter().map(IpNetwork::is_ipv6).zip(usage).collect()
     }
 
