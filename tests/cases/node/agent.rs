@@ -54,6 +54,12 @@ impl Lab {
         fs::write(self.path("config/node.yaml"), text).expect("a file");
     }
 
+    /// Gives the node its addresses on a link that leads nowhere.
+    pub(super) fn wire(&self) {
+        self.node.sh("ip link add uplink type veth peer name outside && ip addr add 172.30.0.11/24 dev uplink && \
+                      ip addr add fd00:30::11/64 dev uplink nodad && ip link set uplink up && ip link set outside up");
+    }
+
     pub(super) fn api_server(&self) -> ApiServer {
         ApiServer::start(&self.node, API.parse().expect("an address"), &self.authority, &self.cluster)
     }
@@ -174,9 +180,7 @@ fn the_plugin_works_with_the_agents_conflist_and_not_before() {
     let Some(lab) = Lab::new() else { return };
     let _api = lab.api_server();
     lab.cluster.set_node(Some(node(&DUAL)));
-    lab.node.sh("ip link add uplink type veth peer name outside && ip addr add 172.30.0.11/24 dev uplink");
-    lab.node
-        .sh("ip addr add fd00:30::11/64 dev uplink nodad && ip link set uplink up && ip link set outside up");
+    lab.wire();
     let agent = lab.agent();
     lab.wait_until_ready();
     // As a runtime does it: the list's name and version, then the plugin's own keys.

@@ -195,8 +195,7 @@ fn what_an_admin_should_see_is_an_event_once() {
 fn what_keeps_pods_or_peers_without_a_network_is_an_event_too() {
     let Some(lab) = Lab::new() else { return };
     let _api = lab.api_server();
-    lab.node.sh("ip link add uplink type veth peer name outside; ip addr add 172.30.0.11/24 dev uplink; \
-                 ip link set uplink up; ip link set outside up");
+    lab.wire();
     lab.configure("version: v1\nbackend: direct\nclusterCIDRs: [10.244.0.0/16]\n");
     lab.cluster.set_node(Some(node(&["10.244.1.0/29"])));
     lab.cluster.set_tripod_node(json!({
@@ -245,8 +244,7 @@ fn what_keeps_pods_or_peers_without_a_network_is_an_event_too() {
 fn what_is_not_installed_is_told_by_the_agent_at_once() {
     let Some(lab) = Lab::new() else { return };
     let _api = lab.api_server();
-    lab.node.sh("ip link add uplink type veth peer name outside; ip addr add 172.30.0.11/24 dev uplink; \
-                 ip link set uplink up; ip link set outside up");
+    lab.wire();
     lab.cluster.set_node(Some(node(&DUAL)));
     let report = lab.path("report/files.json");
     let write = |state: &str, why: &str| {

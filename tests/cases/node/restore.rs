@@ -31,8 +31,7 @@ impl Site {
     pub(super) fn of(lab: Lab) -> Self {
         let api = lab.api_server();
         lab.cluster.set_node(Some(node(&DUAL)));
-        lab.node.sh("ip link add uplink type veth peer name outside; ip addr add 172.30.0.11/24 dev uplink; \
-                     ip addr add fd00:30::11/64 dev uplink nodad; ip link set uplink up; ip link set outside up");
+        lab.wire();
         let agent = lab.agent();
         lab.wait_until_ready();
         Self { lab, agent, _api: api }
